@@ -1,0 +1,94 @@
+"""What each role replies, as schemas: the shapes sent to endpoints and the shapes checked here.
+
+Types are strict: the string "false" is not a boolean, 7.0 is not a weight, NaN is no number. A
+reply that does not fit is malformed; it is re-asked with the error and never guessed at.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Reply(BaseModel):
+    """Base of every structured reply: strict types; surplus keys are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class CriterionReply(Reply):
+    """One rubric line as the challenger writes it."""
+
+    criterion: str
+    weight: int
+    category: str = ""
+    capability: str = ""
+
+
+class CandidateReply(Reply):
+    """The challenger's example. Science leaves the rubric empty: its answers are compared."""
+
+    question_type: str
+    skills: list[str] = Field(default_factory=list)
+    context: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    reference_answer: str = Field(min_length=1)
+    rubric: list[CriterionReply] = Field(default_factory=list)
+
+
+class VerdictReply(Reply):
+    """The quality verifier's findings; the verdict stands only if the findings bear it out."""
+
+    answer_from_context: str
+    leak: bool
+    question: Literal["good", "too_easy", "recall"]
+    single_focus: bool
+    grounded: bool
+    rubric_specific: bool
+    type_consistent: bool
+    problems: list[str] = Field(default_factory=list)
+    fixes: list[str] = Field(default_factory=list)
+    verdict: Literal["PASS", "FAIL"]
+
+
+class MarkReply(Reply):
+    """The judge's finding on criterion `number`, counted from 1."""
+
+    number: int
+    evidence: str = ""
+    met: bool
+
+
+class MarksReply(Reply):
+    """The judge's findings on one answer: every criterion exactly once, no total."""
+
+    marks: list[MarkReply]
+
+
+class CaseFileReply(Reply):
+    """The legal extractor's finding: is there a transferable principle, and in what case?"""
+
+    suitable: bool
+    reason: str
+    principle: str = ""
+    facts: list[str] = Field(default_factory=list)
+    issues: list[str] = Field(default_factory=list)
+    holdings: list[str] = Field(default_factory=list)
+
+
+class JudgementReply(Reply):
+    """The loop judge's reading of all attempts of one round (legal, layer 2)."""
+
+    weak_pattern: str
+    strong_pattern: str
+    gap_interpretation: str
+    rubric_concerns: list[str] = Field(default_factory=list)
+    grpo_suitability: Literal["high", "medium", "low"]
+    verdict: Literal["accept", "improve"]
+    verdict_reason: str
+    suggestion_for_writer: str = ""
+
+
+class InstructionReply(Reply):
+    """The orchestrator's instruction for the next round."""
+
+    instruction: str = Field(min_length=1)

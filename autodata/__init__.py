@@ -1,0 +1,1 @@
+"""The door: commands parse, call and print."""

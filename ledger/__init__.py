@@ -1,0 +1,1 @@
+"""What went in, happened and came out."""

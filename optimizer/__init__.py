@@ -1,0 +1,1 @@
+"""How it improves: an agent that edits prompts and earns its commits."""

@@ -1,0 +1,1 @@
+"""What they are told: prompts as Markdown, versioned by git."""

@@ -1,0 +1,1 @@
+"""What we make: pure values and decisions."""

@@ -1,0 +1,67 @@
+"""Rubrics: what one may contain, and how marks become a score.
+
+A score is recomputed from marks; a total that a model states is never read (paper, section 2).
+"""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from pydantic import Field
+
+from tasks.types import Criterion, Frozen, Mark
+
+
+class RubricPolicy(Frozen):
+    """How many criteria a rubric has and what they may weigh: part of the editable harness.
+
+    Bounds are inclusive. Defaults are the verifier's of the paper, section 2: 10–20 criteria, at
+    least 4 positive and 3 negative, weights −10 … +10.
+    """
+
+    items_min: int = Field(10, ge=1, le=40)
+    items_max: int = Field(20, ge=1, le=40)
+    positives_min: int = Field(4, ge=1, le=40)
+    negatives_min: int = Field(3, ge=0, le=20)
+    negatives_max: int = Field(10, ge=0, le=20)
+    weight_max: int = Field(10, ge=1, le=10)
+    negative_weight_min: int = Field(-10, ge=-10, le=-1)
+
+    def problems(self, rubric: Sequence[Criterion]) -> list[str]:
+        """What is wrong with a rubric, each as a sentence; an empty list means it is in order."""
+        positives = [c for c in rubric if c.weight > 0]
+        negatives = [c for c in rubric if c.weight < 0]
+        counts = (
+            ("criteria", len(rubric), self.items_min, self.items_max),
+            ("positive criteria", len(positives), self.positives_min, self.items_max),
+            ("negative criteria", len(negatives), self.negatives_min, self.negatives_max),
+        )
+        found = [
+            f"{n} {what}; the rubric policy asks for {low} to {high}"
+            for what, n, low, high in counts
+            if not low <= n <= high
+        ]
+        found += [
+            f"weight {c.weight} of “{c.criterion[:60]}” lies outside "
+            f"{self.negative_weight_min} … {self.weight_max}, zero excluded"
+            for c in rubric
+            if c.weight == 0 or not self.negative_weight_min <= c.weight <= self.weight_max
+        ]
+        texts = [c.criterion.strip().casefold() for c in rubric]
+        if "" in texts:
+            found.append("a criterion is empty")
+        if len(set(texts)) < len(texts):
+            found.append("two criteria say the same")
+        return found
+
+
+def score(marks: Iterable[Mark]) -> Fraction:
+    """clip(Σ wᵢgᵢ / Σ positive w, 0, 1) with binary gᵢ, exact (paper, section 2).
+
+    Raises ValueError when no mark has a positive weight: such a rubric cannot be scored.
+    """
+    marks = tuple(marks)
+    possible = sum(m.weight for m in marks if m.weight > 0)
+    if possible == 0:
+        raise ValueError("a rubric without positive weights cannot be scored")
+    reached = sum(m.weight for m in marks if m.met)
+    return min(max(Fraction(reached, possible), Fraction(0)), Fraction(1))

@@ -1,0 +1,168 @@
+"""The values that travel: document → candidate → verdict → attempts → decision.
+
+Every value is frozen and compares by content; none of them knows a model, a clock or a database.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Side = Literal["weak", "strong"]
+Decision = Literal["accepted", "revise", "rejected", "skipped"]
+Code = Literal[
+    "TOO_EASY",
+    "STRONG_FAILED",
+    "STRONG_SATURATED",
+    "GAP_TOO_SMALL",
+    "WEAK_ALL_ZERO",
+    "QUALITY",
+    "MALFORMED",
+    "LEAK",
+    "UNSUITABLE",
+    "NOT_LEARNABLE",
+    "TRUNCATED",
+]
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 (hex, 64 characters) of the parts as canonical JSON; lone surrogates survive."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class Frozen(BaseModel):
+    """Base of every value: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Document(Frozen):
+    """One source text, identified by its content.
+
+    `id` is the first 16 hex digits of the SHA-256 of the text; `meta` says where it came from.
+    """
+
+    id: str
+    name: str
+    text: str
+    meta: Mapping[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, text: str, **meta: Any) -> "Document":
+        """The document with this text; its id follows from the text alone."""
+        return cls(id=digest(text)[:16], name=name, text=text, meta=meta)
+
+
+class Criterion(Frozen):
+    """One line of a rubric: a single proposition that an answer meets or does not meet.
+
+    `weight` is a non-zero integer, −10 … +10; a negative criterion names an error and is met when
+    the error was made.
+    """
+
+    criterion: str
+    weight: int
+    category: str = ""
+    capability: str = ""
+
+
+class Candidate(Frozen):
+    """One question with everything needed to ask and to score it."""
+
+    context: str
+    question: str
+    reference_answer: str
+    rubric: tuple[Criterion, ...]
+    question_type: str = ""
+    skills: tuple[str, ...] = ()
+    angle: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the exact question, context, reference answer, criteria and weights.
+
+        Verdicts are bound to it, so no weight can change after the verifier saw it.
+        """
+        return digest(
+            self.context,
+            self.question,
+            self.reference_answer,
+            [[c.criterion, c.weight] for c in self.rubric],
+        )[:16]
+
+
+class Mark(Frozen):
+    """The judge's finding on one criterion of one answer, with a short quote as evidence."""
+
+    criterion: str
+    weight: int
+    met: bool
+    evidence: str = ""
+
+
+class Attempt(Frozen):
+    """One solver's answer to one candidate.
+
+    `score` is 0 … 1, recomputed by us from `marks`; None when the judge's marks stayed malformed.
+    `number` counts from 1 within its side. A truncated answer scores 0.
+    """
+
+    solver: Side
+    number: int
+    answer: str
+    score: float | None
+    marks: tuple[Mark, ...] = ()
+    truncated: bool = False
+    call_id: int | None = None
+    note: str = ""
+
+
+class Verdict(Frozen):
+    """The quality verifier's finding on one exact candidate (`fingerprint`)."""
+
+    passed: bool
+    leak: bool = False
+    problems: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
+    fingerprint: str
+
+
+class Judgement(Frozen):
+    """The loop judge's reading of a whole round (legal): is the difficulty learnable?"""
+
+    weak_pattern: str
+    strong_pattern: str
+    gap_interpretation: str
+    rubric_concerns: tuple[str, ...] = ()
+    grpo_suitability: Literal["high", "medium", "low"]
+    verdict: Literal["accept", "improve"]
+    verdict_reason: str
+    suggestion_for_writer: str = ""
+
+
+class Objection(Frozen):
+    """A coded reason not to accept; `message` is written for the next challenger."""
+
+    code: Code
+    message: str
+
+
+class Round(Frozen):
+    """One turn of the loop, with everything that was found out about its candidate.
+
+    `number` counts from 1; a document skipped before its first round is recorded as round 0.
+    """
+
+    number: int
+    instruction: str = ""
+    candidate: Candidate | None = None
+    verdict: Verdict | None = None
+    weak: tuple[Attempt, ...] = ()
+    strong: tuple[Attempt, ...] = ()
+    judgement: Judgement | None = None
+    final_verdict: Verdict | None = None
+    objections: tuple[Objection, ...] = ()
+    decision: Decision | None = None
