@@ -1,1 +1,8 @@
-"""What we make: pure values and decisions."""
+"""What we make: pure values and decisions, one module per domain."""
+
+from tasks import cs, legal, science
+from tasks.task import Task
+
+TASKS: dict[str, Task] = {t.name: t for t in (cs.TASK, legal.TASK, science.TASK)}
+
+__all__ = ["TASKS", "Task"]

@@ -1,0 +1,345 @@
+"""Acceptance: when is an example at the right difficulty? Reads like the paper's table.
+
+A policy is a value that answers four questions about the attempts of one round. Scores are
+compared as exact fractions, so 0.8 − 0.6 counts as 0.20.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from tasks.types import Attempt, Frozen, Objection, Round, Side
+
+Preset = Literal["paper", "deployed"]
+ZeroRule = Literal["any", "all", "off"]
+Scores = Sequence[Fraction]
+
+
+def exact(value: float) -> Fraction:
+    """The rational that a float stands for.
+
+    Scores are ratios of sums of at most 40 integer weights up to 10 and thresholds are short
+    decimals, so the nearest fraction with a denominator up to 10,000 is the intended one.
+    """
+    return Fraction(value).limit_denominator(10_000)
+
+
+def scores(attempts: Sequence[Attempt]) -> tuple[Fraction, ...]:
+    """The exact scores of the attempts that could be scored, in order."""
+    return tuple(exact(a.score) for a in attempts if a.score is not None)
+
+
+def mean(values: Scores) -> Fraction | None:
+    """The exact mean, or None of nothing."""
+    return sum(values, Fraction(0)) / len(values) if values else None
+
+
+class Acceptance(Frozen):
+    """What the configuration says about acceptance: a preset, and what to change in it.
+
+    Means, best scores and the gap lie in 0 … 1; counts (science) in 0 … attempts.
+    """
+
+    preset: Preset = Field("paper", description="thresholds of the paper's prose or as deployed")
+    weak_max: float | None = Field(None, ge=0, le=1, description="highest weak mean")
+    weak_best_max: float | None = Field(None, ge=0, le=1, description="highest single weak score")
+    strong_min: float | None = Field(None, ge=0, le=1, description="lowest strong mean")
+    strong_max: float | None = Field(None, ge=0, le=1, description="strong mean stays below this")
+    gap_min: float | None = Field(None, ge=0, le=1, description="lowest strong mean − weak mean")
+    zero_rule: ZeroRule | None = Field(None, description="no single zero, not all zero, or off")
+    weak_correct_max: int = Field(1, ge=0, description="science: most correct weak attempts")
+    strong_correct_min: int = Field(3, ge=0, description="science: fewest correct strong attempts")
+
+
+class Thresholds(Frozen):
+    """The CS gate. Every bound but `weak_max` (see its flag) and `strong_max` is inclusive."""
+
+    weak_max: float
+    weak_max_inclusive: bool
+    weak_best_max: float = 1.0
+    strong_min: float
+    strong_max: float | None = None
+    gap_min: float
+    zero_rule: ZeroRule = "off"
+
+
+# Paper, section 2: the prose (our default), and the prompt that ran.
+PRESETS: dict[Preset, Thresholds] = {
+    "paper": Thresholds(weak_max=0.50, weak_max_inclusive=False, strong_min=0.65, gap_min=0.20),
+    "deployed": Thresholds(
+        weak_max=0.65,
+        weak_max_inclusive=True,
+        weak_best_max=0.75,
+        strong_min=0.60,
+        strong_max=0.95,
+        gap_min=0.20,
+        zero_rule="any",
+    ),
+}
+
+
+def thresholds(acceptance: Acceptance) -> Thresholds:
+    """The preset's thresholds with the configured changes."""
+    changes = {
+        name: value
+        for name in Thresholds.model_fields
+        if (value := getattr(acceptance, name, None)) is not None
+    }
+    return PRESETS[acceptance.preset].model_copy(update=changes)
+
+
+class Policy(Protocol):
+    """Decides on the attempts of one round; a pure function of values throughout."""
+
+    @property
+    def both_sides(self) -> bool:
+        """True when both solvers are asked every round, whatever the weak side scored."""
+
+    def weak_objections(self, weak: Sequence[Attempt]) -> tuple[Objection, ...]:
+        """What the weak attempts alone object to; empty lets the strong solver be asked."""
+
+    def objections(self, round: Round) -> tuple[Objection, ...]:
+        """Every reason not to accept the round; empty accepts it."""
+
+    def weak_settled(self, weak: Scores) -> bool:
+        """True when no further weak attempt can change the decision on the round."""
+
+    def strong_settled(self, weak: Scores, strong: Scores) -> bool:
+        """True when no further strong attempt can change the decision on the round."""
+
+
+def next_batch(settled: Callable[[Scores], bool], made: Scores, planned: int) -> int:
+    """How many attempts to ask for at once: the fewest after which `settled` may hold.
+
+    Scores of 0 and 1 settle a side fastest, so no attempt asked for this way could have been
+    spared by asking one at a time. Returns 0 when `made` is settled or complete.
+    """
+    left = planned - len(made)
+    if left <= 0 or settled(made):
+        return 0
+    for size in range(1, left):
+        if any(settled([*made, *[Fraction(end)] * size]) for end in (0, 1)):
+            return size
+    return left
+
+
+def unscored(attempts: Sequence[Attempt]) -> tuple[Objection, ...]:
+    """MALFORMED for each attempt that the judge could not mark: it is never a silent zero."""
+    return tuple(
+        Objection(
+            code="MALFORMED",
+            message=f"the judge's marks of {a.solver} attempt {a.number} stayed malformed: "
+            f"{a.note}; write criteria that can be judged one by one",
+        )
+        for a in attempts
+        if a.score is None
+    )
+
+
+def truncated(attempts: Sequence[Attempt], side: Side) -> tuple[Objection, ...]:
+    """TRUNCATED when answers of a side ran into the token limit (they score 0)."""
+    cut = sum(a.truncated for a in attempts)
+    if not cut:
+        return ()
+    message = (
+        f"{cut} of {len(attempts)} {side} answers ran into the token limit; ask for less to write"
+    )
+    return (Objection(code="TRUNCATED", message=message),)
+
+
+def _mean_bounds(made: Scores, planned: int) -> tuple[Fraction, Fraction]:
+    left = max(planned - len(made), 0)
+    total = sum(made, Fraction(0))
+    return total / (len(made) + left), (total + left) / (len(made) + left)
+
+
+class ThresholdPolicy(Frozen):
+    """CS: rubric thresholds on the means of both sides."""
+
+    gate: Thresholds
+    weak_planned: int
+    strong_planned: int
+
+    @property
+    def both_sides(self) -> bool:
+        return False
+
+    def _above_weak_max(self, value: Fraction) -> bool:
+        limit = exact(self.gate.weak_max)
+        return value > limit if self.gate.weak_max_inclusive else value >= limit
+
+    def _zeros_forbid(self, made: Scores, planned: int) -> bool:
+        """True when the zeros among `made` already break the zero rule."""
+        if self.gate.zero_rule == "any":
+            return 0 in made
+        return self.gate.zero_rule == "all" and len(made) >= planned and not any(made)
+
+    def weak_objections(self, weak: Sequence[Attempt]) -> tuple[Objection, ...]:
+        made = scores(weak)
+        average = mean(made)
+        if average is None or unscored(weak):
+            return unscored(weak)
+        found = []
+        if self._above_weak_max(average):
+            relation = "at most" if self.gate.weak_max_inclusive else "below"
+            message = f"weak mean {float(average):.2f}, wanted {relation} {self.gate.weak_max:.2f}"
+            found.append(Objection(code="TOO_EASY", message=message))
+        if max(made) > exact(self.gate.weak_best_max):
+            best = f"best weak score {float(max(made)):.2f}"
+            message = f"{best}, wanted at most {self.gate.weak_best_max:.2f}"
+            found.append(Objection(code="TOO_EASY", message=message))
+        if self._zeros_forbid(made, self.weak_planned):
+            message = f"{made.count(Fraction(0))} of {len(made)} weak attempts scored zero"
+            found.append(Objection(code="WEAK_ALL_ZERO", message=message))
+        return tuple(found)
+
+    def objections(self, round: Round) -> tuple[Objection, ...]:
+        found = self.weak_objections(round.weak)
+        weak, strong = mean(scores(round.weak)), mean(scores(round.strong))
+        if found or weak is None or strong is None or unscored(round.strong):
+            return found + unscored(round.strong)
+        side = self._strong_objections(scores(round.strong), strong)
+        if strong - weak < exact(self.gate.gap_min):
+            message = (
+                f"gap {float(strong - weak):.2f} (strong {float(strong):.2f}, weak "
+                f"{float(weak):.2f}), wanted at least {self.gate.gap_min:.2f}"
+            )
+            side += (Objection(code="GAP_TOO_SMALL", message=message),)
+        return side + (truncated(round.strong, "strong") if side else ())
+
+    def _strong_objections(self, made: Scores, average: Fraction) -> tuple[Objection, ...]:
+        gate = self.gate
+        if average < exact(gate.strong_min):
+            message = f"strong mean {float(average):.2f}, wanted at least {gate.strong_min:.2f}"
+            return (Objection(code="STRONG_FAILED", message=message),)
+        if gate.strong_max is not None and average >= exact(gate.strong_max):
+            message = f"strong mean {float(average):.2f}, wanted below {gate.strong_max:.2f}"
+            return (Objection(code="STRONG_SATURATED", message=message),)
+        if self._zeros_forbid(made, self.strong_planned):
+            message = f"{list(made).count(Fraction(0))} of {len(made)} strong attempts scored zero"
+            return (Objection(code="STRONG_FAILED", message=message),)
+        return ()
+
+    def weak_settled(self, weak: Scores) -> bool:
+        low, high = _mean_bounds(weak, self.weak_planned)
+        best = max(weak, default=Fraction(0))
+        if (
+            self._above_weak_max(low)
+            or best > exact(self.gate.weak_best_max)
+            or self._zeros_forbid(weak, self.weak_planned)
+        ):
+            return True
+        if len(weak) >= self.weak_planned:
+            return True
+        open_rules = (
+            self._above_weak_max(high)
+            or exact(self.gate.weak_best_max) < 1
+            or self.gate.zero_rule == "any"
+            or (self.gate.zero_rule == "all" and not any(weak))
+        )
+        # The gap depends on the weak mean unless the strong minimum alone implies it.
+        return not open_rules and exact(self.gate.strong_min) - high >= exact(self.gate.gap_min)
+
+    def strong_settled(self, weak: Scores, strong: Scores) -> bool:
+        low, high = _mean_bounds(strong, self.strong_planned)
+        weak_low, weak_high = _mean_bounds(weak, self.weak_planned)
+        gap, least = exact(self.gate.gap_min), exact(self.gate.strong_min)
+        most = self.gate.strong_max
+        fails = (
+            high < least
+            or high - weak_low < gap
+            or (most is not None and low >= exact(most))
+            or self._zeros_forbid(strong, self.strong_planned)
+        )
+        if fails or len(strong) >= self.strong_planned:
+            return True
+        zero_free = self.gate.zero_rule == "off" or (self.gate.zero_rule == "all" and any(strong))
+        below_most = most is None or high < exact(most)
+        return low >= least and low - weak_high >= gap and below_most and zero_free
+
+
+class CountPolicy(Frozen):
+    """Science: exact counts of correct attempts (a score of 1) on both sides."""
+
+    weak_correct_max: int = 1
+    strong_correct_min: int = 3
+    weak_planned: int = 4
+    strong_planned: int = 4
+
+    @property
+    def both_sides(self) -> bool:
+        return False
+
+    def weak_objections(self, weak: Sequence[Attempt]) -> tuple[Objection, ...]:
+        correct = scores(weak).count(Fraction(1))
+        if unscored(weak) or correct <= self.weak_correct_max:
+            return unscored(weak)
+        message = (
+            f"{correct} of {len(weak)} weak attempts correct, "
+            f"wanted at most {self.weak_correct_max} of {self.weak_planned}"
+        )
+        return (Objection(code="TOO_EASY", message=message),)
+
+    def objections(self, round: Round) -> tuple[Objection, ...]:
+        found = self.weak_objections(round.weak) + unscored(round.strong)
+        correct = scores(round.strong).count(Fraction(1))
+        if found or not round.strong or correct >= self.strong_correct_min:
+            return found
+        message = (
+            f"{correct} of {len(round.strong)} strong attempts correct, "
+            f"wanted at least {self.strong_correct_min} of {self.strong_planned}"
+        )
+        failed = Objection(code="STRONG_FAILED", message=message)
+        return (failed, *truncated(round.strong, "strong"))
+
+    def weak_settled(self, weak: Scores) -> bool:
+        correct = list(weak).count(Fraction(1))
+        left = self.weak_planned - len(weak)
+        return correct > self.weak_correct_max or correct + left <= self.weak_correct_max
+
+    def strong_settled(self, weak: Scores, strong: Scores) -> bool:
+        correct = list(strong).count(Fraction(1))
+        left = self.strong_planned - len(strong)
+        return correct >= self.strong_correct_min or correct + left < self.strong_correct_min
+
+
+class JudgedPolicy(Frozen):
+    """Legal: no numeric gate; the loop judge's verdict decides, and every attempt is made."""
+
+    weak_planned: int = 5
+    strong_planned: int = 3
+
+    @property
+    def both_sides(self) -> bool:
+        return True
+
+    def weak_objections(self, weak: Sequence[Attempt]) -> tuple[Objection, ...]:
+        return unscored(weak)
+
+    def objections(self, round: Round) -> tuple[Objection, ...]:
+        found = unscored(round.weak) + unscored(round.strong)
+        judgement = round.judgement
+        if found or judgement is None:
+            return found
+        if judgement.verdict == "accept" and judgement.grpo_suitability != "low":
+            return ()
+        message = judgement.suggestion_for_writer or judgement.verdict_reason
+        return (Objection(code="NOT_LEARNABLE", message=message),)
+
+    def weak_settled(self, weak: Scores) -> bool:
+        return len(weak) >= self.weak_planned
+
+    def strong_settled(self, weak: Scores, strong: Scores) -> bool:
+        return len(strong) >= self.strong_planned
+
+
+def summary(round: Round) -> dict[str, Any]:
+    """weak_mean, strong_mean and gap of a round as floats in −1 … 1; None where not scored."""
+    weak, strong = mean(scores(round.weak)), mean(scores(round.strong))
+    return {
+        "weak_mean": None if weak is None else float(weak),
+        "strong_mean": None if strong is None else float(strong),
+        "gap": None if weak is None or strong is None else float(strong - weak),
+    }

@@ -1,0 +1,22 @@
+"""Computer science: rubric thresholds on the means of both solvers (paper, section 2)."""
+
+from tasks.acceptance import Acceptance, Policy, ThresholdPolicy, thresholds
+from tasks.task import Task
+
+
+def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:
+    """The preset's thresholds over the given numbers of attempts."""
+    return ThresholdPolicy(
+        gate=thresholds(acceptance), weak_planned=weak_attempts, strong_planned=strong_attempts
+    )
+
+
+# 3 attempts per solver; 6.59 rounds were used on average, so 12 leave room (paper, section 2).
+TASK = Task(
+    name="cs",
+    title="computer science",
+    weak_attempts=3,
+    strong_attempts=3,
+    rounds=12,
+    policy=policy,
+)

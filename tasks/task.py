@@ -1,0 +1,96 @@
+"""What a task is: one domain's policy, checks and numbers, in one frozen value."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tasks.acceptance import Acceptance, Policy
+from tasks.rubric import RubricPolicy
+from tasks.types import Candidate, Document, Objection
+
+# Final filters (paper, section 1). They are locked: no prompt set can loosen them.
+CONTEXT_MIN_CHARACTERS = 80
+LOCKED_RUBRIC = RubricPolicy(
+    items_min=3, items_max=40, positives_min=1, negatives_min=0, negatives_max=20
+)
+LEAK_NGRAM_WORDS = 8
+LEAK_SHARE = 0.5
+
+_SOURCE_WORDS = re.compile(
+    r"\b(?:(?:this|the|said|above|given|source|accompanying|provided)\s+"
+    r"(?:paper|document|article|passage|excerpt|text|chapter|textbook|proposal|opinion)"
+    r"(?!\s+(?:editor|area|field|file|store|box|index|database|format|length))"
+    r"|the authors?\b|according to the (?:paper|document|text|author))",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One domain. Attempts and rounds are the paper's defaults; the configuration may change them.
+
+    `screen` holds the domain's own code checks of a candidate, run before anything is paid for.
+    """
+
+    name: str
+    title: str
+    weak_attempts: int
+    strong_attempts: int
+    rounds: int
+    policy: Callable[[Acceptance, int, int], Policy]
+    challengers: int = 1
+    extracts: bool = False
+    judged_by_loop: bool = False
+    has_rubric: bool = True
+    screen: Callable[[Candidate], tuple[Objection, ...]] = lambda candidate: ()
+
+
+def screen(task: Task, candidate: Candidate, rubric: RubricPolicy | None) -> tuple[Objection, ...]:
+    """The checks by code before the verifier is asked: the rubric policy, then the domain's own."""
+    problems = rubric.problems(candidate.rubric) if rubric and task.has_rubric else []
+    malformed = tuple(Objection(code="MALFORMED", message=p) for p in problems)
+    return malformed + task.screen(candidate)
+
+
+def final_filters(task: Task, candidate: Candidate, document: Document) -> tuple[Objection, ...]:
+    """The locked filters on a frozen candidate: identity, leak, short context, broken rubric."""
+    asked = f"{candidate.context}\n{candidate.question}"
+    found = []
+    if identity := _identity(asked, document):
+        message = f"“{identity}” gives the source away; solvers never see it, so do not mention it"
+        found.append(Objection(code="LEAK", message=message))
+    if leaked_share(candidate.reference_answer, asked) >= LEAK_SHARE:
+        message = "the context or question repeats the reference answer nearly word for word"
+        found.append(Objection(code="LEAK", message=message))
+    if task.has_rubric and len(candidate.context.strip()) < CONTEXT_MIN_CHARACTERS:
+        length = len(candidate.context.strip())
+        message = f"the context has {length} characters, at least {CONTEXT_MIN_CHARACTERS} needed"
+        found.append(Objection(code="QUALITY", message=message))
+    if task.has_rubric:
+        problems = LOCKED_RUBRIC.problems(candidate.rubric)
+        found += [Objection(code="MALFORMED", message=p) for p in problems]
+    return tuple(found)
+
+
+def _identity(asked: str, document: Document) -> str | None:
+    """The words by which the text gives its source document away, or None."""
+    if phrase := _SOURCE_WORDS.search(asked):
+        return phrase.group(0)
+    title = str(document.meta.get("title", ""))
+    distinctive = len(title.split()) >= 3 and title.casefold() in asked.casefold()
+    return title if distinctive else None
+
+
+def leaked_share(reference: str, asked: str) -> float:
+    """Share (0 … 1) of the reference answer's 8-word sequences that stand in the text asked."""
+    answer, text = _words(reference), _words(asked)
+    size = LEAK_NGRAM_WORDS
+    if len(answer) < size:
+        return 0.0
+    seen = {tuple(text[i : i + size]) for i in range(len(text) - size + 1)}
+    grams = [tuple(answer[i : i + size]) for i in range(len(answer) - size + 1)]
+    return sum(g in seen for g in grams) / len(grams)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
