@@ -1,0 +1,251 @@
+"""Prompts: Markdown files with `{{name}}` placeholders, rendered strictly and in one pass.
+
+Editable prompts travel as a `PromptSet` (packaged, or read from git by `prompt_store.store`).
+Locked prompts come from the package and from nowhere else: no optimizer can reach them.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Literal
+
+import yaml
+from pydantic import ValidationError
+
+from tasks.rubric import RubricPolicy
+from tasks.types import Frozen, digest
+
+USER_LINE = "<!-- user -->"
+PLACEHOLDER = re.compile(r"\{\{([^{}\n]*)\}\}")
+
+# Role → what its prompt must contain, each exactly once. A name with a companion file is needed
+# only by tasks that have that file: {"angle": "angles.md"} concerns science alone.
+_CANDIDATE = {
+    "document": "",
+    "rubric_policy": "rubric.yaml",
+    "context": "",
+    "question": "",
+    "question_type": "",
+    "reference_answer": "",
+    "rubric": "rubric.yaml",
+}
+PLACEHOLDERS: Mapping[str, Mapping[str, str]] = {
+    "challenger": {
+        "document": "",
+        "rubric_policy": "rubric.yaml",
+        "case_file": "extractor.md",
+        "angle": "angles.md",
+        "instruction": "",
+    },
+    "orchestrator": {"feedback": ""},
+    "verifier": _CANDIDATE,
+    "final_verifier": _CANDIDATE,
+    "solver": {"context": "", "question": ""},
+    "judge": {"context": "", "question": "", "rubric": "", "answer": ""},
+    "extractor": {"document": ""},
+    "loop_judge": {
+        "context": "",
+        "question": "",
+        "rubric": "",
+        "weak_attempts": "",
+        "strong_attempts": "",
+    },
+}
+
+
+class PromptError(ValueError):
+    """A prompt that cannot be used: the message names the file, the fault and what is expected."""
+
+
+class Message(Frozen):
+    """One chat message as sent to a model."""
+
+    role: Literal["system", "user"]
+    content: str
+
+
+class Prompt(Frozen):
+    """One Markdown prompt; `path` ends in `<task>/<role>.md` and says which values it takes."""
+
+    path: str
+    text: str
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """Names of the placeholders that this prompt must contain, each once."""
+        task, _, name = self.path.rpartition("/")
+        task, role = task.rpartition("/")[2], name.removesuffix(".md")
+        return tuple(
+            name
+            for name, companion in PLACEHOLDERS.get(role, {}).items()
+            if not companion or companion in _companions(task)
+        )
+
+    def render(self, **values: str) -> tuple[Message, ...]:
+        """The system and the user message, with every placeholder replaced by its value.
+
+        One pass: a value that itself contains `{{…}}` or the user line stays as it is. Raises
+        PromptError when a placeholder or a value is missing, unknown or repeated.
+        """
+        faults = [*self.placeholder_faults(), *_differences("value", values, self.declared)]
+        if faults:
+            raise PromptError(f"{self.path}: {'; '.join(faults)}; {self.expectation()}")
+        system, user = (
+            PLACEHOLDER.sub(lambda found: values[found[1]], part) for part in self.parts()
+        )
+        return Message(role="system", content=system), Message(role="user", content=user)
+
+    def parts(self) -> tuple[str, str]:
+        """The text before and after the user line; PromptError unless it stands there once."""
+        parts = re.split(rf"^{re.escape(USER_LINE)}$", self.text, flags=re.MULTILINE)
+        if len(parts) != 2 or not all(part.strip() for part in parts):
+            raise PromptError(
+                f"{self.path}: needs one line that is exactly {USER_LINE}, with the system "
+                "message before it and the user message after it"
+            )
+        return parts[0].strip(), parts[1].strip()
+
+    def placeholder_faults(self) -> list[str]:
+        """Placeholders that are missing, unknown or repeated, each as a clause."""
+        names = PLACEHOLDER.findall(self.text)
+        return _differences("placeholder", names, self.declared) + [
+            f"placeholder {braced(name)} stands more than once"
+            for name, times in Counter(names).items()
+            if times > 1
+        ]
+
+    def expectation(self) -> str:
+        """What is declared, for the end of an error message."""
+        return f"declared are {', '.join(map(braced, self.declared)) or 'none'}"
+
+
+class PromptSet(Frozen):
+    """All editable prompts of one revision.
+
+    `files` maps a path such as `cs/challenger.md` to its text; `revision` is a commit of a prompt
+    store or `seed-<12 hex digits>` for the packaged prompts. Examples cite it.
+    """
+
+    revision: str
+    files: Mapping[str, str]
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 (64 hex digits) of the sorted (path, text) pairs: equal prompts, equal hash."""
+        return digest(sorted(self.files.items()))
+
+    def prompt(self, task: str, role: str) -> Prompt:
+        """The prompt of an editable role; raises PromptError when this revision has none."""
+        path = f"{task}/{role}.md"
+        return Prompt(path=path, text=self._text(path))
+
+    def rubric_policy(self, task: str) -> RubricPolicy | None:
+        """The policy in `<task>/rubric.yaml`; None for a task whose answers are compared.
+
+        Raises PromptError naming the field that is wrong.
+        """
+        path = f"{task}/rubric.yaml"
+        if "rubric.yaml" not in _companions(task):
+            return None
+        return _policy(path, self._text(path))
+
+    def angles(self, task: str) -> tuple[str, ...]:
+        """One angle per parallel challenger, from the bullets of `<task>/angles.md`; or none."""
+        if "angles.md" not in _companions(task):
+            return ()
+        bullets = re.split(r"^- ", self._text(f"{task}/angles.md"), flags=re.MULTILINE)[1:]
+        return tuple(" ".join(bullet.split()) for bullet in bullets)
+
+    def _text(self, path: str) -> str:
+        if path not in self.files:
+            raise PromptError(
+                f"{path}: not among the editable prompts of revision {self.revision}, "
+                f"which are {', '.join(sorted(self.files)) or 'none'}"
+            )
+        return self.files[path]
+
+
+@cache
+def packaged() -> PromptSet:
+    """The seed prompts that ship with the package, cited by content as `seed-<12 hex digits>`."""
+    texts = dict(_texts("seed"))
+    content = PromptSet(revision="", files=texts).content_hash
+    return PromptSet(revision=f"seed-{content[:12]}", files=texts)
+
+
+def locked(task: str, role: str) -> Prompt:
+    """The prompt of a locked role, from the package only; raises PromptError when none exists."""
+    path = f"{task}/{role}.md"
+    if path not in _locked():
+        raise PromptError(
+            f"{path}: no such locked prompt; there are {', '.join(sorted(_locked()))}"
+        )
+    return Prompt(path=f"locked/{path}", text=_locked()[path])
+
+
+def locked_revision() -> str:
+    """`locked-<12 hex digits>`: content hash of all locked prompts."""
+    return f"locked-{digest(sorted(_locked().items()))[:12]}"
+
+
+def braced(name: str) -> str:
+    """A placeholder as it stands in a prompt."""
+    return "{{" + name + "}}"
+
+
+def policy_text(policy: RubricPolicy) -> str:
+    """The policy as prompts show it: its fields as YAML, one per line."""
+    text: str = yaml.safe_dump(policy.model_dump(), sort_keys=False)
+    return text.rstrip()
+
+
+def _policy(path: str, text: str) -> RubricPolicy:
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PromptError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return RubricPolicy.model_validate(fields, strict=True)
+    except ValidationError as error:
+        faults = (
+            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()
+        )
+        raise PromptError(
+            f"{path}: {'; '.join(faults)}; fields are {', '.join(RubricPolicy.model_fields)}"
+        ) from error
+
+
+def _differences(what: str, given: Iterable[str], declared: tuple[str, ...]) -> list[str]:
+    given = tuple(dict.fromkeys(given))
+    missing = [name for name in declared if name not in given]
+    unknown = [name for name in given if name not in declared]
+    return [f"{what} {braced(name)} is missing" for name in missing] + [
+        f"{what} {braced(name)} is unknown" for name in unknown
+    ]
+
+
+@cache
+def _companions(task: str) -> frozenset[str]:
+    """Names of all packaged files of a task, editable and locked."""
+    paths = [*packaged().files, *_locked()]
+    return frozenset(path.partition("/")[2] for path in paths if path.startswith(f"{task}/"))
+
+
+@cache
+def _locked() -> Mapping[str, str]:
+    return dict(_texts("locked"))
+
+
+def _texts(tree: str) -> Iterator[tuple[str, str]]:
+    """(`<task>/<file>`, text) of every file of a packaged tree."""
+    for task in files("prompt_store").joinpath(tree).iterdir():
+        for file in _files(task):
+            yield f"{task.name}/{file.name}", file.read_text(encoding="utf-8")
+
+
+def _files(folder: Traversable) -> Iterator[Traversable]:
+    if folder.is_dir():
+        yield from (file for file in folder.iterdir() if file.name.endswith((".md", ".yaml")))
