@@ -1,0 +1,61 @@
+"""One SQLite file: opened, migrated, and its columns turned into Python values and back."""
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from ledger.migrations import migrate
+
+BUSY_TIMEOUT = 60.0
+"""Seconds a writer waits for another one (the call log writes through its own connection)."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class LedgerError(Exception):
+    """The run's database cannot be used; the message says which one, why and what to do."""
+
+
+def open_database(path: Path, *, create: bool = True) -> Database:
+    """The database at `path`, migrated to this version, in WAL mode with foreign keys enforced.
+
+    The connection may be used from several threads, one at a time: the caller holds a lock.
+    Raises LedgerError when the file is no database of ours, was written by a newer version, or is
+    not there and `create` is false.
+    """
+    if not create and not path.is_file():
+        raise LedgerError(f"{path.parent} holds no run: there is no {path.name} in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerError(f"cannot open {path}: {error}") from error
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        database = Database(connection)
+        migrate(database)
+    except (ValueError, sqlite3.Error) as error:
+        connection.close()
+        raise LedgerError(f"cannot use {path}: {error}") from error
+    return database
+
+
+def to_text(text: str) -> str | bytes:
+    """Text as SQLite takes it. A text with lone surrogates is no UTF-8 and becomes a BLOB."""
+    return text.encode("utf-8", "surrogatepass") if _SURROGATE.search(text) else text
+
+
+def from_text(value: str | bytes) -> str:
+    """The text that `to_text` stored."""
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+def to_json(value: Any) -> str:
+    """JSON for a column: readable Unicode, with lone surrogates escaped. NaN is a ValueError."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,0 +1,203 @@
+"""What happened: runs, their documents, every round, and the examples that were accepted."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlite_utils import Database
+
+from ledger.database import LedgerError, open_database
+from ledger.rows import (
+    Example,
+    Row,
+    RunRow,
+    Status,
+    attempt_rows,
+    document_row,
+    example_row,
+    now,
+    read_document,
+    read_example,
+    read_round,
+    read_run,
+    round_row,
+    run_row,
+)
+from tasks.types import Decision, Document, Round
+
+FILE = "run.db"
+
+EXAMPLE = """
+select e.id, e.run_id, e.round_id, e.document_id, documents.name as document_name, e.task,
+  rounds.candidate, e.weak_mean, e.strong_mean, e.gap, e.rounds_used, e.prompts_revision,
+  e.simulated, e.meta
+from examples as e
+join documents on documents.id = e.document_id
+join rounds on rounds.id = e.round_id
+where e.id = ?
+"""
+
+
+class Ledger:
+    """A run folder's database, usable from several threads. Close it, or use it with `with`."""
+
+    def __init__(self, database: Database, path: Path) -> None:
+        self._db = database
+        self._lock = threading.RLock()
+        self.path = path
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = True) -> Self:
+        """The ledger of a run folder, migrated to this version.
+
+        Raises LedgerError when there is no run and `create` is false, when `run.db` is no database
+        of ours, or when a newer version wrote it.
+        """
+        path = folder / FILE
+        return cls(open_database(path, create=create), path)
+
+    def close(self) -> None:
+        """Close the connection; a closed ledger stays closed."""
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def query(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
+        """The rows that a `select` yields, for reports; what is asked often has its own method."""
+        with self._lock:
+            return list(self._db.query(sql, params))
+
+    # Documents
+
+    def add_documents(self, documents: Iterable[Document]) -> None:
+        """Store the documents whose text is not stored yet.
+
+        Reads the iterable a hundred at a time, so it may be a generator over many files.
+        """
+        documents = iter(documents)
+        while batch := list(islice(documents, 100)):
+            with self._lock:
+                self._db.table("documents").insert_all(map(document_row, batch), ignore=True)
+
+    def document(self, id: str) -> Document:
+        """The document with this id. Raises LedgerError when there is none."""
+        for row in self.query("select * from documents where id = ?", [id]):
+            return read_document(row)
+        raise LedgerError(f"{self.path} holds no document {id}")
+
+    def document_ids(self) -> list[str]:
+        """All document ids in the order in which they were added; reads no text."""
+        return [row["id"] for row in self.query("select id from documents order by rowid")]
+
+    # Runs
+
+    def start_run(self, run: RunRow) -> None:
+        """Store a new run. Raises LedgerError when its id is taken."""
+        with self._lock:
+            if any(run.id == other.id for other in self.runs()):
+                raise LedgerError(f"{self.path} already holds a run {run.id}")
+            self._db.table("runs").insert(run_row(run))
+
+    def runs(self) -> list[RunRow]:
+        """All runs of the folder, oldest first."""
+        return [read_run(row) for row in self.query("select * from runs order by rowid")]
+
+    def run(self, run_id: str | None = None) -> RunRow:
+        """The run with this id, or the latest. Raises LedgerError when there is none."""
+        for row in self.query(
+            "select * from runs where id = ifnull(?, id) order by rowid desc limit 1", [run_id]
+        ):
+            return read_run(row)
+        raise LedgerError(f"{self.path} holds no run{f' {run_id}' if run_id else ''}")
+
+    def set_status(self, status: Status, run_id: str | None = None) -> None:
+        """Say how a run (by default the latest) stands; leaving `running` stamps its end."""
+        finished_at = None if status == "running" else now()
+        with self._lock:
+            run = self.run(run_id)
+            self._db.table("runs").update(run.id, {"status": status, "finished_at": finished_at})
+
+    # Rounds
+
+    def record(
+        self,
+        run_id: str,
+        document_id: str,
+        rounds: Sequence[Round],
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Store a decided document: its rounds, their attempts and, when accepted, its example.
+
+        One transaction. Recording a document again replaces what stands there, so that a replayed
+        document never yields a second example. `meta` is kept with the example.
+        Raises ValueError when the last round decides nothing, LedgerError at an unknown run.
+        """
+        last = rounds[-1] if rounds else None
+        if last is None or last.decision in (None, "revise"):
+            raise ValueError(f"document {document_id} is not decided yet")
+        with self._lock:
+            run, prefix = self.run(run_id), self._prefix(run_id) + document_id
+            rows = [round_row(f"{prefix}-r{r.number}", run_id, document_id, r) for r in rounds]
+            attempts = [
+                attempt
+                for round, row in zip(rounds, rows, strict=True)
+                for attempt in attempt_rows(row["id"], (*round.weak, *round.strong))
+            ]
+            with self._db.atomic():
+                self._db.table("rounds").delete_where(
+                    "run_id = ? and document_id = ?", [run_id, document_id]
+                )
+                self._db.table("rounds").insert_all(rows)
+                self._db.table("attempts").insert_all(attempts)
+                if last.decision == "accepted" and last.candidate:
+                    example = example_row(run, rows[-1], last.candidate, meta or {})
+                    self._db.table("examples").insert(example)
+
+    def _prefix(self, run_id: str) -> str:
+        """A folder mostly holds one run; the ids of rounds of later ones begin with their run."""
+        first = self.query("select id from runs order by rowid limit 1")[0]["id"]
+        return "" if run_id == first else f"{run_id}-"
+
+    def outcomes(self, run_id: str) -> dict[str, Decision]:
+        """What was decided about each finished document of a run, in one query."""
+        rows = self.query(
+            "select document_id, decision from rounds"
+            " where run_id = ? and decision in ('accepted', 'rejected', 'skipped')",
+            [run_id],
+        )
+        return {row["document_id"]: row["decision"] for row in rows}
+
+    def rounds(self, run_id: str, document_id: str) -> tuple[Round, ...]:
+        """The rounds of one document, first to last, equal to those recorded."""
+        rows = self.query(
+            "select * from rounds where run_id = ? and document_id = ? order by number",
+            [run_id, document_id],
+        )
+        return tuple(read_round(row, self._attempts(row["id"])) for row in rows)
+
+    def examples(self, run_id: str) -> Iterator[Example]:
+        """The accepted examples of a run in the order of its documents, read one at a time."""
+        ids = self.query(
+            "select examples.id from examples join documents on documents.id = document_id"
+            " where run_id = ? order by documents.rowid",
+            [run_id],
+        )
+        for row in ids:
+            [full] = self.query(EXAMPLE, [row["id"]])
+            yield read_example(full, self._attempts(full["round_id"]))
+
+    def _attempts(self, round_id: str) -> list[Row]:
+        return self.query("select * from attempts where round_id = ? order by number", [round_id])

@@ -1,0 +1,167 @@
+"""The tables of `run.db`, in the order in which they came to be.
+
+A migration that was released is never edited: a change is a new migration below it. The comments
+stay in the database's schema, where Datasette and `.schema` show them.
+"""
+
+from contextlib import closing
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("autodata")
+
+
+def migrate(database: Database) -> None:
+    """Bring the database to this version; safe when two processes open it at once.
+
+    Raises ValueError when a newer version wrote it or when its tables are somebody else's.
+    """
+    if not _pending(database):
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        if not migrations.applied(database) and database.table_names():
+            raise ValueError("it is an SQLite database, but not one of autodata's")
+        migrations.apply(database)
+    except BaseException:
+        database.rollback()
+        raise
+    database.conn.commit()
+
+
+def _pending(database: Database) -> bool:
+    """Whether a migration is still to be applied. Raises ValueError at a migration unknown here."""
+    applied = {migration.name for migration in migrations.applied(database)}
+    with closing(Database(memory=True)) as empty:  # where all that we know is pending
+        known = {migration.name for migration in migrations.pending(empty)}
+    if newer := sorted(applied - known):
+        raise ValueError(f"a newer autodata wrote it ({', '.join(newer)}); upgrade autodata")
+    return applied != known
+
+
+DOCUMENTS = """create table documents (
+  id text primary key not null,     -- first 16 hex digits of the SHA-256 of the text
+  name text not null,
+  text text not null,
+  meta text not null                -- JSON: where it came from
+)"""
+
+RUNS = """create table runs (
+  id text primary key not null,
+  task text not null,
+  prompts_revision text not null,
+  locked_revision text not null,    -- content hash of the prompts that nobody may edit
+  config text not null,             -- JSON: the resolved configuration, no secrets
+  models text not null,             -- JSON: role → endpoint/model
+  seed integer,
+  simulated integer not null,       -- 1: no real model was asked
+  version text not null,            -- of autodata
+  status text not null,             -- running, done, paused, interrupted
+  started_at text not null,         -- ISO 8601, UTC
+  finished_at text
+)"""
+
+CALLS = """create table calls (
+  id integer primary key,
+  scope text not null,              -- whose call it was: mostly a document's id
+  role text not null,
+  endpoint text not null,
+  model text not null,
+  sample integer not null default 1,
+  request_key text not null,        -- digest of everything that shaped the call
+  status text not null,
+  response text,
+  reasoning text,
+  finish_reason text,
+  error text,
+  input_tokens integer,
+  cached_tokens integer,
+  output_tokens integer,
+  usd real,                         -- null: the price is unknown
+  started_at text,
+  seconds real
+)"""
+
+ROUNDS = """create table rounds (
+  id text primary key not null,     -- <document>-r<number>
+  run_id text not null references runs(id),
+  document_id text not null references documents(id),
+  number integer not null,          -- from 1; 0: skipped before its first round
+  decision text,                    -- revise, accepted, rejected, skipped
+  instruction text not null,        -- what the challenger was told
+  candidate text,                   -- JSON
+  verdict text,                     -- JSON: the quality verifier's
+  judgement text,                   -- JSON: the loop judge's
+  final_verdict text,               -- JSON: the locked verifier's, after acceptance
+  objections text not null,         -- JSON: [{code, message}]
+  weak_mean real,                   -- 0 … 1, over the scored attempts
+  strong_mean real,
+  gap real,                         -- strong_mean - weak_mean
+  unique (run_id, document_id, number)
+)"""
+
+ATTEMPTS = """create table attempts (
+  id text primary key not null,     -- <round>-<solver>-<number>
+  round_id text not null references rounds(id) on delete cascade,
+  solver text not null,             -- weak, strong
+  number integer not null,
+  answer text not null,
+  score real,                       -- 0 … 1, computed from marks; null: no usable marks
+  marks text not null,              -- JSON: [{criterion, weight, met, evidence}]
+  truncated integer not null,
+  call_id integer references calls(id),
+  note text not null,
+  unique (round_id, solver, number)
+)"""
+
+EXAMPLES = """create table examples (
+  id text primary key not null,     -- as its round's
+  run_id text not null references runs(id),
+  document_id text not null references documents(id),
+  round_id text not null references rounds(id) on delete cascade,
+  task text not null,
+  question_type text not null,
+  skills text not null,             -- JSON
+  question text not null,
+  context text not null,
+  reference_answer text not null,
+  rubric text not null,             -- JSON: [{criterion, weight, category, capability}]
+  weak_mean real,
+  strong_mean real,
+  gap real,
+  rounds_used integer not null,
+  prompts_revision text not null,
+  simulated integer not null,
+  meta text not null,               -- JSON
+  unique (run_id, document_id)
+)"""
+
+OUTCOMES = """create view outcomes as
+-- What became of each document, one row per run; a document without decision has nulls.
+select
+  documents.id as document_id,
+  documents.name,
+  last.run_id,
+  last.decision,
+  last.number as rounds_used,
+  (select group_concat(json_extract(value, '$.code'), ', ') from json_each(last.objections))
+    as objections,
+  last.weak_mean,
+  last.strong_mean,
+  last.gap
+from documents
+left join rounds as last
+  on last.document_id = documents.id
+  and last.decision in ('accepted', 'rejected', 'skipped')
+order by documents.rowid"""
+
+
+@migrations()
+def first_tables(database: Database) -> None:
+    for table in (DOCUMENTS, RUNS, CALLS, ROUNDS, ATTEMPTS, EXAMPLES, OUTCOMES):
+        database.execute(table)
+    database.execute("create index calls_by_scope on calls(scope, request_key)")
+    database.execute("create index rounds_by_document on rounds(document_id, decision)")
+    database.execute("create index rounds_by_decision on rounds(run_id, decision)")
+    database.execute("create index attempts_by_call on attempts(call_id)")
+    database.execute("create index examples_by_round on examples(round_id)")

@@ -1,0 +1,225 @@
+"""The ledger's own values, and how values become rows and rows become values again."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
+
+from ledger.database import from_text, to_json, to_text
+from tasks.acceptance import mean, scores
+from tasks.types import (
+    Attempt,
+    Candidate,
+    Document,
+    Frozen,
+    Judgement,
+    Round,
+    Side,
+    Verdict,
+)
+
+Status = Literal["running", "done", "paused", "interrupted"]
+Row = dict[str, Any]
+V = TypeVar("V", bound=Frozen)
+
+
+def now() -> str:
+    """The time as the ledger writes it: ISO 8601 in UTC, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunRow(Frozen):
+    """One run: what was asked for and how it stands.
+
+    `config` is the resolved configuration without secrets; `models` says which model
+    (`endpoint/model`) played each role; times are ISO 8601 in UTC.
+    """
+
+    id: str
+    task: str
+    prompts_revision: str
+    locked_revision: str = ""
+    config: Mapping[str, Any] = Field(default_factory=dict)
+    models: Mapping[str, str] = Field(default_factory=dict)
+    seed: int | None = None
+    simulated: bool = False
+    version: str = ""
+    status: Status = "running"
+    started_at: str = Field(default_factory=now)
+    finished_at: str | None = None
+
+
+class Example(Frozen):
+    """An accepted candidate with the attempts that calibrated it.
+
+    Means and gap are 0 … 1; `rounds_used` counts the accepted round; `meta` is what `record` was
+    given to keep.
+    """
+
+    id: str
+    run_id: str
+    round_id: str
+    document_id: str
+    document_name: str
+    task: str
+    candidate: Candidate
+    weak: tuple[Attempt, ...]
+    strong: tuple[Attempt, ...]
+    weak_mean: float | None
+    strong_mean: float | None
+    gap: float | None
+    rounds_used: int
+    prompts_revision: str
+    simulated: bool
+    meta: Mapping[str, Any] = Field(default_factory=dict)
+
+
+def document_row(document: Document) -> Row:
+    return {
+        "id": document.id,
+        "name": to_text(document.name),
+        "text": to_text(document.text),
+        "meta": to_json(dict(document.meta)),
+    }
+
+
+def run_row(run: RunRow) -> Row:
+    texts = {"config": to_json(run.config), "models": to_json(run.models)}
+    return run.model_dump() | texts
+
+
+def round_row(id: str, run_id: str, document_id: str, round: Round) -> Row:
+    weak, strong = mean(scores(round.weak)), mean(scores(round.strong))
+    gap = strong - weak if weak is not None and strong is not None else None
+    return {
+        "id": id,
+        "run_id": run_id,
+        "document_id": document_id,
+        "number": round.number,
+        "decision": round.decision,
+        "instruction": to_text(round.instruction),
+        "candidate": _json_of(round.candidate),
+        "verdict": _json_of(round.verdict),
+        "judgement": _json_of(round.judgement),
+        "final_verdict": _json_of(round.final_verdict),
+        "objections": to_json([objection.model_dump() for objection in round.objections]),
+        "weak_mean": _real(weak),
+        "strong_mean": _real(strong),
+        "gap": _real(gap),
+    }
+
+
+def attempt_rows(round_id: str, attempts: Iterable[Attempt]) -> list[Row]:
+    return [
+        {
+            "id": f"{round_id}-{attempt.solver}-{attempt.number}",
+            "round_id": round_id,
+            "solver": attempt.solver,
+            "number": attempt.number,
+            "answer": to_text(attempt.answer),
+            "score": attempt.score,
+            "marks": to_json([mark.model_dump() for mark in attempt.marks]),
+            "truncated": attempt.truncated,
+            "call_id": attempt.call_id,
+            "note": to_text(attempt.note),
+        }
+        for attempt in attempts
+    ]
+
+
+def example_row(run: RunRow, round: Row, candidate: Candidate, meta: Mapping[str, Any]) -> Row:
+    """The example of an accepted round, given as its row."""
+    return {
+        "id": round["id"],
+        "run_id": run.id,
+        "document_id": round["document_id"],
+        "round_id": round["id"],
+        "task": run.task,
+        "question_type": to_text(candidate.question_type),
+        "skills": to_json(candidate.skills),
+        "question": to_text(candidate.question),
+        "context": to_text(candidate.context),
+        "reference_answer": to_text(candidate.reference_answer),
+        "rubric": to_json([criterion.model_dump() for criterion in candidate.rubric]),
+        "weak_mean": round["weak_mean"],
+        "strong_mean": round["strong_mean"],
+        "gap": round["gap"],
+        "rounds_used": round["number"],
+        "prompts_revision": run.prompts_revision,
+        "simulated": run.simulated,
+        "meta": to_json(dict(meta)),
+    }
+
+
+def read_document(row: Row) -> Document:
+    return Document(
+        id=row["id"],
+        name=from_text(row["name"]),
+        text=from_text(row["text"]),
+        meta=json.loads(row["meta"]),
+    )
+
+
+def read_run(row: Row) -> RunRow:
+    values = {"config": json.loads(row["config"]), "models": json.loads(row["models"])}
+    return RunRow.model_validate(row | values)
+
+
+def read_round(row: Row, attempts: Sequence[Row]) -> Round:
+    return Round(
+        number=row["number"],
+        instruction=from_text(row["instruction"]),
+        candidate=_value_of(Candidate, row["candidate"]),
+        verdict=_value_of(Verdict, row["verdict"]),
+        weak=read_attempts(attempts, "weak"),
+        strong=read_attempts(attempts, "strong"),
+        judgement=_value_of(Judgement, row["judgement"]),
+        final_verdict=_value_of(Verdict, row["final_verdict"]),
+        objections=json.loads(row["objections"]),
+        decision=row["decision"],
+    )
+
+
+def read_attempts(rows: Iterable[Row], solver: Side) -> tuple[Attempt, ...]:
+    """The attempts of one side among the rows of a round, in their order."""
+    return tuple(
+        Attempt(
+            solver=solver,
+            number=row["number"],
+            answer=from_text(row["answer"]),
+            score=row["score"],
+            marks=json.loads(row["marks"]),
+            truncated=row["truncated"],
+            call_id=row["call_id"],
+            note=from_text(row["note"]),
+        )
+        for row in rows
+        if row["solver"] == solver
+    )
+
+
+def read_example(row: Row, attempts: Sequence[Row]) -> Example:
+    """The example of a row with an `Example`'s plain fields and its round's `candidate`."""
+    values = {
+        "document_name": from_text(row["document_name"]),
+        "candidate": _value_of(Candidate, row["candidate"]),
+        "weak": read_attempts(attempts, "weak"),
+        "strong": read_attempts(attempts, "strong"),
+        "meta": json.loads(row["meta"]),
+    }
+    return Example.model_validate(row | values)
+
+
+def _json_of(value: Frozen | None) -> str | None:
+    return None if value is None else to_json(value.model_dump())
+
+
+def _value_of(kind: type[V], text: str | None) -> V | None:
+    return None if text is None else kind.model_validate(json.loads(text))
+
+
+def _real(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)
