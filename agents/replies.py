@@ -4,9 +4,10 @@ Types are strict: the string "false" is not a boolean, 7.0 is not a weight, NaN 
 reply that does not fit is malformed; it is re-asked with the error and never guessed at.
 """
 
-from typing import Literal
+from functools import cache
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Reply(BaseModel):
@@ -62,6 +63,22 @@ class MarksReply(Reply):
     """The judge's findings on one answer: every criterion exactly once, no total."""
 
     marks: list[MarkReply]
+
+
+@cache
+def marks_reply(criteria: int) -> type[MarksReply]:
+    """MarksReply for a rubric of this many criteria, 1 … 40: each is marked exactly once."""
+
+    class CompleteMarksReply(MarksReply):
+        @model_validator(mode="after")
+        def every_criterion_once(self) -> Self:
+            given = sorted(m.number for m in self.marks)
+            if given != list(range(1, criteria + 1)):
+                raise ValueError(f"number every criterion 1 … {criteria} exactly once, not {given}")
+            return self
+
+    CompleteMarksReply.__name__ = "MarksReply"
+    return CompleteMarksReply
 
 
 class CaseFileReply(Reply):

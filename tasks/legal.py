@@ -50,13 +50,13 @@ def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> 
     return JudgedPolicy(weak_planned=weak_attempts, strong_planned=strong_attempts)
 
 
-# 5 weak and 3 strong attempts every round. The paper allows 15 improve rounds after the first.
+# 5 weak and 3 strong attempts every round, at most 15 rounds (paper, section 2).
 TASK = Task(
     name="legal",
     title="legal",
     weak_attempts=5,
     strong_attempts=3,
-    rounds=16,
+    rounds=15,
     policy=policy,
     extracts=True,
     judged_by_loop=True,

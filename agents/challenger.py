@@ -1,0 +1,51 @@
+"""The challenger: document and instruction in, candidate out."""
+
+from agents.models import Models
+from agents.replies import CandidateReply
+from prompt_store.prompt import Prompt
+from tasks import Task
+from tasks.science import criterion
+from tasks.types import Candidate, Criterion, Document, Objection
+
+
+async def challenge(
+    models: Models,
+    prompt: Prompt,
+    task: Task,
+    document: Document,
+    *,
+    sample: int = 1,
+    **values: str,
+) -> Candidate | Objection:
+    """One new candidate, or MALFORMED when the reply could not be read after re-asking.
+
+    `values` are the prompt's placeholders besides the document; `sample` tells parallel
+    challengers of one round apart.
+    """
+    messages = prompt.render(document=document.text, **values)
+    answer = await models.ask(
+        "challenger", messages, CandidateReply, scope=document.id, sample=sample
+    )
+    if answer.value is None:
+        message = f"the challenger's reply could not be read: {answer.problem}"
+        return Objection(code="MALFORMED", message=message)
+    return candidate(task, answer.value, angle=values.get("angle", ""))
+
+
+def candidate(task: Task, reply: CandidateReply, angle: str = "") -> Candidate:
+    """The reply as a candidate; a task without a rubric has one criterion, its reference answer."""
+    rubric = tuple(
+        Criterion(
+            criterion=c.criterion, weight=c.weight, category=c.category, capability=c.capability
+        )
+        for c in reply.rubric
+    )
+    return Candidate(
+        context=reply.context,
+        question=reply.question,
+        reference_answer=reply.reference_answer,
+        rubric=rubric if task.has_rubric else (criterion(reply.reference_answer),),
+        question_type=reply.question_type,
+        skills=tuple(reply.skills),
+        angle=angle,
+    )

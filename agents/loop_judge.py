@@ -1,0 +1,42 @@
+"""The loop judge (legal, layer 2): all attempts of a round in, a judgement out."""
+
+from collections.abc import Sequence
+
+from agents.models import Models
+from agents.replies import JudgementReply
+from agents.verifier import numbered
+from prompt_store.prompt import Prompt
+from tasks.types import Attempt, Candidate, Judgement, Objection
+
+
+async def judge_round(
+    models: Models,
+    prompt: Prompt,
+    candidate: Candidate,
+    weak: Sequence[Attempt],
+    strong: Sequence[Attempt],
+    *,
+    scope: str,
+) -> Judgement | Objection:
+    """The judgement, or MALFORMED when the reply could not be read after re-asking."""
+    messages = prompt.render(
+        context=candidate.context,
+        question=candidate.question,
+        rubric=numbered(candidate),
+        weak_attempts=described(weak),
+        strong_attempts=described(strong),
+    )
+    answer = await models.ask("loop_judge", messages, JudgementReply, scope=scope)
+    if answer.value is None:
+        message = f"the loop judge's reply could not be read: {answer.problem}"
+        return Objection(code="MALFORMED", message=message)
+    return Judgement(**{k: tuple(v) if isinstance(v, list) else v for k, v in answer.value})
+
+
+def described(attempts: Sequence[Attempt]) -> str:
+    """Each attempt with its answer, its score and which criteria it met, by number."""
+    return "\n\n".join(
+        f"Attempt {a.number}: score {a.score if a.score is None else round(a.score, 2)}, "
+        f"criteria met: {[i for i, m in enumerate(a.marks, 1) if m.met]}\n{a.answer}"
+        for a in attempts
+    )

@@ -1,0 +1,28 @@
+"""The orchestrator: grouped objections in, the next challenger instruction out.
+
+It never sees the document.
+"""
+
+from collections.abc import Sequence
+
+from agents.models import Models
+from agents.replies import InstructionReply
+from prompt_store.prompt import Prompt
+from tasks.feedback import feedback
+from tasks.types import Round
+
+
+async def instruct(models: Models, prompt: Prompt, rounds: Sequence[Round], *, scope: str) -> str:
+    """The next instruction.
+
+    A loop judge's suggestion goes to the writer unchanged and no model is asked. When the
+    orchestrator's reply cannot be read, the grouped objections themselves are the instruction.
+    """
+    last = rounds[-1]
+    if last.judgement and last.judgement.suggestion_for_writer and last.final_verdict is None:
+        return last.judgement.suggestion_for_writer
+    grouped = feedback(rounds)
+    answer = await models.ask(
+        "orchestrator", prompt.render(feedback=grouped), InstructionReply, scope=scope
+    )
+    return answer.value.instruction if answer.value else grouped

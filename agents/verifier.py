@@ -1,0 +1,68 @@
+"""The quality verifier: a candidate in, a verdict bound to exactly this candidate out.
+
+The final verifier asks the same of a frozen candidate, with a locked prompt and once.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from agents.models import Models
+from agents.replies import VerdictReply
+from prompt_store.prompt import Prompt
+from tasks.types import Candidate, Document, Objection, Verdict
+
+
+def numbered(candidate: Candidate) -> str:
+    """The rubric as a numbered list with weights, as verifiers read it."""
+    return "\n".join(
+        f"{i}. [{c.weight:+d}] {c.criterion}" for i, c in enumerate(candidate.rubric, 1)
+    )
+
+
+async def verify(
+    models: Models,
+    prompt: Prompt,
+    document: Document,
+    candidate: Candidate,
+    rubric: Mapping[str, str],
+    role: Literal["verifier", "final_verifier"] = "verifier",
+) -> Verdict | Objection:
+    """The verdict, or MALFORMED when the verifier's reply could not be read after re-asking.
+
+    `rubric` holds the prompt values on the rubric and its policy; empty for a task without one.
+    """
+    messages = prompt.render(
+        document=document.text,
+        context=candidate.context,
+        question=candidate.question,
+        question_type=candidate.question_type,
+        reference_answer=candidate.reference_answer,
+        **rubric,
+    )
+    answer = await models.ask(role, messages, VerdictReply, scope=document.id)
+    if answer.value is None:
+        message = f"the {role.replace('_', ' ')}'s reply could not be read: {answer.problem}"
+        return Objection(code="MALFORMED", message=message)
+    return verdict(answer.value, candidate)
+
+
+def verdict(reply: VerdictReply, candidate: Candidate) -> Verdict:
+    """PASS stands only when every finding bears it out; each finding against it is a problem."""
+    against = {
+        "the context gives the answer away": reply.leak,
+        "the question is too easy": reply.question == "too_easy",
+        "the question asks for recall": reply.question == "recall",
+        "the question asks more than one thing": not reply.single_focus,
+        "the reference answer is not borne out by the document": not reply.grounded,
+        "the rubric is not specific": not reply.rubric_specific,
+        "the question type does not fit the question": not reply.type_consistent,
+    }
+    found = tuple(problem for problem, holds in against.items() if holds)
+    passed = reply.verdict == "PASS" and not found
+    return Verdict(
+        passed=passed,
+        leak=reply.leak,
+        problems=() if passed else (*found, *reply.problems),
+        fixes=() if passed else tuple(reply.fixes),
+        fingerprint=candidate.fingerprint,
+    )

@@ -1,0 +1,259 @@
+"""The nodes, each thin: read the state, ask once, return what changed.
+
+`async def` asks a model; plain `def` touches SQLite.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import Any, TypeVar
+
+from langgraph.runtime import Runtime
+
+from agents.challenger import challenge
+from agents.extractor import extract
+from agents.judge import score
+from agents.loop_judge import judge_round
+from agents.orchestrator import instruct
+from agents.solver import solve
+from agents.verifier import numbered, verify
+from graph.state import (
+    FRESH_ROUND,
+    RunChoices,
+    State,
+    closed,
+    planned,
+    policy_of,
+    round_so_far,
+    sides_together,
+    task_of,
+)
+from graph.workshop import Workshop
+from prompt_store.prompt import locked, policy_text
+from tasks.acceptance import next_batch, scores
+from tasks.feedback import verdict_objections
+from tasks.task import final_filters, screen
+from tasks.types import (
+    Attempt,
+    Candidate,
+    Decision,
+    Document,
+    Objection,
+    Round,
+    Side,
+    Verdict,
+)
+
+T = TypeVar("T")
+Update = dict[str, Any]
+
+
+async def all_done(work: list[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order. All work ends before the first error is raised: calls in flight are
+    paid for, so they are recorded, not cancelled."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [r for r in results if not isinstance(r, BaseException)]
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes of one workshop, which is opened when the first of them runs."""
+
+    workshop: Callable[[], Workshop]
+
+    def prepare(self, state: State, runtime: Runtime[RunChoices]) -> Update:
+        """Takes up the document; pins the run's choices and the prompt revision."""
+        shop = self.workshop()
+        document_id = state.document_id
+        if state.document is not None:
+            document = Document.of(state.document.name, state.document.text)
+            shop.ledger.add_documents([document])
+            document_id = document.id
+        shop.take_up(document_id)
+        return {
+            "document": None,
+            "document_id": document_id,
+            "choices": runtime.context or RunChoices(),
+            "prompts_revision": shop.prompts.revision,
+        }
+
+    async def extractor(self, state: State) -> Update:
+        """Reads the case once; an unsuitable document is skipped before anything else is paid."""
+        shop, document = await self._at_hand(state)
+        found = await extract(shop.models, locked(state.task, "extractor"), document)
+        if isinstance(found, str):
+            return {"case_file": found}
+        decision: Decision = "skipped" if found.code == "UNSUITABLE" else "rejected"
+        ended = Round(number=0, objections=(found,), decision=decision)
+        return {"objections": (found,), "decision": decision, "rounds": [ended]}
+
+    async def challenger(self, state: State) -> Update:
+        """Writes new candidates: one, or several from different angles in parallel."""
+        shop, document = await self._at_hand(state)
+        prompt = shop.prompts.prompt(state.task, "challenger")
+        ask = partial(challenge, shop.models, prompt, task_of(state), document)
+        written = await all_done(
+            [ask(sample=i, **brief) for i, brief in enumerate(self._briefs(shop, state), 1)]
+        )
+        candidates = tuple(c for c in written if isinstance(c, Candidate))
+        fresh = {**FRESH_ROUND, "candidates": candidates}
+        if candidates:
+            return fresh
+        objections = tuple(c for c in written if isinstance(c, Objection))
+        return fresh | closed(state.model_copy(update=fresh), objections)
+
+    def _briefs(self, shop: Workshop, state: State) -> list[dict[str, str]]:
+        """What each challenger of the round is told besides the document."""
+        brief = {"instruction": state.instruction, **_rubric_policy(shop, state.task)}
+        if task_of(state).extracts:
+            brief["case_file"] = state.case_file
+        angles = shop.prompts.angles(state.task)
+        if not angles:
+            return [brief]
+        writers = state.choices.challengers or task_of(state).challengers
+        first = (state.number - 1) * writers
+        return [{**brief, "angle": angles[(first + i) % len(angles)]} for i in range(writers)]
+
+    async def verifier(self, state: State) -> Update:
+        """Screens by code, then asks; the first candidate that passes is evaluated."""
+        shop, document = await self._at_hand(state)
+        prompt = shop.prompts.prompt(state.task, "verifier")
+        task, rubric = task_of(state), shop.prompts.rubric_policy(state.task)
+        failed: list[Update] = []
+        for candidate in state.candidates:
+            found = screen(task, candidate, rubric) + final_filters(task, candidate, document)
+            if found:
+                failed.append({"candidate": candidate, "objections": found})
+                continue
+            values = _rubric_values(shop, state.task, candidate)
+            reply = await verify(shop.models, prompt, document, candidate, values)
+            if isinstance(reply, Verdict) and reply.passed:
+                return {"candidate": candidate, "verdict": reply}
+            failed.append({"candidate": candidate, **_objected(reply)})
+        return closed(state, **failed[0])
+
+    async def weak_solver(self, state: State) -> Update:
+        """Weak attempts, judged; when they settle the round, no strong attempt is made."""
+        weak = await self._attempts(state, "weak")
+        objections = policy_of(state).weak_objections(weak)
+        if objections and not sides_together(state):
+            return closed(state, objections, weak=weak)
+        return {"weak": weak}
+
+    async def strong_solver(self, state: State) -> Update:
+        """Strong attempts on byte-identical input, judged."""
+        return {"strong": await self._attempts(state, "strong")}
+
+    async def _attempts(self, state: State, side: Side) -> tuple[Attempt, ...]:
+        """Attempts of one side, asked for in the smallest batches that can settle the decision."""
+        policy, made = policy_of(state), list[Attempt]()
+        weak_planned, strong_planned = planned(state)
+        size = weak_planned if side == "weak" else strong_planned
+        weak = scores(state.weak)
+
+        def settled(given: Sequence[Fraction]) -> bool:
+            if side == "weak":
+                return policy.weak_settled(given)
+            return policy.strong_settled(weak, given)
+
+        batch = size
+        while batch:
+            if state.choices.attempts == "early":
+                batch = next_batch(settled, scores(made), size)
+            numbers = range(len(made) + 1, len(made) + batch + 1)
+            made += await all_done([self._attempt(state, side, number) for number in numbers])
+            if len(made) >= size or any(a.score is None for a in made):
+                break
+        return tuple(made)
+
+    async def _attempt(self, state: State, side: Side, number: int) -> Attempt:
+        """One answer and its marks."""
+        shop, candidate = self.workshop(), _chosen(state)
+        prompt, scope = locked(state.task, "solver"), state.document_id
+        said = await solve(shop.models, prompt, candidate, side, number, scope=scope)
+        return await score(
+            shop.models,
+            locked(state.task, "judge"),
+            task_of(state),
+            candidate,
+            said,
+            side,
+            number,
+            scope=scope,
+            equivalence=shop.equivalence,
+        )
+
+    async def loop_judge(self, state: State) -> Update:
+        """Reads all attempts of the round: is the difficulty learnable?"""
+        shop, prompt = self.workshop(), locked(state.task, "loop_judge")
+        judgement = await judge_round(
+            shop.models, prompt, _chosen(state), state.weak, state.strong, scope=state.document_id
+        )
+        if isinstance(judgement, Objection):
+            return {"objections": (judgement,)}
+        return {"judgement": judgement}
+
+    def decide(self, state: State) -> Update:
+        """The policy's objections; none sends the candidate to the final verifier."""
+        objections = state.objections + policy_of(state).objections(round_so_far(state))
+        return closed(state, objections) if objections else {}
+
+    async def final_verifier(self, state: State) -> Update:
+        """The frozen candidate passes the locked filters and the locked verifier, once."""
+        shop, document = await self._at_hand(state)
+        candidate, prompt = _chosen(state), locked(state.task, "final_verifier")
+        if objections := final_filters(task_of(state), candidate, document):
+            return closed(state, objections)
+        values = _rubric_values(shop, state.task, candidate)
+        reply = await verify(shop.models, prompt, document, candidate, values, "final_verifier")
+        found = _objected(reply)
+        return closed(state, found["objections"], final_verdict=found.get("verdict"))
+
+    async def orchestrator(self, state: State) -> Update:
+        """Turns the grouped objections into the instruction for the next round."""
+        shop = self.workshop()
+        prompt = shop.prompts.prompt(state.task, "orchestrator")
+        instruction = await instruct(shop.models, prompt, state.rounds, scope=state.document_id)
+        return {"instruction": instruction, "number": state.number + 1, "decision": None}
+
+    def record(self, state: State) -> Update:
+        """Writes the whole trajectory, and the example if there is one, in one transaction."""
+        shop = self.workshop()
+        shop.ledger.record(shop.run_id, state.document_id, state.rounds)
+        shop.put_down(state.document_id)
+        return {}
+
+    async def _at_hand(self, state: State) -> tuple[Workshop, Document]:
+        """The workshop, and the document of the state."""
+        shop = self.workshop()
+        return shop, await shop.document(state.document_id)
+
+
+def _chosen(state: State) -> Candidate:
+    """The candidate under evaluation; the edges guarantee that the verifier chose one."""
+    assert state.candidate is not None
+    return state.candidate
+
+
+def _objected(reply: Verdict | Objection) -> Update:
+    """A verifier's reply as what it found: its verdict where there is one, and the objections."""
+    if isinstance(reply, Objection):
+        return {"objections": (reply,)}
+    return {"verdict": reply, "objections": verdict_objections(reply)}
+
+
+def _rubric_policy(shop: Workshop, task: str) -> dict[str, str]:
+    """The rubric policy as a prompt value, for tasks that have one."""
+    policy = shop.prompts.rubric_policy(task)
+    return {"rubric_policy": policy_text(policy)} if policy else {}
+
+
+def _rubric_values(shop: Workshop, task: str, candidate: Candidate) -> dict[str, str]:
+    """What verifiers see of the rubric: the policy and the numbered criteria."""
+    policy = _rubric_policy(shop, task)
+    return {**policy, "rubric": numbered(candidate)} if policy else {}

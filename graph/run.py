@@ -1,0 +1,71 @@
+"""Many documents at once: depth first, as many in flight as the endpoints can use."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from agents.models import Paused
+from graph.build import build
+from graph.nodes import all_done
+from graph.state import RunChoices, TaskName
+from graph.workshop import Workshop
+from tasks.types import Decision
+
+
+@dataclass
+class Batch:
+    """What is to be run, and where it stands; `decided` grows while it runs."""
+
+    task: TaskName
+    choices: RunChoices
+    document_ids: Sequence[str]
+    in_flight: int
+    target: int | None = None  # accepted documents after which no new one is taken up
+    decided: dict[str, Decision] = field(default_factory=dict)
+    started: int = 0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def accepted(self) -> int:
+        """Documents that yielded an example so far."""
+        return sum(d == "accepted" for d in self.decided.values())
+
+    @property
+    def enough(self) -> bool:
+        """True when the target is reached."""
+        return self.target is not None and self.accepted >= self.target
+
+
+async def run_documents(
+    workshop: Workshop,
+    batch: Batch,
+    on_document: Callable[[str, Decision], None] = lambda document_id, decision: None,
+) -> None:
+    """Runs every document of the batch that has no decision yet.
+
+    Returns when all are decided, the target is reached, or `stop` was set and the documents in
+    flight have ended. Raises Paused when an endpoint is down or a budget is reached: calls in
+    flight are finished and recorded first. A bug raises as it is.
+    """
+    loop = build(lambda: workshop)
+    waiting = iter([d for d in batch.document_ids if d not in batch.decided])
+
+    async def work() -> None:
+        for document_id in waiting:
+            if batch.stop.is_set() or batch.enough:
+                return
+            batch.started += 1
+            try:
+                ended = await loop.ainvoke(
+                    {"document_id": document_id, "task": batch.task}, context=batch.choices
+                )
+            except BaseException:
+                batch.stop.set()
+                raise
+            batch.decided[document_id] = ended["decision"]
+            on_document(document_id, ended["decision"])
+
+    await all_done([work() for _ in range(batch.in_flight)])
+
+
+__all__ = ["Batch", "Paused", "run_documents"]

@@ -1,0 +1,151 @@
+"""What the graph carries: the typed state of one document, and the choices of a run."""
+
+import operator
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks import TASKS, Task
+from tasks.acceptance import Acceptance, Policy
+from tasks.types import (
+    Attempt,
+    Candidate,
+    Decision,
+    Frozen,
+    Judgement,
+    Objection,
+    Round,
+    Verdict,
+)
+
+TaskName = Literal["cs", "legal", "science"]
+Attempts = Literal["early", "parallel", "all"]
+
+
+class RunChoices(Acceptance):
+    """What a run decides about every document: Studio shows these as a form.
+
+    None means the task's own number (paper, section 2).
+    """
+
+    rounds: int | None = Field(None, ge=1, le=100, description="round budget of one document")
+    weak_attempts: int | None = Field(None, ge=1, le=32, description="weak attempts per question")
+    strong_attempts: int | None = Field(None, ge=1, le=32, description="strong attempts likewise")
+    challengers: int | None = Field(None, ge=1, le=5, description="candidates written per round")
+    attempts: Attempts = Field(
+        "early",
+        description="early: ask only while an attempt can change the decision; parallel: a whole "
+        "side at once; all: both sides in full, whatever the weak side scored",
+    )
+
+
+class SourceText(Frozen):
+    """A document as the service takes it."""
+
+    name: str = Field(description="how the document is called in records")
+    text: str = Field(min_length=1, description="its plain text or Markdown")
+
+
+class Input(BaseModel):
+    """One document in: its text, or the id of one that the ledger already holds."""
+
+    document: SourceText | None = None
+    document_id: str = ""
+    task: TaskName = "cs"
+
+
+class State(Input):
+    """One document on its way. Texts of documents stay in the ledger; ids travel.
+
+    The fields from `candidates` to `final_verdict` belong to the round in progress; finished rounds
+    are appended to `rounds`. `decision` is None while a round is open.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    choices: RunChoices = RunChoices()
+    prompts_revision: str = ""
+    case_file: str = ""
+    instruction: str = ""
+    number: int = 1
+    candidates: tuple[Candidate, ...] = ()
+    candidate: Candidate | None = None
+    verdict: Verdict | None = None
+    weak: tuple[Attempt, ...] = ()
+    strong: tuple[Attempt, ...] = ()
+    judgement: Judgement | None = None
+    final_verdict: Verdict | None = None
+    objections: tuple[Objection, ...] = ()
+    decision: Decision | None = None
+    rounds: Annotated[list[Round], operator.add] = Field(default_factory=list)
+
+
+FRESH_ROUND: dict[str, object] = {
+    name: State.model_fields[name].default
+    for name in (
+        "candidates",
+        "candidate",
+        "verdict",
+        "weak",
+        "strong",
+        "judgement",
+        "final_verdict",
+        "objections",
+        "decision",
+    )
+}
+
+
+def task_of(state: State) -> Task:
+    """The domain of the document."""
+    return TASKS[state.task]
+
+
+def planned(state: State) -> tuple[int, int]:
+    """Attempts planned per question: (weak, strong)."""
+    task, choices = task_of(state), state.choices
+    return (
+        choices.weak_attempts or task.weak_attempts,
+        choices.strong_attempts or task.strong_attempts,
+    )
+
+
+def policy_of(state: State) -> Policy:
+    """The acceptance policy in force."""
+    return task_of(state).policy(state.choices, *planned(state))
+
+
+def sides_together(state: State) -> bool:
+    """True when both solvers are asked whatever the weak side scores."""
+    return state.choices.attempts == "all" or policy_of(state).both_sides
+
+
+def round_so_far(state: State) -> Round:
+    """The round in progress as a value that policies decide on."""
+    return Round(
+        number=state.number,
+        instruction=state.instruction,
+        candidate=state.candidate,
+        verdict=state.verdict,
+        weak=state.weak,
+        strong=state.strong,
+        judgement=state.judgement,
+        final_verdict=state.final_verdict,
+    )
+
+
+def closed(state: State, objections: tuple[Objection, ...], **found: object) -> dict[str, object]:
+    """The update that ends the round: what was found goes on record, the decision says what next.
+
+    No objection accepts; otherwise the document is revised while rounds are left.
+    """
+    out_of_rounds = state.number >= (state.choices.rounds or task_of(state).rounds)
+    decision: Decision = "revise"
+    if not objections:
+        decision = "accepted"
+    elif out_of_rounds:
+        decision = "rejected"
+    ended = round_so_far(state).model_copy(
+        update={**found, "objections": objections, "decision": decision}
+    )
+    return {**found, "objections": objections, "decision": decision, "rounds": [ended]}

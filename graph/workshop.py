@@ -1,0 +1,50 @@
+"""What the nodes work with: models, prompts and the ledger of one run."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from agents.equivalence import Equivalence
+from agents.models import Models
+from ledger.calls import CallLog
+from ledger.ledger import Ledger
+from prompt_store.prompt import PromptSet
+from tasks.types import Document
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Everything outside the state that a node may use. One per run; close it when done."""
+
+    models: Models
+    prompts: PromptSet
+    ledger: Ledger
+    log: CallLog
+    run_id: str
+    equivalence: Equivalence = field(default_factory=Equivalence)
+    _open: dict[str, Document] = field(default_factory=dict)
+
+    def take_up(self, document_id: str) -> None:
+        """Brings a document's text and its recorded calls to hand. Blocks on SQLite."""
+        self._open[document_id] = self.ledger.document(document_id)
+        self.log.load(document_id)
+
+    def put_down(self, document_id: str) -> None:
+        """Lets go of a document that is done, so that memory follows documents in flight."""
+        self._open.pop(document_id, None)
+        self.log.forget(document_id)
+
+    async def document(self, document_id: str) -> Document:
+        """The document, fetched in a thread where a forked run never prepared it."""
+        if document_id not in self._open:
+            await asyncio.to_thread(self.take_up, document_id)
+        return self._open[document_id]
+
+    async def aclose(self) -> None:
+        """Closes connections, worker process and files; the models first."""
+        await self.models.aclose()
+        await asyncio.to_thread(self._close_files)
+
+    def _close_files(self) -> None:
+        self.equivalence.close()
+        self.log.close()
+        self.ledger.close()
