@@ -1,0 +1,172 @@
+"""What can be read in a document of any kind: its terms and its plain sentences.
+
+Markdown, reStructuredText, LaTeX, HTML and plain text, with code, tables and formulas set aside.
+"""
+
+import html
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+
+_FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_HTML = (
+    re.compile(r"<!--.*?-->", re.DOTALL),
+    re.compile(r"<(script|style|svg|code|pre|head)\b.*?</\1>", re.DOTALL | re.IGNORECASE),
+    re.compile(r"</?[a-zA-Z][^<>]*>"),
+)
+_LATEX_BLOCK = re.compile(
+    r"\\begin\{(figure|table|tabular|lstlisting|verbatim|equation|align|comment)(\*?)\}.*?"
+    r"\\end\{\1\2\}",
+    re.DOTALL,
+)
+_LATEX_KEPT = re.compile(r"\\(?:emph|textit|textbf|texttt|text|term|footnote)\{([^{}]*)\}")
+_LATEX_REST = re.compile(r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?(?:\{[^{}]*\})*")
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|`([^`<]*)(?:<[^>]*>)?`_{0,2}")
+_ROLE = re.compile(r":[a-z]+:(?=`)")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"”)]?\s+(?=[A-Z“\"(])")
+_PLAIN = re.compile(r"[A-Z][A-Za-z0-9 ,;:'’“”\"()\-–—.%]*[.]")
+_AFTER_VERB_MARK = re.compile(r"\b(?:to|can|will|may|must|should|would|not) ([A-Za-z]+)")
+_WORD = re.compile(r"[A-Za-z][A-Za-z\-]*[A-Za-z]")
+
+_DETERMINERS = "the a an each every its their this any no that these those all both some".split()
+# Words that end a noun phrase: function words and the verbs that usually follow one.
+_BOUNDARY = frozenset(
+    (
+        " ".join(_DETERMINERS)
+        + " is are was were be been being am has have had having do does did done doing not and or"
+        " nor but if then else when while where which who whom whose what why how because since"
+        " until unless although though so as at by for from in into of off on onto out over per to"
+        " toward under up upon via with within without about above across after against along"
+        " among around before behind below beneath between beyond during except inside near past"
+        " through throughout can could may might must shall should will would cannot also only"
+        " even just still yet already again once ever never always often usually sometimes too"
+        " very more most less least much many few several such same other another own than there"
+        " here now it he she they we you i me him her them us his our your my itself themselves"
+        " one two three first second last next"
+        " use uses used using make makes made get gets got give gives given take takes taken need"
+        " needs needed call calls called see sees seen say says said know knows known become"
+        " becomes remain remains start starts stop stops begin begins run runs send sends receive"
+        " receives return returns allow allows let lets require requires mean means cause causes"
+        " contain contains include includes provide provides exist exists occur occurs happen"
+        " happens hold holds keep keeps set sets show shows follow follows lead leads apply applies"
+        " propose proposes ensure ensures demonstrate demonstrates correspond corresponds wait waits"
+        " record records claims contends seek seeks sought find finds found held holding"
+    ).split()
+)
+# Nouns that name no matter of their own.
+_EMPTY = frozenset(
+    "way case example thing part number lot kind sort section figure table chapter paper document"
+    " article author authors reader question answer reason fact point time result idea problem"
+    " rest fashion extent manner effect id post cite page appendix footnote note slip united"
+    " states court opinion justice respondent petitioner respondents petitioners parties party"
+    " following previous current new different entire whole main".split()
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A document as read: `terms` (most frequent first, 2–3 words each) and plain `sentences`."""
+
+    terms: tuple[str, ...]
+    sentences: tuple[str, ...]
+
+    def about(self, term: str) -> tuple[str, ...]:
+        """The sentences that mention the term."""
+        return tuple(s for s in self.sentences if term.casefold() in s.casefold())
+
+
+@lru_cache(maxsize=128)
+def study(text: str) -> Reading:
+    """Read a document; the same text is read once."""
+    prose = _prose(text)
+    return Reading(terms=_terms(prose), sentences=_sentences(prose))
+
+
+def _prose(text: str) -> str:
+    """The running text, one paragraph per line."""
+    text = re.sub(r"\u00ad\s*", "", text.replace("\r", ""))
+    text = _FENCED.sub("\n", text)
+    if "<p" in text or "</" in text:
+        for pattern in _HTML:
+            text = pattern.sub(" ", text)
+    text = html.unescape(text)
+    if "\\" in text:
+        text = re.sub(r"(?<!\\)%.*", "", text)
+        text = _LATEX_BLOCK.sub("\n", text).replace("~", " ")
+        text = _LATEX_REST.sub(" ", _LATEX_KEPT.sub(r"\1", text))
+        text = text.replace("``", "“").replace("''", "”")
+    text = _LINK.sub(lambda found: found[1] or found[2] or "", _ROLE.sub("", text))
+    text = re.sub(r"[*_]{1,3}(\w[^*_\n]*)[*_]{1,3}", r"\1", text)
+    paragraphs = (_joined(block) for block in re.split(r"\n\s*\n", text))
+    return "\n".join(filter(None, paragraphs))
+
+
+def _joined(block: str) -> str:
+    """A block as one line, or nothing when it looks like code, a heading or a table."""
+    block = re.sub(r"(?m)^\s*(?:[-*+>#]+|\d+\.|\.\.)\s+", "", block)
+    line = " ".join(re.sub(r"(?<=[a-z])-\n\s*(?=[a-z])", "", block).split())
+    odd = sum(line.count(sign) for sign in "{}=<>|\\$&#@[]_")
+    return "" if odd > len(line) / 50 + 2 else line
+
+
+def _sentences(prose: str) -> tuple[str, ...]:
+    found = []
+    for line in prose.splitlines():
+        for sentence in _SENTENCE_END.split(line):
+            sentence = " ".join(sentence.split())
+            if 50 <= len(sentence) <= 220 and _PLAIN.fullmatch(sentence):
+                found.append(sentence)
+    return tuple(dict.fromkeys(found))
+
+
+def _terms(prose: str) -> tuple[str, ...]:
+    """Noun phrases of 2–3 words that stand after a determiner, most frequent first."""
+    verbs = {word.casefold() for word in _AFTER_VERB_MARK.findall(prose)}
+    heads: Counter[str] = Counter()
+    phrases: Counter[str] = Counter()
+    for clause in re.split(r"[^A-Za-z\- \n]+|\n", prose):
+        words = _WORD.findall(clause)
+        lower = [word.casefold() for word in words]
+        for start, word in enumerate(lower):
+            if word in _DETERMINERS or word in ("of", "in", "for"):
+                end = start + 1
+                while end < len(lower) and lower[end] not in _BOUNDARY:
+                    end += 1
+                phrase = lower[start + 1 : end]
+                if phrase:
+                    heads[phrase[-1]] += 1
+                if 2 <= len(phrase) <= 3 and _is_name(phrase):
+                    phrases[" ".join(phrase)] += 1
+    sure = [
+        phrase
+        for phrase, times in phrases.most_common()
+        if max(times, heads[phrase.split()[-1]]) >= 2 and not _is_clause(phrase, verbs)
+    ]
+    return tuple(_distinct(sure))[:60]
+
+
+def _is_clause(phrase: str, verbs: set[str]) -> bool:
+    """True for a phrase such as "leader appends": its last word is a verb elsewhere."""
+    last = phrase.split()[-1]
+    return last.endswith("s") and bool(verbs & {last[:-1], last[:-2]})
+
+
+def _is_name(phrase: list[str]) -> bool:
+    last = phrase[-1]
+    return (
+        not _EMPTY.intersection(phrase)
+        and all(len(word) >= 3 for word in phrase)
+        and not last.endswith(("ly", "ing", "ed", "able", "ible", "ous", "ive", "ful"))
+        and not any(word.endswith("ly") for word in phrase)
+    )
+
+
+def _distinct(phrases: list[str]) -> list[str]:
+    """Without plurals and extensions of phrases already there."""
+    kept: list[str] = []
+    for phrase in phrases:
+        stem = phrase.rstrip("s")
+        if not any(stem in other or other.rstrip("s") in phrase for other in kept):
+            kept.append(phrase)
+    return kept

@@ -1,0 +1,90 @@
+"""What a simulated model makes of the messages it is sent: its role, its sections, its orders.
+
+Nothing else reaches it: no side channel, the same in process and over a wire.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# Sections in the order of the prompts. A document comes first and may contain anything, such as
+# tags that look like ours: it ends at the last closing tag.
+SECTIONS = (
+    "document",
+    "case_file",
+    "angle",
+    "feedback",
+    "context",
+    "question_type",
+    "question",
+    "reference_answer",
+    "rubric",
+    "answer",
+    "weak_attempts",
+    "strong_attempts",
+    "instruction",
+)
+DOMAINS = {"computer science": "cs", "legal": "legal", "science": "science"}
+_TITLE = re.compile(r"^#\s+([A-Za-z ]+?)\s*(?:[·:–—-]\s*(.+?)\s*)?$", re.MULTILINE)
+_TAGGED = {
+    name: re.compile(rf"^<{name}>$(.*)^</{name}>$", re.MULTILINE | re.DOTALL) for name in SECTIONS
+}
+_POLICY = re.compile(r"^([a-z_]+): (-?\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Brief:
+    """One request, read: who is asked (`role`, `domain`) for what.
+
+    `guidance` holds the prompt's own words and the instruction, without document or candidate;
+    `reasked` counts the times that an earlier reply was sent back.
+    """
+
+    role: str
+    domain: str
+    guidance: str
+    sections: Mapping[str, str]
+    policy: Mapping[str, int] = field(default_factory=dict)
+    reasked: int = 0
+
+    def section(self, name: str) -> str:
+        """The text of a section, or nothing."""
+        return self.sections.get(name, "")
+
+
+def read(messages: Sequence[Mapping[str, Any]]) -> Brief:
+    """The brief that the messages ({"role", "content"}) contain."""
+    texts = [(str(m.get("role", "user")), plain(m.get("content"))) for m in messages]
+    system = "\n".join(text for role, text in texts if role == "system")
+    users = [text for role, text in texts if role == "user"]
+    role, domain = _title(system or (users[0] if users else ""))
+    sections, rest = _sections(users[0] if users else "")
+    guidance = "\n".join([system, rest, sections.get("instruction", "")])
+    policy = {name: int(value) for name, value in _POLICY.findall(system + "\n" + rest)}
+    return Brief(role, domain, guidance, sections, policy, reasked=max(len(users) - 1, 0))
+
+
+def plain(content: Any) -> str:
+    """The text of a message's content, whether a string or a list of text blocks."""
+    if isinstance(content, list):
+        return "".join(b if isinstance(b, str) else str(b.get("text", "")) for b in content)
+    return "" if content is None else str(content)
+
+
+def _title(text: str) -> tuple[str, str]:
+    found = _TITLE.search(text)
+    if found is None:
+        return "", ""
+    domain = (found[2] or "").casefold()
+    return found[1].casefold().replace(" ", "_"), DOMAINS.get(domain, domain)
+
+
+def _sections(text: str) -> tuple[dict[str, str], str]:
+    """The tagged sections, and what of the text stands outside them."""
+    sections: dict[str, str] = {}
+    for name in SECTIONS:
+        if found := _TAGGED[name].search(text):
+            sections[name] = found[1].strip()
+            text = text[: found.start()] + text[found.end() :]
+    return sections, text

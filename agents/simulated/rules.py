@@ -1,0 +1,283 @@
+"""What a simulated challenger does wrong by itself, and which sentences in its prompt prevent it.
+
+A prompt matters because the challenger obeys the rules that it finds in it. Both tables are
+declarations; the rates were tuned so that the seed prompts leave an optimizer room.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# How often each thing happens when nothing is said about it: shares of candidates, 0 … 1, except
+# "padding" (share of criteria that repeat the context) and "kind …" (weights of question types).
+UNTAUGHT: Mapping[str, float] = {
+    "kind recall": 3.0,
+    "kind explanation": 3.5,
+    "kind prediction": 1.5,
+    "kind decision": 1.0,
+    "kind interaction": 0.6,
+    "kind contradiction": 0.4,
+    "generic": 0.75,
+    "leak": 0.45,
+    "padding": 0.4,
+    "miscount": 0.15,
+    "bad_json": 0.10,
+    "unfocused": 0.15,
+    "misworded": 0.5,
+    "names_source": 0.10,
+    "overload": 0.12,
+}
+CONDITIONS = 2  # circumstances that a context changes, unless told otherwise
+RATE_MAX = 0.95
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that the challenger understands when a sentence of its prompt matches `pattern`.
+
+    `factors` multiply rates of `UNTAUGHT`; `conditions` is added. `example` states the rule.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    example: str
+    factors: Mapping[str, float] = field(default_factory=dict)
+    conditions: int = 0
+
+
+def _rule(name: str, pattern: str, example: str, conditions: int = 0, **factors: float) -> Rule:
+    readable = {key.replace("kind_", "kind "): factor for key, factor in factors.items()}
+    return Rule(name, re.compile(pattern, re.IGNORECASE), example, readable, conditions)
+
+
+_NO = r"(?:avoid|never|not|no|don['’]t|without|instead of|rather than|is not|isn['’]t)"
+
+RULES: tuple[Rule, ...] = (
+    # What any careful prompt says.
+    _rule(
+        "no recall",
+        rf"{_NO}[^.\n]{{0,60}}\brecall|reasoning[^.\n]{{0,40}}(?:not|rather than) recall",
+        "Ask for reasoning rather than recall.",
+        kind_recall=0.15,
+    ),
+    _rule(
+        "no explain-why",
+        rf"{_NO}[^.\n]{{0,60}}(?:explain why|explain how|“why”|why questions)",
+        "Avoid questions that ask to explain why or how.",
+        kind_explanation=0.35,
+    ),
+    _rule("predictions", r"\bpredict", "Ask for a prediction.", kind_prediction=2.0),
+    _rule(
+        "decisions",
+        r"decision|decide|trade-?off",
+        "Ask for a decision under constraints.",
+        kind_decision=2.0,
+    ),
+    _rule(
+        "interactions",
+        r"\binteract",
+        "Ask how two mechanisms interact.",
+        kind_interaction=2.5,
+    ),
+    _rule(
+        "contradictions",
+        r"contradict|paradox|at odds",
+        "Build on an apparent contradiction.",
+        kind_contradiction=2.5,
+    ),
+    _rule(
+        "document first",
+        r"read the (?:whole )?document|from the document|ground\w* in the document",
+        "Read the document first and take the answer from the document.",
+        generic=0.7,
+    ),
+    _rule(
+        "no solution in the context",
+        rf"context[^.\n]{{0,120}}{_NO}[^.\n]{{0,60}}(?:solution|answer|conclusion)",
+        "The context never states the solution.",
+        leak=0.5,
+    ),
+    _rule(
+        "one question",
+        r"one (?:single )?(?:question|thing)|single[- ]focus|exactly one",
+        "Ask one thing.",
+        unfocused=0.25,
+    ),
+    _rule(
+        "beyond the context",
+        r"beyond (?:what )?the context|not (?:already )?in the context",
+        "A positive criterion needs reasoning beyond the context.",
+        padding=0.5,
+    ),
+    _rule(
+        "negatives name an error",
+        r"negative[^.\n]{0,80}(?:specific|name|concrete)[^.\n]{0,40}(?:error|mistake)",
+        "A negative criterion names a specific error.",
+        misworded=0.45,
+    ),
+    _rule(
+        "no source",
+        rf"{_NO}[^.\n]{{0,60}}(?:mention|refer|cite|name)[^.\n]{{0,40}}(?:document|paper|source)",
+        "Do not mention the document.",
+        names_source=0.2,
+    ),
+    _rule("json", r"\bJSON\b", "Reply with one JSON object.", bad_json=0.5),
+    # What has to be discovered (paper, section 4, and some of our own).
+    _rule(
+        "document-specific insight",
+        r"(?:answer\w*|solv\w*)[^.\n]{0,40}without (?:this|the|reading)[^.\n]{0,12}document"
+        r"|document-specific",
+        "If the question is answerable without this document, it is too easy: build it on a "
+        "document-specific insight.",
+        generic=0.3,
+        kind_recall=0.6,
+    ),
+    _rule(
+        "no context leaks",
+        r"rephras\w+ (?:of )?the context",
+        "If the question is answerable by rephrasing the context, rewrite the context.",
+        leak=0.25,
+        padding=0.5,
+    ),
+    _rule(
+        "positive-only rubric",
+        r"positive-only|only positive (?:criteria|weights)|no negative criteri",
+        "Write positive-only rubrics.",
+        misworded=0.0,
+    ),
+    _rule(
+        "strict weights",
+        r"weights?[^.\n]{0,60}(?:at most|up to|≤|no more than|1 (?:to|–|\.\.) ?)\s*7\b",
+        "Weights are integers of at most 7.",
+        miscount=0.6,
+        bad_json=0.5,
+    ),
+    _rule(
+        "tempting mistake",
+        r"(?:weak|smaller|careless)[^.\n]{0,40}(?:get|gets|getting|go|goes) wrong"
+        r"|tempting (?:mistake|answer|error)",
+        "Start from what weak models get wrong and build the question on that tempting mistake.",
+        kind_contradiction=1.6,
+        kind_explanation=0.5,
+        generic=0.7,
+    ),
+    _rule(
+        "interlocking conditions",
+        r"(?:two|three) (?:or more )?(?:interlocking|interacting|separate) (?:conditions|changes)",
+        "Let three interlocking conditions bear on the outcome.",
+        conditions=1,
+        kind_interaction=1.5,
+    ),
+    _rule(
+        "within reach",
+        r"within reach|learnable|(?:some|a few) attempts (?:succeed|get it)|neither trivial nor",
+        "Keep the question within reach: some attempts of a weak model should get parts of it.",
+        overload=0.2,
+    ),
+    _rule(
+        "count before you answer",
+        r"count (?:the |your )?criteria|recount",
+        "Count the criteria against the policy before you answer.",
+        miscount=0.25,
+    ),
+    _rule(
+        "one fact per criterion",
+        r"one (?:fact|proposition|claim) per criterion|decid\w+ from the answer alone",
+        "Write one fact per criterion, so that each is decidable from the answer alone.",
+        padding=0.6,
+        misworded=0.6,
+    ),
+    # What harms.
+    _rule(
+        "simple words",
+        r"(?:keep|make)[^.\n]{0,30}(?:simple|short|easy|accessible)|beginner",
+        "Keep the question simple so that every reader can follow it.",
+        kind_recall=3.0,
+        kind_explanation=2.0,
+    ),
+    _rule(
+        "generous context",
+        r"context[^.\n]{0,60}(?:everything|all (?:the )?(?:facts|information)|complete|self-suff)",
+        "Put all the information that is needed into the context.",
+        leak=1.8,
+        padding=1.5,
+    ),
+    _rule(
+        "as hard as possible",
+        r"as (?:hard|difficult) as (?:possible|you can)|extremely (?:hard|difficult)|expert-only",
+        "Make the question as hard as possible.",
+        overload=4.0,
+        conditions=2,
+    ),
+    _rule(
+        "cover everything",
+        r"cover (?:everything|the whole|all)|several (?:sub-?)?questions|comprehensive",
+        "Cover the whole document with several sub-questions.",
+        unfocused=4.0,
+        miscount=1.5,
+    ),
+    _rule(
+        "general knowledge",
+        r"general (?:knowledge|principles)|transferable beyond|best practices",
+        "Test general knowledge and best practices of the field.",
+        generic=1.6,
+    ),
+)
+
+# What a round's outcome, told in the instruction, does to the next attempt.
+FEEDBACK: tuple[Rule, ...] = (
+    _rule(
+        "was too easy",
+        r"too easy",
+        "It was too easy.",
+        conditions=1,
+        kind_recall=0.4,
+        kind_explanation=0.6,
+        kind_contradiction=1.3,
+    ),
+    _rule(
+        "strong failed",
+        r"(?:failed on|too hard|beyond) (?:the )?strong|strong solver failed",
+        "The strong solver failed.",
+        conditions=-1,
+        overload=0.5,
+        kind_contradiction=0.6,
+    ),
+    _rule("leaked", r"\bleak", "The context leaked the answer.", leak=0.6),
+    _rule("miscounted", r"rubric policy|criteria; the", "Follow the rubric policy.", miscount=0.4),
+)
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How a challenger works under the rules it was given."""
+
+    rates: Mapping[str, float]
+    conditions: int
+    rules: tuple[str, ...]
+
+    def rate(self, name: str) -> float:
+        """How often something happens, 0 … 0.95."""
+        return min(self.rates[name], RATE_MAX)
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """Weights of the question types."""
+        return {
+            name.removeprefix("kind "): weight
+            for name, weight in self.rates.items()
+            if name.startswith("kind ")
+        }
+
+
+def habits(guidance: str, instruction: str = "") -> Habits:
+    """The habits under a prompt (its own words) and the instruction of this round."""
+    rates, conditions, names = dict(UNTAUGHT), CONDITIONS, []
+    found = [r for r in RULES if r.pattern.search(guidance)]
+    found += [r for r in FEEDBACK if r.pattern.search(instruction)]
+    for rule in found:
+        names.append(rule.name)
+        conditions += rule.conditions
+        for name, factor in rule.factors.items():
+            rates[name] *= factor
+    return Habits(rates, min(max(conditions, 1), 5), tuple(names))
