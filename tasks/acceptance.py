@@ -6,6 +6,7 @@ compared as exact fractions, so 0.8 − 0.6 counts as 0.20.
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -17,6 +18,7 @@ ZeroRule = Literal["any", "all", "off"]
 Scores = Sequence[Fraction]
 
 
+@lru_cache(maxsize=4096)
 def exact(value: float) -> Fraction:
     """The rational that a float stands for.
 
