@@ -8,6 +8,8 @@ from contextlib import closing
 
 from sqlite_utils import Database, Migrations
 
+from ledger.calls import create_calls
+
 migrations = Migrations("autodata")
 
 
@@ -20,7 +22,8 @@ def migrate(database: Database) -> None:
         return
     database.execute("BEGIN IMMEDIATE")
     try:
-        if not migrations.applied(database) and database.table_names():
+        others = set(database.table_names()) - {"calls"}  # a call log may have been opened first
+        if others and not migrations.applied(database):
             raise ValueError("it is an SQLite database, but not one of autodata's")
         migrations.apply(database)
     except BaseException:
@@ -59,27 +62,6 @@ RUNS = """create table runs (
   status text not null,             -- running, done, paused, interrupted
   started_at text not null,         -- ISO 8601, UTC
   finished_at text
-)"""
-
-CALLS = """create table calls (
-  id integer primary key,
-  scope text not null,              -- whose call it was: mostly a document's id
-  role text not null,
-  endpoint text not null,
-  model text not null,
-  sample integer not null default 1,
-  request_key text not null,        -- digest of everything that shaped the call
-  status text not null,
-  response text,
-  reasoning text,
-  finish_reason text,
-  error text,
-  input_tokens integer,
-  cached_tokens integer,
-  output_tokens integer,
-  usd real,                         -- null: the price is unknown
-  started_at text,
-  seconds real
 )"""
 
 ROUNDS = """create table rounds (
@@ -158,9 +140,9 @@ order by documents.rowid"""
 
 @migrations()
 def first_tables(database: Database) -> None:
-    for table in (DOCUMENTS, RUNS, CALLS, ROUNDS, ATTEMPTS, EXAMPLES, OUTCOMES):
+    create_calls(database)
+    for table in (DOCUMENTS, RUNS, ROUNDS, ATTEMPTS, EXAMPLES, OUTCOMES):
         database.execute(table)
-    database.execute("create index calls_by_scope on calls(scope, request_key)")
     database.execute("create index rounds_by_document on rounds(document_id, decision)")
     database.execute("create index rounds_by_decision on rounds(run_id, decision)")
     database.execute("create index attempts_by_call on attempts(call_id)")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
+from ledger.calls import CallLog
 from ledger.database import LedgerError
 from ledger.ledger import FILE, Ledger
 from ledger.rows import RunRow
@@ -250,6 +251,12 @@ def test_two_openings_at_once_migrate_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_a_call_log_may_come_first(tmp_path: Path) -> None:
+    CallLog(tmp_path / FILE).close()
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.document_ids() == []
 
 
 def test_looking_at_a_folder_without_a_run_creates_nothing(tmp_path: Path) -> None:
