@@ -1,0 +1,50 @@
+# make demo   the main job on the embedded models: no key, and no network once installed
+# make test   the tests               make check   lint, format, types, import directions
+# make fix    mend and format         make studio  the graph in LangGraph's server
+# Works on a bare machine with Python 3.11 or newer, make and git.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
+
+.PHONY: setup demo test check fix studio
+
+setup: .venv/installed-dev
+
+demo: .venv/installed
+	$(BIN)/autodata demo
+
+test: .venv/installed-dev
+	$(BIN)/pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: .venv/installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The variables keep the server silent; it reads them before langgraph.json.
+studio: .venv/installed-dev
+	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true \
+		$(BIN)/langgraph dev --no-browser
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'autodata needs Python 3.11 or newer, and finds none'; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo '$(PYTHON) cannot make virtual environments: install its venv package'; exit 1; }
+
+# A stamp makes the second call instant; a changed list of dependencies installs again.
+.venv/installed: $(BIN)/python pyproject.toml requirements.lock
+	@echo 'Installing into .venv (a minute or less) ...'
+	@$(INSTALL) -e .
+	@touch $@
+
+.venv/installed-dev: $(BIN)/python pyproject.toml requirements.lock
+	@echo 'Installing into .venv, with what development needs (two minutes or less) ...'
+	@$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/installed
