@@ -8,7 +8,7 @@ from agents.simulated.documents import Reading, study
 from agents.simulated.reading import Brief
 from agents.simulated.rubrics import rubric
 from agents.simulated.rules import Habits, habits
-from agents.simulated.world import COMMON, Case, Fact, case
+from agents.simulated.world import COMMON, QUOTED, Case, Fact, case
 from agents.simulated.writing import listed, quoted, sentence, spoilt
 
 ASPECTS = (3, 4)
@@ -29,7 +29,8 @@ def challenge(brief: Brief, chance: Chance) -> str:
     """One candidate as JSON, written under the rules found in the prompt and the instruction."""
     ways = habits(brief.guidance, brief.section("instruction"))
     reading = study(brief.section("document"))
-    scene = _scene(reading, ways, chance)
+    used = set(QUOTED.findall(brief.section("instruction")))
+    scene = _scene(reading, ways, used, chance)
     posed = case("cs", scene.context, scene.question)
     facts = {aspect: posed.fact(aspect) for aspect in posed.aspects}
     answer = [conclude(aspect, fact, reading, chance) for aspect, fact in facts.items()]
@@ -52,10 +53,10 @@ def conclude(aspect: str, fact: Fact, reading: Reading, chance: Chance) -> str:
     return text
 
 
-def _scene(reading: Reading, ways: Habits, chance: Chance) -> Scene:
+def _scene(reading: Reading, ways: Habits, used: set[str], chance: Chance) -> Scene:
     kind = chance.weighted(ways.kinds)
     number = ways.conditions + (OVERLOAD if chance.happens(ways.rate("overload")) else 0)
-    terms = chance.shuffled(list(reading.terms[2:42])) or ["the design", "the workload"]
+    terms = [t for t in chance.shuffled(list(reading.terms[2:42])) if t not in used]
     conditions, aspects = terms[:number], terms[number:][: chance.randint(*ASPECTS)]
     if len(aspects) < min(ASPECTS) or chance.happens(ways.rate("generic")):
         aspects = chance.sample(COMMON["cs"], chance.randint(*ASPECTS))

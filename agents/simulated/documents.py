@@ -26,6 +26,12 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|`([^`<]*)(?:<[^>]*>)?`_{0,2}")
 _ROLE = re.compile(r":[a-z]+:(?=`)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"”)]?\s+(?=[A-Z“\"(])")
 _PLAIN = re.compile(r"[A-Z][A-Za-z0-9 ,;:'’“”\"()\-–—.%]*[.]")
+# Sentences that speak of the text itself are of no use outside it.
+_SELF = re.compile(
+    r"\b(?:sections?|chapters?|figures?|appendix|papers?|documents?|articles?|proposals?|passages?"
+    r"|authors?|opinions?|texts?|posts?|pep|rfc|kep|below|above|ante|supra|ibid|id)\b",
+    re.IGNORECASE,
+)
 _AFTER_VERB_MARK = re.compile(r"\b(?:to|can|will|may|must|should|would|not) ([A-Za-z]+)")
 _WORD = re.compile(r"[A-Za-z][A-Za-z\-]*[A-Za-z]")
 
@@ -115,7 +121,7 @@ def _sentences(prose: str) -> tuple[str, ...]:
     for line in prose.splitlines():
         for sentence in _SENTENCE_END.split(line):
             sentence = " ".join(sentence.split())
-            if 50 <= len(sentence) <= 220 and _PLAIN.fullmatch(sentence):
+            if 50 <= len(sentence) <= 220 and _PLAIN.fullmatch(sentence) and not _SELF.search(sentence):
                 found.append(sentence)
     return tuple(dict.fromkeys(found))
 

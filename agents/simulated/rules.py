@@ -56,13 +56,13 @@ RULES: tuple[Rule, ...] = (
     # What any careful prompt says.
     _rule(
         "no recall",
-        rf"{_NO}[^.\n]{{0,60}}\brecall|reasoning[^.\n]{{0,40}}(?:not|rather than) recall",
+        rf"{_NO}[^.]{{0,60}}\brecall|reasoning[^.]{{0,40}}(?:not|rather than) recall",
         "Ask for reasoning rather than recall.",
         kind_recall=0.15,
     ),
     _rule(
         "no explain-why",
-        rf"{_NO}[^.\n]{{0,60}}(?:explain why|explain how|“why”|why questions)",
+        rf"{_NO}[^.]{{0,60}}(?:explain why|explain how|“why”|why questions)",
         "Avoid questions that ask to explain why or how.",
         kind_explanation=0.35,
     ),
@@ -93,7 +93,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "no solution in the context",
-        rf"context[^.\n]{{0,120}}{_NO}[^.\n]{{0,60}}(?:solution|answer|conclusion)",
+        rf"{_NO} (?:state|contain|give|hint|reveal)[^.]{{0,40}}(?:solution|answer|outcome)"
+        rf"|context {_NO} [^.]{{0,40}}(?:solution|answer|conclusion)",
         "The context never states the solution.",
         leak=0.5,
     ),
@@ -111,13 +112,13 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "negatives name an error",
-        r"negative[^.\n]{0,80}(?:specific|name|concrete)[^.\n]{0,40}(?:error|mistake)",
+        r"negative[^.]{0,80}(?:specific|name|concrete)[^.]{0,40}(?:error|mistake)",
         "A negative criterion names a specific error.",
         misworded=0.45,
     ),
     _rule(
         "no source",
-        rf"{_NO}[^.\n]{{0,60}}(?:mention|refer|cite|name)[^.\n]{{0,40}}(?:document|paper|source)",
+        rf"{_NO}[^.]{{0,60}}(?:mention|refer|cite|name)[^.]{{0,40}}(?:document|paper|source)",
         "Do not mention the document.",
         names_source=0.2,
     ),
@@ -125,7 +126,7 @@ RULES: tuple[Rule, ...] = (
     # What has to be discovered (paper, section 4, and some of our own).
     _rule(
         "document-specific insight",
-        r"(?:answer\w*|solv\w*)[^.\n]{0,40}without (?:this|the|reading)[^.\n]{0,12}document"
+        r"(?:answer\w*|solv\w*)[^.]{0,40}without (?:this|the|reading)[^.]{0,12}document"
         r"|document-specific",
         "If the question is answerable without this document, it is too easy: build it on a "
         "document-specific insight.",
@@ -147,14 +148,14 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "strict weights",
-        r"weights?[^.\n]{0,60}(?:at most|up to|≤|no more than|1 (?:to|–|\.\.) ?)\s*7\b",
+        r"weights?[^.]{0,60}(?:at most|up to|≤|no more than|1 (?:to|–|\.\.) ?)\s*7\b",
         "Weights are integers of at most 7.",
         miscount=0.6,
         bad_json=0.5,
     ),
     _rule(
         "tempting mistake",
-        r"(?:weak|smaller|careless)[^.\n]{0,40}(?:get|gets|getting|go|goes) wrong"
+        r"(?:weak|smaller|careless)[^.]{0,40}(?:get|gets|getting|go|goes) wrong"
         r"|tempting (?:mistake|answer|error)",
         "Start from what weak models get wrong and build the question on that tempting mistake.",
         kind_contradiction=1.6,
@@ -181,23 +182,23 @@ RULES: tuple[Rule, ...] = (
         miscount=0.25,
     ),
     _rule(
-        "one fact per criterion",
-        r"one (?:fact|proposition|claim) per criterion|decid\w+ from the answer alone",
-        "Write one fact per criterion, so that each is decidable from the answer alone.",
+        "same marks from two judges",
+        r"decid\w+ from the answer alone|two careful judges|would mark (?:it )?the same",
+        "Keep only criteria that two careful judges would mark the same.",
         padding=0.6,
         misworded=0.6,
     ),
     # What harms.
     _rule(
         "simple words",
-        r"(?:keep|make)[^.\n]{0,30}(?:simple|short|easy|accessible)|beginner",
+        r"(?:keep|make)[^.]{0,30}(?:simple|short|easy|accessible)|beginner",
         "Keep the question simple so that every reader can follow it.",
         kind_recall=3.0,
         kind_explanation=2.0,
     ),
     _rule(
         "generous context",
-        r"context[^.\n]{0,60}(?:everything|all (?:the )?(?:facts|information)|complete|self-suff)",
+        r"context[^.]{0,60}(?:everything|all (?:the )?(?:facts|information)|complete|self-suff)",
         "Put all the information that is needed into the context.",
         leak=1.8,
         padding=1.5,
@@ -218,7 +219,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "general knowledge",
-        r"general (?:knowledge|principles)|transferable beyond|best practices",
+        r"(?:test|ask for|draw on)[^.]{0,20}general knowledge|best practices",
         "Test general knowledge and best practices of the field.",
         generic=1.6,
     ),
