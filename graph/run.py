@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from agents.models import Paused
+from agents.errors import CallRefused
 from graph.build import build
 from graph.nodes import all_done
 from graph.state import RunChoices, TaskName
@@ -14,7 +14,11 @@ from tasks.types import Decision
 
 @dataclass
 class Batch:
-    """What is to be run, and where it stands; `decided` grows while it runs."""
+    """What is to be run, and where it stands; `decided` and `refused` grow while it runs.
+
+    `refused` holds documents that an endpoint would not answer for, with the reason: they stay
+    undecided, since infrastructure never rejects.
+    """
 
     task: TaskName
     choices: RunChoices
@@ -22,6 +26,7 @@ class Batch:
     in_flight: int
     target: int | None = None  # accepted documents after which no new one is taken up
     decided: dict[str, Decision] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     started: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,10 +60,13 @@ async def run_documents(
             if batch.stop.is_set() or batch.enough:
                 return
             batch.started += 1
+            given = {"document_id": document_id, "task": batch.task}
             try:
-                ended = await loop.ainvoke(
-                    {"document_id": document_id, "task": batch.task}, context=batch.choices
-                )
+                ended = await loop.ainvoke(given, context=batch.choices)
+            except CallRefused as refusal:
+                batch.refused[document_id] = str(refusal)
+                workshop.put_down(document_id)
+                continue
             except BaseException:
                 batch.stop.set()
                 raise
@@ -66,6 +74,3 @@ async def run_documents(
             on_document(document_id, ended["decision"])
 
     await all_done([work() for _ in range(batch.in_flight)])
-
-
-__all__ = ["Batch", "Paused", "run_documents"]
