@@ -1,0 +1,91 @@
+"""What converters and printers leave in a text, taken out again."""
+
+import re
+import unicodedata
+from collections import Counter
+from itertools import chain
+
+EDGE = 5
+"""Lines at the top and at the bottom of a page among which its header and footer stand."""
+
+REPEATS = 3
+"""Pages on which a line must stand at the edge to be a header or footer."""
+
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_WORD = re.compile(r"[^\W\d_]+")
+
+# Printed on the first page of every slip opinion, and the frame around a Gutenberg text.
+_BOILERPLATE = re.compile(
+    r"^\(Slip Opinion\)\s*$"
+    r"|^Cite as: \d+ U\. ?S\. [_\d]+ \(\d{4}\)\s*$"
+    r"|^NOTICE: This opinion is subject to formal revision.*?goes to press\.\s*$"
+    r"|^ *_{5,} *$"
+    r"|\A.*?^\*\*\* ?START OF TH[^\n]*$"
+    r"|^\*\*\* ?END OF TH.*\Z",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def tidy(text: str) -> str:
+    """The text in NFC with plain line ends and spaces, without invisible characters.
+
+    Form feeds are taken for page borders: what repeats at them is removed. Zero-width joiners
+    stay, since some scripts spell with them.
+    """
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    text = re.sub("\u00ad[ \t]*\n[ \t]*", "", text)
+    text = _INVISIBLE.sub("", text).replace("\u00a0", " ")
+    text = re.sub("[\u2028\u2029\u0085]", "\n", text)
+    if "\f" in text:
+        text = mend_words(join_pages(text.split("\f")))
+    text = _CONTROL.sub("", _BOILERPLATE.sub("", text))
+    text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+    return re.sub(r"\n{3,}", "\n\n", text).strip("\n")
+
+
+def join_pages(pages: list[str]) -> str:
+    """The pages as one text without their headers, footers and page numbers."""
+    split = [page.splitlines() for page in pages]
+    counts = Counter(chain.from_iterable({_key(lines[n]) for n in _edge(lines)} for lines in split))
+    repeated = {key for key, count in counts.items() if count >= REPEATS}
+    joined = ""
+    for lines in split:
+        furniture = {n for n in _edge(lines) if _key(lines[n]) in repeated}
+        body = "\n".join(line for n, line in enumerate(lines) if n not in furniture).strip("\n")
+        # A page that ends within a sentence goes on without a paragraph break.
+        border = "\n\n" if joined.endswith((".", "?", "!", "”", '"', ":")) else "\n"
+        joined += border * bool(joined and body) + body.rstrip()
+    return joined
+
+
+def mend_words(text: str) -> str:
+    """Join words that were broken at the end of a line, with a hyphen or with its trace lost.
+
+    The text itself is the dictionary: halves without hyphen are joined when they make a word of it
+    and the first half alone is none.
+    """
+    inside = re.sub(r"\w+-?\n\w+", "\n", text)
+    words = {word.casefold() for word in _WORD.findall(inside)}
+
+    def mend(match: re.Match[str]) -> str:
+        head, hyphen, tail = match.groups()
+        whole = (head + tail).casefold()
+        if hyphen and f"{head}-{tail}" in inside:
+            return f"{head}-{tail}\n"
+        if hyphen or (whole in words and head.casefold() not in words):
+            return f"{head}{tail}\n"
+        return match[0]
+
+    return re.sub(r"(?<![\w-])([^\W\d_]+)(-?)\n([^\W\d_]+)(?!-)[^\S\n]?", mend, text)
+
+
+def _edge(lines: list[str]) -> list[int]:
+    """Numbers of the lines that may be a header or footer: the outermost that are not blank."""
+    filled = [n for n, line in enumerate(lines) if line.strip()]
+    return sorted({*filled[:EDGE], *filled[-EDGE:]})
+
+
+def _key(line: str) -> str:
+    """What a running title has in common on all pages: digits and spacing vary."""
+    return re.sub(r"\d+|\b[ivxlc]+\b", "#", " ".join(line.split()))
