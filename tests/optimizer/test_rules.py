@@ -1,0 +1,151 @@
+"""A mutant is kept only when it wins, and stopping early never changes who wins."""
+
+import math
+import random
+from fractions import Fraction
+from itertools import chain
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.rules import (
+    Fate,
+    Outcome,
+    Rule,
+    Tally,
+    decide,
+    evaluations_wanted,
+    next_batch,
+)
+
+DOCUMENTS = 25
+OUTCOMES = st.sampled_from(["accepted", "failed", "missing"])
+
+
+def tally(accepted: int, failed: int, missing: int = 0) -> Tally:
+    return Tally(accepted=accepted, failed=failed, missing=missing)
+
+
+def played(rule: Rule, parent: Tally, outcomes: list[Outcome], at_least: int = 1) -> Tally:
+    """The mutant's tally when documents are tried in this order, as far as the rule wants."""
+    mutant = Tally()
+    while batch := next_batch(rule, parent, mutant, len(outcomes), at_least):
+        mutant += Tally.of(outcomes[mutant.tried : mutant.tried + batch])
+    return mutant
+
+
+@pytest.mark.parametrize(
+    ("parent", "mutant", "expected"),
+    [
+        (tally(8, 17), tally(9, 16), "kept"),
+        (tally(8, 17), tally(8, 17), "rejected"),  # equal is not better
+        (tally(8, 17), tally(7, 18), "rejected"),
+        (tally(25, 50), tally(9, 16), "kept"),  # 9/25 against a third, pooled
+        (tally(25, 50), tally(8, 17), "rejected"),
+        (tally(8, 17), tally(8, 12, 5), "kept"),  # 20 of 25 have an outcome: 80 %
+        (tally(8, 17), tally(9, 10, 6), "indecisive"),  # 19 of 25 have one
+        (tally(8, 11, 6), tally(20, 5), "indecisive"),  # too little is known of the parent
+        (tally(20, 5), tally(3, 12, 10), "rejected"),  # 13 at best: nothing missing could help
+    ],
+)
+def test_an_edit_is_kept_only_when_it_helps(parent: Tally, mutant: Tally, expected: Fate) -> None:
+    assert decide(parent, mutant, DOCUMENTS) == expected
+
+
+def test_what_infrastructure_lost_is_missing_and_not_a_failure() -> None:
+    assert Tally.of(["accepted", "missing", "failed", "missing"]).score == Fraction(1, 2)
+
+
+@given(
+    outcomes=st.lists(OUTCOMES, min_size=1, max_size=40),
+    parent=st.builds(tally, st.integers(0, 75), st.integers(0, 75), st.integers(0, 20)),
+    at_least=st.integers(1, 8),
+)
+def test_stopping_early_decides_as_a_full_evaluation_does(
+    outcomes: list[Outcome], parent: Tally, at_least: int
+) -> None:
+    full = decide(parent, Tally.of(outcomes), len(outcomes))
+    stopped = played("strict", parent, outcomes, at_least)
+    assert decide(parent, stopped, len(outcomes)) == full
+    if full == "kept":
+        assert stopped.tried == len(outcomes)
+
+
+def test_a_hopeless_mutant_is_tried_on_no_more_documents_than_needed() -> None:
+    parent = tally(15, 10)
+    assert played("strict", parent, ["failed"] * 25).tried == 10
+    assert played("paper", parent, ["failed"] * 25).tried == 25
+    assert played("strict", parent, ["failed"] * 25, at_least=4).tried == 10
+
+
+def test_a_parent_of_which_too_little_is_known_costs_no_evaluation() -> None:
+    assert played("strict", tally(1, 1, 5), ["accepted"] * 25).tried == 0
+
+
+def test_a_parent_is_pooled_over_three_evaluations_and_then_left_alone() -> None:
+    assert [evaluations_wanted("strict", n) for n in (1, 2, 3, 9)] == [2, 3, 3, 3]
+    assert [evaluations_wanted("paper", n) for n in (1, 2, 3)] == [2, 3, 4]
+
+
+def test_an_iteration_costs_at_most_forty_validation_runs_on_average() -> None:
+    costs = [cost for seed in range(20) for cost in simulated("strict", seed, iterations=60)]
+    assert mean(costs) <= 40
+    assert mean(simulated("paper", 0, iterations=60)) == 2 * DOCUMENTS
+
+
+def test_a_pooled_parent_keeps_fewer_edits_that_do_nothing() -> None:
+    kept = {
+        rule: mean(len(survivors(rule, seed, iterations=60, gain=0.0)) for seed in range(20))
+        for rule in ("strict", "paper")
+    }
+    assert kept["strict"] < 0.75 * kept["paper"]
+
+
+def survivors(rule: Rule, seed: int, iterations: int, gain: float) -> list[float]:
+    return Climb(rule, seed, gain).run(iterations).rates[1:]
+
+
+def simulated(rule: Rule, seed: int, iterations: int) -> list[int]:
+    return Climb(rule, seed, gain=0.06).run(iterations).costs
+
+
+class Climb:
+    """An optimizer with nothing real in it: harnesses are true pass rates, documents are coins."""
+
+    def __init__(self, rule: Rule, seed: int, gain: float) -> None:
+        self.rule = rule
+        self.gain = gain
+        self.source = random.Random(seed)
+        self.rates = [0.3]
+        self.evaluations = [[self.flips(0.3)]]
+        self.costs: list[int] = []
+
+    def flips(self, rate: float) -> list[Outcome]:
+        return ["accepted" if self.source.random() < rate else "failed" for _ in range(DOCUMENTS)]
+
+    def run(self, iterations: int) -> "Climb":
+        chosen = [0] * (iterations + 1)
+        for _ in range(iterations):
+            means = [float(Tally.of(chain(*e)).score) for e in self.evaluations]
+            best = max(means)
+            weights = [math.exp((m - best) / 0.1) for m in means]
+            [at] = self.source.choices(range(len(means)), weights=weights)
+            chosen[at] += 1
+            self.costs.append(self.iterate(at, chosen[at]))
+        return self
+
+    def iterate(self, at: int, chosen: int) -> int:
+        """One mutant of the harness at this place; returns what it cost in validation runs."""
+        made, wanted = self.evaluations[at], evaluations_wanted(self.rule, chosen)
+        cost = DOCUMENTS * (wanted - len(made))
+        made += [self.flips(self.rates[at]) for _ in range(wanted - len(made))]
+        parent = Tally.of(made[-1] if self.rule == "paper" else chain(*made))
+        rate = self.rates[at] + self.gain * self.source.choice((-1, 0, 0, 0, 1, 1))
+        outcomes = self.flips(min(max(rate, 0.0), 1.0))
+        mutant = played(self.rule, parent, outcomes)
+        if decide(parent, mutant, DOCUMENTS) == "kept":
+            self.rates.append(rate)
+            self.evaluations.append([outcomes])
+        return cost + mutant.tried
