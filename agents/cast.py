@@ -1,0 +1,137 @@
+"""Who plays which role: the configuration turned into chat models and gates, each built once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from agents.config import SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
+from agents.dialect import LIMITS, Dialect
+from agents.limits import Gate
+from agents.transport import Transport
+from ledger.calls import Call
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one role has used in this process; `replayed` calls were answered by the log.
+
+    `failed` counts requests that brought no answer and were made again; `usd` is a lower bound once
+    `unpriced` (calls of unknown price) is above zero.
+    """
+
+    calls: int = 0
+    replayed: int = 0
+    in_flight: int = 0
+    failed: int = 0
+    malformed: int = 0
+    truncated: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+
+    def add(self, call: Call) -> None:
+        """Count one recorded call; a failed one only as failed."""
+        self.input_tokens += call.input_tokens or 0
+        self.cached_tokens += call.cached_tokens or 0
+        self.output_tokens += call.output_tokens or 0
+        self.usd += call.usd or 0.0
+        if call.status == "failed":
+            self.failed += 1
+            return
+        self.calls += 1
+        self.malformed += call.status == "malformed"
+        self.truncated += call.status == "truncated"
+        self.unpriced += call.usd is None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint at work; the simulated one has no transport."""
+
+    name: str
+    config: EndpointConfig
+    gate: Gate
+    transport: Transport | None
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A role and the model that plays it."""
+
+    role: str
+    config: ModelConfig
+    endpoint: Endpoint
+    chat: BaseChatModel
+    dialect: Dialect
+    tally: Tally
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What of the configuration shapes a reply, beside the model's name."""
+        return self.config.model_dump(include={"temperature", "max_tokens", "extra"})
+
+
+class Cast:
+    """Players by role. Nothing is built, and no connection opened, before it is needed."""
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, EndpointConfig],
+        models: Mapping[str, ModelConfig],
+        *,
+        wait: bool,
+    ) -> None:
+        """Raises UnknownRole for a model on an endpoint that is not configured."""
+        self.models = dict(models)
+        self.configs = dict(endpoints)
+        for config in self.models.values():
+            endpoint(config.endpoint, self.configs)
+        self.endpoints: dict[str, Endpoint] = {}
+        self.players: dict[str, Player] = {}
+        self._dialects: dict[tuple[str, str], Dialect] = {}
+        self._wait = wait
+
+    def player(self, role: str) -> Player:
+        """Who plays the role. Raises UnknownRole."""
+        if role not in self.players:
+            config = resolve(role, self.models)
+            at = self.endpoint(config.endpoint)
+            dialect = self._dialect(config, at.config)
+            self.players[role] = Player(
+                role, config, at, _chat(config, at, dialect), dialect, Tally()
+            )
+        return self.players[role]
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of this name. Raises UnknownRole."""
+        if name not in self.endpoints:
+            config = endpoint(name, self.configs)
+            inside = name == SIMULATED and name not in self.configs
+            transport = None if inside else Transport(name, config)
+            address = transport.base_url if transport else "in this process"
+            gate = Gate(name, address, config, wait=self._wait)
+            self.endpoints[name] = Endpoint(name, config, gate, transport)
+        return self.endpoints[name]
+
+    def _dialect(self, config: ModelConfig, at: EndpointConfig) -> Dialect:
+        """One per model and endpoint, shared by its roles. Only OpenAI's own models refuse
+        `max_tokens`; older servers of other makes silently ignore its successor."""
+        limit = LIMITS[at.base_url is None]
+        return self._dialects.setdefault((config.endpoint, config.model), Dialect(limit))
+
+
+def _chat(config: ModelConfig, at: Endpoint, dialect: Dialect) -> BaseChatModel:
+    # Imported here: either costs a second or more, and a run mostly needs one of them.
+    if at.transport is None:
+        from agents.simulated.chat import SimulatedChat
+
+        return SimulatedChat(
+            model=config.model, temperature=config.temperature, max_tokens=config.max_tokens
+        )
+    from agents.chat import chat
+
+    return chat(config, at.transport, dialect)

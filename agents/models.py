@@ -1,0 +1,293 @@
+"""Where models are called: role in, words or a checked value out. Nothing else calls a model.
+
+A call is looked up in the log first. If it was never answered it waits for its turn at the gate,
+reserves its worst case from the budget, is asked, and is written down before anyone sees the reply.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from agents.budget import Budget, Purse
+from agents.cast import Cast, Player, Tally
+from agents.config import EndpointConfig, ModelConfig, Price, endpoint
+from agents.errors import Paused, UnknownPrice, WireError
+from agents.prices import Prices
+from agents.reading import Reading, read
+from agents.request import Request
+from agents.structured import Malformed, parse
+from ledger.calls import Call, CallLog, CallLogError, Spent, Status
+from prompt_store.prompt import Message
+from tasks.types import Frozen
+
+R = TypeVar("R", bound=BaseModel)
+
+REASKS = 2  # times that a malformed reply is asked for again, with its fault
+CHARACTERS = 3  # per token, at the least: for worst cases, not for counts
+OUTPUT = 16_384  # tokens, the worst case of a reply without `max_tokens`
+
+
+class Said(Frozen):
+    """A reply in words; `truncated` by the token limit (then `text` may be empty)."""
+
+    text: str
+    truncated: bool
+    call_id: int
+
+
+class Answered(Frozen, Generic[R]):
+    """A structured reply; without a `value` the `problem` says what stayed wrong with it."""
+
+    value: R | None
+    problem: str = ""
+    truncated: bool = False
+    call_id: int
+
+
+class Models:
+    """The models of a run, by role.
+
+    `say` and `ask` raise Paused (EndpointDown, Unauthorized, ModelMissing, BudgetReached) when the
+    run cannot go on, CallRefused when this one request is hopeless, UnknownRole for a role without
+    a model. Scopes keep the order in which they first called: earlier ones go first.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: CallLog,
+        endpoints: Mapping[str, EndpointConfig] | None = None,
+        models: Mapping[str, ModelConfig] | None = None,
+        prices: Mapping[str, Price] | None = None,
+        budget: Budget | None = None,
+        seed: int | None = None,
+        wait: bool = False,
+    ) -> None:
+        """Raises UnknownRole for a model on an unknown endpoint, UnknownPrice for a budget in USD
+        over a model whose price nobody stated."""
+        self.log = log
+        self.seed = seed
+        self.cast = Cast(endpoints or {}, models or {}, wait=wait)
+        self.prices = Prices(prices or {})
+        self.purse = Purse(budget or Budget(), log.spent())
+        self._order: dict[str, int] = {}
+        self._numbers = count()
+        self._check_prices()
+
+    async def say(
+        self, role: str, messages: Sequence[Message], *, scope: str, sample: int = 1
+    ) -> Said:
+        """The role's reply in words. `sample` numbers repeated attempts at the same messages."""
+        player = self.cast.player(role)
+        call = await self._answer(
+            Request.of(player, _plain(messages), scope=scope, sample=sample, seed=self.seed)
+        )
+        return Said(text=call.response, truncated=call.status == "truncated", call_id=call.id or 0)
+
+    async def ask(
+        self,
+        role: str,
+        messages: Sequence[Message],
+        reply: type[R],
+        *,
+        scope: str,
+        sample: int = 1,
+    ) -> Answered[R]:
+        """The role's reply as a `reply`; what does not fit is asked for again, twice at most."""
+        player = self.cast.player(role)
+        asked = conversation = _plain(messages)
+        for _ in range(1 + REASKS):
+            request = Request.of(
+                player, conversation, scope=scope, sample=sample, reply=reply, seed=self.seed
+            )
+            call = await self._answer(request)
+            call_id = call.id or 0
+            if call.status == "ok":
+                return Answered(value=parse(call.response, reply), call_id=call_id)
+            if call.status == "truncated":
+                return Answered(value=None, problem=call.error, truncated=True, call_id=call_id)
+            conversation = [*asked, *_complaint(call)]
+        return Answered(value=None, problem=call.error, call_id=call_id)
+
+    def tallies(self) -> dict[str, Tally]:
+        """What each role that was called has used, by role; live."""
+        return {role: player.tally for role, player in self.cast.players.items()}
+
+    def forget(self, scope: str) -> None:
+        """Drop a finished scope from memory."""
+        self._order.pop(scope, None)
+        self.log.forget(scope)
+
+    async def aclose(self) -> None:
+        """Close the connections. The log stays open: it belongs to whoever opened it."""
+        for at in self.cast.endpoints.values():
+            if at.transport is not None:
+                await at.transport.aclose()
+
+    async def _answer(self, request: Request) -> Call:
+        """The recorded call for this request, made now unless the log has it."""
+        if not self.log.loaded(request.scope):
+            await asyncio.to_thread(self.log.load, request.scope)
+        if recorded := self.log.recorded(request.scope, request.key):
+            request.player.tally.replayed += 1
+            return recorded
+        for tries in count(1):
+            try:
+                return await self._try(request)
+            except WireError as error:
+                if not request.player.dialect.learn(error):
+                    await request.player.endpoint.gate.recover(error, tries)
+        raise AssertionError("count() has no end")
+
+    async def _try(self, request: Request) -> Call:
+        """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
+        player, letters = request.player, request.letters
+        priority = self._order.setdefault(request.scope, next(self._numbers))
+        worst = self._worst(player, letters)
+        reading, usd = Reading(), None
+        began = time.time()
+        try:
+            async with (
+                player.endpoint.gate.slot(player.role, priority, worst.tokens) as slot,
+                self.purse.reserve(worst) as reservation,
+            ):
+                began = time.time()
+                reading = await _invoke(request)
+                usd = self._usd(player, reading)
+                slot.used = _tokens(reading, letters)
+                reservation.used = Spent(usd or 0.0, 1, slot.used)
+                reading.check()
+        except WireError as error:
+            await self._record(_call(request, began, "failed", str(error), reading, usd))
+            raise
+        status, problem = _judge(reading, request.reply)
+        return await self._record(_call(request, began, status, problem, reading, usd))
+
+    async def _record(self, call: Call) -> Call:
+        """Write the call down and count it. Raises Paused when it cannot be written."""
+        try:
+            written = replace(call, id=await self.log.record(call))
+        except CallLogError as error:
+            raise Paused(str(error), "Free the disk or fix its permissions, then resume") from error
+        self.cast.players[call.role].tally.add(call)
+        return written
+
+    def _usd(self, player: Player, reading: Reading) -> float | None:
+        """US dollars for one answer; None when its price or its tokens are unknown."""
+        if reading.input_tokens is None or reading.output_tokens is None:
+            return None
+        return self.prices.usd(
+            player.config,
+            player.endpoint.config,
+            input_tokens=reading.input_tokens,
+            output_tokens=reading.output_tokens,
+            cached_tokens=reading.cached_tokens or 0,
+        )
+
+    def _worst(self, player: Player, letters: int) -> Spent:
+        """The most that a call may use: a short-worded prompt and the longest reply."""
+        sent, said = letters // CHARACTERS + 1, player.config.max_tokens or OUTPUT
+        usd = None
+        if self.purse.budget.usd is not None:
+            usd = self.prices.usd(
+                player.config, player.endpoint.config, input_tokens=sent, output_tokens=said
+            )
+        return Spent(usd or 0.0, 1, sent + said)
+
+    def _check_prices(self) -> None:
+        if self.purse.budget.usd is None:
+            return
+        for config in self.cast.models.values():
+            if not self.prices.known(config, endpoint(config.endpoint, self.cast.configs)):
+                name = f"{config.endpoint}/{config.model}"
+                raise UnknownPrice(
+                    f"the price of {name} is unknown, so a budget in USD cannot be kept: state "
+                    f"prices: {{{name}: {{input: …, output: …}}}} in USD per million tokens, or "
+                    "give the budget in calls or tokens"
+                )
+
+
+async def _invoke(request: Request) -> Reading:
+    tally = request.player.tally
+    tally.in_flight += 1
+    try:
+        return read(await request.player.chat.ainvoke(request.converted(), **request.options))
+    finally:
+        tally.in_flight -= 1
+
+
+def _judge(reading: Reading, reply: type[BaseModel] | None) -> tuple[Status, str]:
+    """What an answer is worth, and what is wrong with it. A complete reply may end at the limit."""
+    problem = ""
+    if reply is not None and reading.text:
+        try:
+            parse(reading.text, reply)
+        except Malformed as error:
+            problem = str(error)
+    if reading.cut_off and (reply is None or problem or not reading.text):
+        return "truncated", "the reply was cut off by the token limit"
+    return ("malformed", problem) if problem else ("ok", "")
+
+
+def _call(
+    request: Request,
+    began: float,
+    status: Status,
+    error: str,
+    reading: Reading,
+    usd: float | None,
+) -> Call:
+    """The row of the log. `began` is in seconds since the epoch."""
+    config = request.player.config
+    at = datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds")
+    return Call(
+        scope=request.scope,
+        role=request.player.role,
+        endpoint=config.endpoint,
+        model=config.model,
+        request_key=request.key,
+        sample=request.sample,
+        status=status,
+        request=request.messages,
+        response=reading.text,
+        reasoning=reading.reasoning,
+        finish_reason=reading.finish_reason,
+        input_tokens=reading.input_tokens,
+        cached_tokens=reading.cached_tokens,
+        output_tokens=reading.output_tokens,
+        usd=usd,
+        error=error,
+        started_at=at,
+        seconds=time.time() - began,
+    )
+
+
+def _tokens(reading: Reading, letters: int) -> int:
+    """Tokens in and out; a high estimate where the endpoint does not count."""
+    sent = letters // CHARACTERS if reading.input_tokens is None else reading.input_tokens
+    said = (
+        len(reading.text) // CHARACTERS if reading.output_tokens is None else reading.output_tokens
+    )
+    return sent + said
+
+
+def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def _complaint(call: Call) -> tuple[dict[str, str], dict[str, str]]:
+    """The malformed reply and what is wrong with it, as the conversation goes on."""
+    return (
+        {"role": "assistant", "content": call.response},
+        {
+            "role": "user",
+            "content": f"This reply cannot be used: {call.error}. Reply once more, in full, with "
+            "one JSON object of the form that was asked for and nothing else.",
+        },
+    )
