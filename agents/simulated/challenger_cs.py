@@ -13,7 +13,8 @@ from agents.simulated.writing import listed, quoted, sentence, spoilt
 
 ASPECTS = (3, 4)
 OVERLOAD = 3  # conditions added when the challenger overdoes it
-MISLABELLED = 0.04  # share of candidates whose label and text disagree
+MISLABELLED = 0.03  # share of candidates whose label and text disagree
+LABELS = {"recall": "prediction", "explanation": "interaction"}  # what it takes its own for
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def challenge(brief: Brief, chance: Chance) -> str:
 
 
 def conclude(aspect: str, fact: Fact, reading: Reading, chance: Chance) -> str:
-    """One paragraph of the reference answer: the conclusion, its driver and the document's words."""
+    """A paragraph of the reference answer: conclusion, driver and the document's own words."""
     text = f"«{aspect}» {fact.conclusion}, {fact.extent}; what drives it is «{fact.driver}»."
     if found := reading.about(aspect) or reading.about(fact.driver):
         text += " " + chance.choice(scenes.REASONS).format(sentence=chance.choice(found))
@@ -56,7 +57,8 @@ def conclude(aspect: str, fact: Fact, reading: Reading, chance: Chance) -> str:
 def _scene(reading: Reading, ways: Habits, used: set[str], chance: Chance) -> Scene:
     kind = chance.weighted(ways.kinds)
     number = ways.conditions + (OVERLOAD if chance.happens(ways.rate("overload")) else 0)
-    terms = [t for t in chance.shuffled(list(reading.terms[2:42])) if t not in used]
+    shuffled = chance.shuffled(list(reading.terms[2:42]))
+    terms = sorted(shuffled, key=lambda term: term in used)  # what is used up comes last
     conditions, aspects = terms[:number], terms[number:][: chance.randint(*ASPECTS)]
     if len(aspects) < min(ASPECTS) or chance.happens(ways.rate("generic")):
         aspects = chance.sample(COMMON["cs"], chance.randint(*ASPECTS))
@@ -66,7 +68,9 @@ def _scene(reading: Reading, ways: Habits, used: set[str], chance: Chance) -> Sc
     )
     if chance.happens(ways.rate("unfocused")):
         question += scenes.SECOND_QUESTION
-    label = chance.choice(list(scenes.ASKS)) if chance.happens(MISLABELLED) else kind
+    label = LABELS.get(kind, kind)
+    if chance.happens(MISLABELLED):
+        label = chance.choice(sorted(set(scenes.ASKS) - {label}))
     return Scene(_context(reading, conditions, chance), question, label)
 
 

@@ -1,7 +1,5 @@
-"""The simulated models behind LangChain's chat model interface, in process and without a network."""
+"""The simulated models behind LangChain's chat model interface, in this process."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -12,23 +10,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
 from agents.simulated.brain import SimulatedReply, respond
-from agents.simulated.chance import number
-from agents.simulated.reading import plain
+from agents.simulated.samples import Samples
 
 ROLES = {"human": "user", "ai": "assistant"}
-
-
-class Samples:
-    """Gives requests without a seed the seeds 0, 1, 2, … so that repeats differ, as real ones do."""
-
-    def __init__(self) -> None:
-        self._seen: Counter[int] = Counter()
-
-    def seed(self, model: str, messages: Sequence[Mapping[str, Any]]) -> int:
-        """The number of times that this request has been made before."""
-        key = number(model, *(plain(message.get("content")) for message in messages))
-        self._seen[key] += 1
-        return self._seen[key] - 1
 
 
 class SimulatedChat(BaseChatModel):

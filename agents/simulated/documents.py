@@ -35,39 +35,47 @@ _SELF = re.compile(
 _AFTER_VERB_MARK = re.compile(r"\b(?:to|can|will|may|must|should|would|not) ([A-Za-z]+)")
 _WORD = re.compile(r"[A-Za-z][A-Za-z\-]*[A-Za-z]")
 
-_DETERMINERS = "the a an each every its their this any no that these those all both some".split()
-# Words that end a noun phrase: function words and the verbs that usually follow one.
-_BOUNDARY = frozenset(
-    (
-        " ".join(_DETERMINERS)
-        + " is are was were be been being am has have had having do does did done doing not and or"
-        " nor but if then else when while where which who whom whose what why how because since"
-        " until unless although though so as at by for from in into of off on onto out over per to"
-        " toward under up upon via with within without about above across after against along"
-        " among around before behind below beneath between beyond during except inside near past"
-        " through throughout can could may might must shall should will would cannot also only"
-        " even just still yet already again once ever never always often usually sometimes too"
-        " very more most less least much many few several such same other another own than there"
-        " here now it he she they we you i me him her them us his our your my itself themselves"
-        " one two three first second last next"
-        " use uses used using make makes made get gets got give gives given take takes taken need"
-        " needs needed call calls called see sees seen say says said know knows known become"
-        " becomes remain remains start starts stop stops begin begins run runs send sends receive"
-        " receives return returns allow allows let lets require requires mean means cause causes"
-        " contain contains include includes provide provides exist exists occur occurs happen"
-        " happens hold holds keep keeps set sets show shows follow follows lead leads apply applies"
-        " propose proposes ensure ensures demonstrate demonstrates correspond corresponds wait waits"
-        " record records claims contends seek seeks sought find finds found held holding"
-    ).split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_DETERMINERS = _words("the a an each every its their this any no that these those all both some")
+_OPENERS = _DETERMINERS | _words("of in for")  # after these a noun phrase begins
+# Words that end a noun phrase: function words, and verbs that usually follow one.
+_BOUNDARY = _DETERMINERS | _words(
+    """
+    is are was were be been being am has have had having do does did done doing not and or nor but
+    if then else when while where which who whom whose what why how because since until unless
+    although though so as at by for from in into of off on onto out over per to toward under up
+    upon via with within without about above across after against along among around before behind
+    below beneath between beyond during except inside near past through throughout can could may
+    might must shall should will would cannot also only even just still yet already again once ever
+    never always often usually sometimes too very more most less least much many few several such
+    same other another own than there here now it he she they we you i me him her them us his our
+    your my itself themselves one two three first second last next like alone down soon forever
+    use uses used using make makes made get gets got give gives given take takes taken need needs
+    needed call calls called see sees seen say says said know knows known become becomes remain
+    remains start starts stop stops begin begins run runs send sends receive receives return
+    returns allow allows let lets require requires mean means cause causes contain contains include
+    includes provide provides exist exists occur occurs happen happens hold holds held holding keep
+    keeps set sets show shows follow follows lead leads apply applies propose proposes ensure
+    ensures demonstrate demonstrates correspond corresponds wait waits record records claims
+    contends seek seeks sought find finds found
+    """
 )
 # Nouns that name no matter of their own.
-_EMPTY = frozenset(
-    "way case example thing part number lot kind sort section figure table chapter paper document"
-    " article author authors reader question answer reason fact point time result idea problem"
-    " rest fashion extent manner effect id post cite page appendix footnote note slip united"
-    " states court opinion justice respondent petitioner respondents petitioners parties party"
-    " following previous current new different entire whole main".split()
+_EMPTY = _words(
+    """
+    way case example thing part number lot kind sort section figure table chapter paper document
+    article author authors reader question answer reason fact point time result idea problem rest
+    fashion extent manner effect id post cite page appendix footnote note slip united states court
+    opinion justice respondent petitioner respondents petitioners parties party following previous
+    current new different entire whole main
+    """
 )
+
+TERMS = 60  # as many as a challenger keeps in mind
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,11 @@ def _sentences(prose: str) -> tuple[str, ...]:
     for line in prose.splitlines():
         for sentence in _SENTENCE_END.split(line):
             sentence = " ".join(sentence.split())
-            if 50 <= len(sentence) <= 220 and _PLAIN.fullmatch(sentence) and not _SELF.search(sentence):
+            if (
+                50 <= len(sentence) <= 220
+                and _PLAIN.fullmatch(sentence)
+                and not _SELF.search(sentence)
+            ):
                 found.append(sentence)
     return tuple(dict.fromkeys(found))
 
@@ -129,33 +141,36 @@ def _sentences(prose: str) -> tuple[str, ...]:
 def _terms(prose: str) -> tuple[str, ...]:
     """Noun phrases of 2–3 words that stand after a determiner, most frequent first."""
     verbs = {word.casefold() for word in _AFTER_VERB_MARK.findall(prose)}
+    alone: set[str] = set()
     heads: Counter[str] = Counter()
     phrases: Counter[str] = Counter()
     for clause in re.split(r"[^A-Za-z\- \n]+|\n", prose):
         words = _WORD.findall(clause)
         lower = [word.casefold() for word in words]
         for start, word in enumerate(lower):
-            if word in _DETERMINERS or word in ("of", "in", "for"):
+            if word in _OPENERS:
                 end = start + 1
                 while end < len(lower) and lower[end] not in _BOUNDARY:
                     end += 1
                 phrase = lower[start + 1 : end]
                 if phrase:
                     heads[phrase[-1]] += 1
+                if len(phrase) == 1:
+                    alone.add(phrase[0])
                 if 2 <= len(phrase) <= 3 and _is_name(phrase):
                     phrases[" ".join(phrase)] += 1
-    sure = [
-        phrase
-        for phrase, times in phrases.most_common()
-        if max(times, heads[phrase.split()[-1]]) >= 2 and not _is_clause(phrase, verbs)
-    ]
-    return tuple(_distinct(sure))[:60]
+    named = [phrase for phrase, _ in phrases.most_common() if not _is_clause(phrase, verbs, alone)]
+    # A noun that also stands elsewhere makes a phrase surer; bare nouns come last.
+    named.sort(key=lambda phrase: max(phrases[phrase], heads[phrase.split()[-1]]) < 2)
+    nouns = [noun for noun, times in heads.most_common(40) if times >= 2 and _is_name([noun])]
+    return tuple(_distinct([*named, *(noun for noun in nouns if len(noun) >= 5)]))[:TERMS]
 
 
-def _is_clause(phrase: str, verbs: set[str]) -> bool:
-    """True for a phrase such as "leader appends": its last word is a verb elsewhere."""
+def _is_clause(phrase: str, verbs: set[str], nouns: set[str]) -> bool:
+    """True for a phrase such as "leader appends", whose last word is not known as a noun."""
     last = phrase.split()[-1]
-    return last.endswith("s") and bool(verbs & {last[:-1], last[:-2]})
+    singulars = {last[:-1], last[:-2]}
+    return last.endswith("s") and bool(verbs & singulars or not nouns & {last, *singulars})
 
 
 def _is_name(phrase: list[str]) -> bool:

@@ -1,6 +1,6 @@
 """Rubrics of the simulated challenger: sentences that a judge can check in an answer's text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,12 @@ def _positive_lines(
     real = [line for aspect, fact in facts.items() for line in _facet_lines(aspect, fact)]
     idle = [
         Line(sentence(text.format(term=term)), "", "setup", "reading")
-        for text in ("takes into account that «{term}» has changed", "mentions «{term}»")
+        for text in (
+            "takes into account that «{term}» has changed",
+            "mentions «{term}»",
+            "starts from the change to «{term}»",
+            "keeps «{term}» in view",
+        )
         for term in case.conditions
     ]
     idle = idle[: max(round(count * padding), count - len(real), 0)]

@@ -7,7 +7,7 @@ from agents.simulated.chance import Chance
 from agents.simulated.documents import study
 from agents.simulated.judge import criteria
 from agents.simulated.reading import Brief
-from agents.simulated.world import COMMON, QUOTED, kind_of
+from agents.simulated.world import COMMON, KIND_DIFFICULTY, QUOTED, kind_of
 from agents.simulated.writing import excerpt, spoilt
 
 MISSED = {"verifier": 0.15, "final_verifier": 0.05}  # share of real faults that are overlooked
@@ -16,10 +16,11 @@ BAD_JSON = 0.01
 LEAK_WORDS = 5  # length of the word sequences compared
 LEAK_SHARE = 0.2  # share of the reference answer's sequences in the context that is a leak
 NOTICED_COMMONPLACE = 0.15  # share of questions from general knowledge that are recognised as such
+NOTICED_ESSAY = 0.2  # share of "explain why" questions that are recognised as too easy
 NOTICED_PADDING = 0.5  # share of criteria that repeat the context from which on it is noticed
 
 _SOURCE = re.compile(r"\b(?:this|the) (?:document|paper|article|opinion|authors?)\b", re.IGNORECASE)
-_IDLE = re.compile(r"^(?:takes into account|mentions)\b", re.IGNORECASE)
+_IDLE = re.compile(r"^(?:takes into account|mentions|starts from|keeps)\b", re.IGNORECASE)
 _AVOIDS = re.compile(r"^avoids\b", re.IGNORECASE)
 _WEIGHT = re.compile(r"^\s*\d+[.)]\s+\[([+-−]?\d+)\]", re.MULTILINE)
 
@@ -40,12 +41,11 @@ def verify(brief: Brief, chance: Chance) -> str:
     if not found and chance.happens(FALSE_ALARM):
         found = [Fault("single_focus", "the question reads as if it asked two things", "Ask one.")]
     fields = {fault.field for fault in found}
-    recall = kind_of(brief.section("question")) == "recall"
-    too_easy = "recall" if recall else "too_easy"
+    flat = "recall" if kind_of(brief.section("question")) == "recall" else "too_easy"
     reply = {
         "answer_from_context": _from_context(brief, "leak" in fields),
         "leak": "leak" in fields,
-        "question": too_easy if "question" in fields else "good",
+        "question": flat if "question" in fields else "good",
         "single_focus": "single_focus" not in fields,
         "grounded": "grounded" not in fields,
         "rubric_specific": "rubric_specific" not in fields,
@@ -79,7 +79,10 @@ def _question_faults(brief: Brief, chance: Chance) -> list[Fault]:
         found.append(Fault("grounded", problem, "Build on a mechanism of the document."))
     if question.count("?") > 1 and "Also, " in question:
         found.append(Fault("single_focus", "the question asks several things", "Ask one thing."))
-    if label and label in ("recall", "explanation", "contradiction") and label != kind:
+    if kind == "explanation" and chance.happens(NOTICED_ESSAY):
+        problem = "a fluent essay would satisfy it: it asks to explain"
+        found.append(Fault("question", problem, "Ask for a decision or a prediction."))
+    if label in KIND_DIFFICULTY and kind not in ("recall", "explanation", label):
         problem = f"labelled {label}, but it asks for a {kind}"
         found.append(Fault("type_consistent", problem, "Name the type that is asked."))
     return found

@@ -1,4 +1,4 @@
-"""The world that all simulated models share: what follows from a premise, and how hard it is to see.
+"""The world that all simulated models share: what follows from a premise, and how hard that is.
 
 A conclusion is a fact of this world. It follows from the matter («aspect») and the question alone,
 so a challenger can know it, a solver can find it, and neither needs to tell the other. The words
@@ -49,11 +49,11 @@ PHRASES: tuple[str, ...] = tuple(
 # How hard each kind of question is, in logits (ability − difficulty = log-odds of being right).
 KIND_DIFFICULTY: Mapping[str, float] = {
     "recall": -2.6,
-    "explanation": -1.6,
-    "prediction": -0.7,
-    "decision": -0.3,
-    "interaction": 0.0,
-    "contradiction": 0.5,
+    "explanation": -1.7,
+    "prediction": -0.8,
+    "decision": -0.5,
+    "interaction": -0.2,
+    "contradiction": 0.3,
 }
 # Words that give a kind away, the most telling first; what matches nothing is a prediction.
 _KIND_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -69,7 +69,7 @@ _KIND_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 CONDITION = 0.35  # logits for each condition beyond the first that has to be kept in mind
 GENERIC = -1.3  # logits for a matter that every practitioner knows without the document
 FACET_DIFFICULTY = {"conclusion": 0.0, "driver": 0.2, "extent": 0.4}
-AREA_SIGMA = 0.5  # some fields have been read about more than others
+AREA_SIGMA = 0.9  # some fields have been read about more than others
 QUESTION_SIGMA = 0.45
 ASPECT_SIGMA = 0.5
 TEMPTATION = 0.6  # share of wrong answers that are the same tempting mistake
@@ -165,7 +165,8 @@ def area(context: str) -> str:
 
 def kind_of(question: str) -> str:
     """The kind of question that a text asks, whatever it is labelled."""
-    return next((kind for kind, words in _KIND_WORDS if words.search(question)), "prediction")
+    text = question.casefold()
+    return next((kind for kind, words in _KIND_WORDS if re.search(words, text)), "prediction")
 
 
 def chance_of_success(ability: float, difficulty: float) -> float:
