@@ -1,0 +1,135 @@
+"""Models that reply from a script, for stories about the loop; all other parts are real.
+
+A script says, per role, what to reply: one value for always, or a list for one reply after the
+other, the last one repeated. What was asked is kept for the test to look at.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from agents.models import Answered, Models, Said
+from agents.replies import Reply
+from graph.build import build
+from graph.state import RunChoices, TaskName
+from graph.workshop import Workshop
+from ledger.calls import Call, CallLog
+from ledger.ledger import Ledger
+from ledger.rows import RunRow
+from prompt_store.prompt import Message, packaged
+from tasks.types import Document, Round
+
+TEXT = "Leaders append entries; a majority decides. Terms order the leaders in time. " * 40
+DOCUMENT = Document.of("log.md", TEXT)
+
+GOOD_RUBRIC = [
+    *({"criterion": f"derives step {i}", "weight": 5} for i in range(8)),
+    *({"criterion": f"claims error {i}", "weight": -4} for i in range(3)),
+]
+GOOD = {
+    "question_type": "prediction",
+    "skills": ["replication"],
+    "context": "Five servers keep a replicated log. One was cut off for an hour and has come back.",
+    "question": "Which of its entries does the cluster keep once it rejoins?",
+    "reference_answer": "Only entries of the last term that a majority of servers had stored.",
+    "rubric": GOOD_RUBRIC,
+}
+PASS = {
+    "answer_from_context": "cannot be told",
+    "leak": False,
+    "question": "good",
+    "single_focus": True,
+    "grounded": True,
+    "rubric_specific": True,
+    "type_consistent": True,
+    "verdict": "PASS",
+}
+FAIL = {**PASS, "single_focus": False, "problems": ["it asks two things"], "verdict": "FAIL"}
+
+
+def marks(met: int, of: int = len(GOOD_RUBRIC)) -> dict[str, Any]:
+    """Marks that meet the first `met` criteria."""
+    given = [{"number": i, "met": i <= met, "evidence": "…"} for i in range(1, of + 1)]
+    return {"marks": given}
+
+
+@dataclass
+class ScriptedModels:
+    """Says and answers what the script holds: a string where a value is due is a malformed reply,
+    None an answer cut off, an exception an endpoint in trouble. Calls go on record."""
+
+    script: Mapping[str, Any]
+    log: CallLog
+    asked: Counter[str] = field(default_factory=Counter)
+    messages: list[tuple[str, tuple[Message, ...]]] = field(default_factory=list)
+
+    async def _next(self, role: str, messages: Sequence[Message], scope: str) -> tuple[Any, int]:
+        reply = self.script[role]
+        if isinstance(reply, list):
+            reply = reply[min(self.asked[role], len(reply) - 1)]
+        self.asked[role] += 1
+        self.messages.append((role, tuple(messages)))
+        if isinstance(reply, Exception):
+            raise reply
+        key = f"{role}-{self.asked[role]}"
+        call = Call(scope, role, "scripted", "scripted", key, 1, "ok", started_at="2026-11-22")
+        return reply, await self.log.record(call)
+
+    async def say(self, role: str, messages: Sequence[Message], *, scope: str, **_: Any) -> Said:
+        reply, call_id = await self._next(role, messages, scope)
+        return Said(text=reply or "", truncated=reply is None, call_id=call_id)
+
+    async def ask(
+        self,
+        role: str,
+        messages: Sequence[Message],
+        reply: type[Reply],
+        *,
+        scope: str,
+        **_: Any,
+    ) -> Answered[Any]:
+        given, call_id = await self._next(role, messages, scope)
+        malformed = isinstance(given, str)
+        value = None if malformed else reply.model_validate_json(json.dumps(given))
+        problem = given if malformed else ""
+        return Answered(value=value, problem=problem, truncated=False, call_id=call_id)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+CS = {
+    "challenger": GOOD,
+    "verifier": PASS,
+    "weak_solver": "a guess",
+    "strong_solver": "an argument",
+    "judge": [marks(1), marks(1), marks(7)],
+    "final_verifier": PASS,
+    "orchestrator": {"instruction": "ask from another angle"},
+}
+
+
+async def play(
+    folder: Path,
+    script: Mapping[str, Any],
+    task: TaskName = "cs",
+    choices: RunChoices | None = None,
+    document: Document = DOCUMENT,
+) -> tuple[tuple[Round, ...], ScriptedModels]:
+    """Runs one document through the real graph and ledger; returns the rounds on record."""
+    ledger = Ledger.open(folder)
+    log = CallLog(ledger.path)
+    models = ScriptedModels(script, log)
+    ledger.add_documents([document])
+    ledger.start_run(RunRow(id="run", task=task, prompts_revision=packaged().revision))
+    shop = Workshop(cast(Models, models), packaged(), ledger, log, "run")
+    try:
+        await build(lambda: shop).ainvoke(
+            {"document_id": document.id, "task": task}, context=choices or RunChoices()
+        )
+        return ledger.rounds("run", document.id), models
+    finally:
+        await shop.aclose()
