@@ -33,6 +33,10 @@ class BudgetReached(Paused):
     """The next call could exceed the budget."""
 
 
+class Interrupted(Paused):
+    """Somebody asked the run to stop."""
+
+
 class CallRefused(RuntimeError):
     """An endpoint that works for others will not answer this one request, however often asked.
 

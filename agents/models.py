@@ -78,6 +78,7 @@ class Models:
         self.purse = Purse(budget or Budget(), log.spent())
         self._order: dict[str, int] = {}
         self._numbers = count()
+        self._stopped: Paused | None = None
         self._check_prices()
 
     async def say(
@@ -119,6 +120,10 @@ class Models:
         """What each role that was called has used, by role; live."""
         return {role: player.tally for role, player in self.cast.players.items()}
 
+    def stop(self, reason: Paused) -> None:
+        """Make no further call: each raises `reason`. Calls in flight end as they do."""
+        self._stopped = reason
+
     def forget(self, scope: str) -> None:
         """Drop a finished scope from memory."""
         self._order.pop(scope, None)
@@ -157,6 +162,8 @@ class Models:
                 player.endpoint.gate.slot(player.role, priority, worst.tokens) as slot,
                 self.purse.reserve(worst) as reservation,
             ):
+                if self._stopped:
+                    raise type(self._stopped)(self._stopped.reason, self._stopped.remedy)
                 began = time.time()
                 reading = await _invoke(request)
                 usd = self._usd(player, reading)
