@@ -15,12 +15,14 @@ _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u20
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _WORD = re.compile(r"[^\W\d_]+")
 
-# Printed on the first page of every slip opinion, and the frame around a Gutenberg text.
+# The first page of a slip opinion, the record marks of the US Code, the frame of a Gutenberg text.
 _BOILERPLATE = re.compile(
     r"^\(Slip Opinion\)\s*$"
     r"|^Cite as: \d+ U\. ?S\. [_\d]+ \(\d{4}\)\s*$"
     r"|^NOTICE: This opinion is subject to formal revision.*?goes to press\.\s*$"
     r"|^ *_{5,} *$"
+    r"|^-CITE-[ \t]*$.*?^-HEAD-[ \t]*$"
+    r"|^-(?:STATUTE|SOURCE|MISC\d|REFTEXT|COD|End)-[ \t]*$"
     r"|\A.*?^\*\*\* ?START OF TH[^\n]*$"
     r"|^\*\*\* ?END OF TH.*\Z",
     re.MULTILINE | re.DOTALL,
@@ -52,6 +54,9 @@ def join_pages(pages: list[str]) -> str:
     joined = ""
     for lines in split:
         furniture = {n for n in _edge(lines) if _key(lines[n]) in repeated}
+        furniture |= {
+            n for n in (*_edge(lines)[:3], *_edge(lines)[-1:]) if lines[n].strip().isdigit()
+        }
         body = "\n".join(line for n, line in enumerate(lines) if n not in furniture).strip("\n")
         # A page that ends within a sentence goes on without a paragraph break.
         border = "\n\n" if joined.endswith((".", "?", "!", "”", '"', ":")) else "\n"
