@@ -56,5 +56,5 @@ def _environment(when: int | None) -> dict[str, str]:
     for who in ("AUTHOR", "COMMITTER"):
         ours |= {f"GIT_{who}_NAME": name, f"GIT_{who}_EMAIL": email}
         if when is not None:
-            ours[f"GIT_{who}_DATE"] = f"{when} +0000"
+            ours[f"GIT_{who}_DATE"] = f"@{when} +0000"
     return kept | ours
