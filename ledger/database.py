@@ -3,6 +3,8 @@
 import json
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,22 @@ def open_database(path: Path, *, create: bool = True) -> Database:
         connection.close()
         raise LedgerError(f"cannot use {path}: {error}") from error
     return database
+
+
+@contextmanager
+def transaction(database: Database) -> Iterator[None]:
+    """One transaction that has the write lock from its start.
+
+    A deferred one (`Database.atomic`) that first reads fails at once, whatever the busy timeout,
+    when another connection commits before it writes.
+    """
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.rollback()
+        raise
+    database.commit()
 
 
 def to_text(text: str) -> str | bytes:

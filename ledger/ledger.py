@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sqlite_utils import Database
 
-from ledger.database import LedgerError, open_database
+from ledger.database import LedgerError, open_database, transaction
 from ledger.rows import (
     Example,
     Row,
@@ -156,7 +156,7 @@ class Ledger:
                 for round, row in zip(rounds, rows, strict=True)
                 for attempt in attempt_rows(row["id"], (*round.weak, *round.strong))
             ]
-            with self._db.atomic():
+            with transaction(self._db):
                 self._db.table("rounds").delete_where(
                     "run_id = ? and document_id = ?", [run_id, document_id]
                 )
