@@ -23,8 +23,14 @@ def test_a_transaction_holds_the_write_lock_from_its_start(tmp_path: Path) -> No
 
 def test_a_failed_transaction_leaves_nothing_behind(tmp_path: Path) -> None:
     database = open_database(tmp_path / "run.db")
-    with pytest.raises(ZeroDivisionError), transaction(database):
-        database.execute("insert into documents(id, name, text, meta) values ('a', 'n', 't', '{}')")
-        _ = 1 / 0
+    add = "insert into documents(id, name, text, meta) values ('a', 'n', 't', '{}')"
+
+    def add_twice() -> None:
+        with transaction(database):
+            database.execute(add)
+            database.execute(add)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        add_twice()
     assert database["documents"].count == 0
     database.close()
