@@ -1,0 +1,188 @@
+"""May this edit stand? Pure and fast: text in, coded faults out, before anything is paid for.
+
+A blocked edit is invalid, not bad: it is recorded with its faults and never gets a score. What an
+edit says in the prompts is for the checks here; what it makes the agents do is for `audit`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Literal
+
+from optimizer.orders import orders, sentences
+from prompt_store.check import problems, prompt_faults
+from prompt_store.prompt import USER_LINE, Prompt, PromptSet
+from tasks.types import Frozen
+
+FILE_MAX = 20_000  # characters; the longest seed has 8,000
+GROWTH_MAX = 4_000  # characters that one edit may add, over all files
+KEPT_MIN = 0.5  # share of a file's length that one edit must leave
+COPIED_WORDS = 8  # words in a row that count as copied, as in the filter against leaks
+
+Code = Literal[
+    "NO_EDIT",
+    "NOT_EDITABLE",
+    "REMOVED",
+    "PLACEHOLDER",
+    "FORM",
+    "RUBRIC",
+    "SOLVER_DIRECTED",
+    "JUDGE_DIRECTED",
+    "HIDDEN_TEXT",
+    "OUTSIDE_LINK",
+    "COPIED",
+    "SIZE",
+]
+
+_SILENT = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that show nothing
+_VARIATION = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{80,}|(?:\\x[0-9a-fA-F]{2}){8,}")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_LINK = re.compile(r"\b(?:https?|ftp|file|data):\S+|\bwww\.\S+", re.IGNORECASE)
+_WORD = re.compile(r"\w+")
+
+
+class Fault(Frozen):
+    """One reason why an edit may not stand, for people and for the editor."""
+
+    code: Code
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.path}: {self.message}"
+
+
+class Sources(Frozen):
+    """The documents as the set of their 8-word sequences: enough to see copying, not to read."""
+
+    sequences: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "Sources":
+        """The sequences of all texts (training, validation and test alike)."""
+        return cls(sequences=frozenset(h for text in texts for h, _ in _sequences(text)))
+
+
+def faults(
+    task: str, before: Mapping[str, str], after: Mapping[str, str], sources: Sources
+) -> tuple[Fault, ...]:
+    """Everything that is wrong with an edit of a task's prompts; an empty tuple lets it stand.
+
+    `before` and `after` map paths to texts, over all editable files. Only what the edit adds is
+    judged, so that a prompt once adopted by people stays editable.
+    """
+    if before == after:
+        return (Fault(code="NO_EDIT", path=f"{task}/", message="nothing was changed"),)
+    found = list(_misplaced(task, before, after))
+    changed = [p for p in sorted(before) if p in after and before[p] != after[p]]
+    if not found:
+        found += _unsound(PromptSet(revision="", files=after), changed)
+    found += _oversized(before, after)
+    for path in changed:
+        found += _written(path, before[path], after[path], sources)
+    return tuple(found)
+
+
+def _misplaced(task: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Fault]:
+    """Files added, removed, or changed outside the task's own."""
+    editable = sorted(path for path in before if path.startswith(f"{task}/"))
+    for path in sorted(after.keys() - before.keys()):
+        near = get_close_matches(path, editable, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        message = f"no role reads it; editable are {', '.join(editable)}{hint}"
+        yield Fault(code="NOT_EDITABLE", path=path, message=message)
+    for path in sorted(before.keys() - after.keys()):
+        yield Fault(code="REMOVED", path=path, message="every prompt is needed")
+    for path in sorted(before.keys() & after.keys() - set(editable)):
+        if before[path] != after[path]:
+            message = f"this run edits the prompts of {task} only"
+            yield Fault(code="NOT_EDITABLE", path=path, message=message)
+
+
+def _unsound(prompts: PromptSet, changed: list[str]) -> Iterator[Fault]:
+    """What keeps the changed files from being used at all: placeholders, schema, form."""
+    for path in changed:
+        prompt = Prompt(path=path, text=prompts.files[path])
+        if path.endswith("/rubric.yaml") or path.endswith("/angles.md"):
+            code: Code = "RUBRIC" if path.endswith(".yaml") else "FORM"
+            for problem in problems(prompts):
+                if problem.startswith(f"{path}: "):
+                    yield Fault(code=code, path=path, message=problem.removeprefix(f"{path}: "))
+            continue
+        about_placeholders = len(prompt.placeholder_faults())
+        for place, fault in enumerate(prompt_faults(prompt)):
+            code = "PLACEHOLDER" if place < about_placeholders else "FORM"
+            yield Fault(code=code, path=path, message=fault)
+
+
+def _oversized(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Fault]:
+    """Files that are too long, an edit that adds too much, a file that lost most of itself."""
+    added = sum(len(text) for text in after.values()) - sum(len(text) for text in before.values())
+    if added > GROWTH_MAX:
+        message = f"adds {added} characters; one edit may add {GROWTH_MAX}"
+        yield Fault(code="SIZE", path="", message=message)
+    for path, text in sorted(after.items()):
+        old = before.get(path, text)
+        if len(text) > FILE_MAX:
+            message = f"{len(text)} characters; at most {FILE_MAX}"
+            yield Fault(code="SIZE", path=path, message=message)
+        if len(text) < KEPT_MIN * len(old):
+            message = f"leaves {len(text)} of {len(old)} characters; a small edit keeps most"
+            yield Fault(code="SIZE", path=path, message=message)
+
+
+def _written(path: str, before: str, after: str, sources: Sources) -> Iterator[Fault]:
+    """What the added text says, and what it hides."""
+    hidden = sorted(_hidden(after) - _hidden(before))
+    if hidden:
+        yield Fault(code="HIDDEN_TEXT", path=path, message=f"hides text: {', '.join(hidden)}")
+    if link := _LINK.search(_added(before, after)):
+        message = f"“{link.group(0)[:60]}” points outside; a prompt stands on its own"
+        yield Fault(code="OUTSIDE_LINK", path=path, message=message)
+    for order in orders(_added(before, after)):
+        code: Code = "SOLVER_DIRECTED" if order.addressee == "solver" else "JUDGE_DIRECTED"
+        message = f"“{order.words}” is an order to the {order.addressee}, which is out of reach"
+        yield Fault(code=code, path=path, message=message)
+    known = {h for h, _ in _sequences(before)}
+    copied = (w for h, w in _sequences(after) if h in sources.sequences and h not in known)
+    if words := next(copied, None):
+        message = f"“{words}” is copied from a document; say it in general terms"
+        yield Fault(code="COPIED", path=path, message=message)
+
+
+def _added(before: str, after: str) -> str:
+    """The sentences that the edit brought, each as a paragraph of its own."""
+    known = set(sentences(before))
+    return "\n\n".join(sentence for sentence in sentences(after) if sentence not in known)
+
+
+def _hidden(text: str) -> set[str]:
+    """Everything in a text that a reader of the rendered page does not see, described."""
+    found = {
+        f"U+{ord(c):04X} {unicodedata.name(c, 'without a name')}"
+        for c in set(text) - {"\n", "\t"}
+        if unicodedata.category(c) in ("Cf", "Cc", "Co", "Cs", "Cn")
+        or c in _SILENT
+        or _VARIATION.match(c)
+    }
+    found |= {f"the comment {c[:40]!r}" for c in _COMMENT.findall(text) if c != USER_LINE}
+    found |= {f"encoded data {data[:20]!r}…" for data in _ENCODED.findall(text)}
+    return found | {f"letters of two alphabets in “{w}”" for w in _WORD.findall(text) if _mixed(w)}
+
+
+def _mixed(word: str) -> bool:
+    """Whether Latin letters stand beside look-alikes; short words may be formulas such as Σw."""
+    if word.isascii() or len(word) < 4:
+        return False
+    scripts = {unicodedata.name(c, "").split(" ")[0] for c in word if c.isalpha()}
+    return "LATIN" in scripts and not scripts <= {"LATIN", "MICRO", "MODIFIER", "FEMININE"}
+
+
+def _sequences(text: str) -> Iterator[tuple[int, str]]:
+    """Every 8-word sequence of a text, as a hash and as words."""
+    words = [word.casefold() for word in _WORD.findall(text)]
+    for start in range(len(words) - COPIED_WORDS + 1):
+        sequence = " ".join(words[start : start + COPIED_WORDS])
+        yield hash(sequence), sequence
