@@ -36,6 +36,6 @@ class Equivalence:
     def close(self) -> None:
         """Ends the worker process."""
         if self._pool is not None:
-            self._pool.stop()
+            self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
             self._pool = None

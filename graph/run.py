@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from agents.errors import CallRefused
 from graph.build import build
 from graph.nodes import all_done
-from graph.state import RunChoices, TaskName
+from graph.state import Input, RunChoices, TaskName
 from graph.workshop import Workshop
 from tasks.types import Decision
 
@@ -60,7 +60,7 @@ async def run_documents(
             if batch.stop.is_set() or batch.enough:
                 return
             batch.started += 1
-            given = {"document_id": document_id, "task": batch.task}
+            given = Input(document_id=document_id, task=batch.task)
             try:
                 ended = await loop.ainvoke(given, context=batch.choices)
             except CallRefused as refusal:
