@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from agents.budget import Budget
 from agents.config import (
     ROLES,
     SIMULATED,
@@ -20,6 +21,7 @@ from agents.config import (
     resolve,
 )
 from graph.state import Attempts, RunChoices, TaskName
+from ledger.passages import BUDGET
 from tasks import TASKS
 from tasks.acceptance import Acceptance
 
@@ -54,28 +56,18 @@ class RunSettings(Section):
     documents_in_flight: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
     target: int | None = Field(None, ge=1, description="accepted documents that are enough")
     per_document: int = Field(1, ge=1, le=1000, description="passages taken from one document")
-    passage_tokens: int = Field(
-        8000, ge=200, le=1_000_000, description="longest passage, in estimated tokens"
-    )
+    passage_tokens: int = Field(BUDGET, ge=200, le=1_000_000, description="per passage, at most")
     seed: int | None = Field(None, ge=0, description="of the simulated models; 0 unless stated")
-
-
-class Budget(Section):
-    """What a run may spend; null is no limit. Replayed calls cost nothing."""
-
-    usd: float | None = Field(None, ge=0, allow_inf_nan=False)
-    calls: int | None = Field(None, ge=0)
-    tokens: int | None = Field(None, ge=0)
 
 
 class PromptSettings(Section):
     """Where the editable prompts come from.
 
-    Without a prompt store at `path` the packaged prompts are used. `revision` is a commit, branch
-    or tag of the store, or `seed-…` for the packaged prompts.
+    `path` is a prompt store; null takes ./prompts if there is one, else the packaged prompts.
+    `revision` is a commit, branch or tag of the store (null: main), or `seed-…` when packaged.
     """
 
-    path: str = "./prompts"
+    path: str | None = None
     revision: str | None = None
 
 
@@ -160,7 +152,7 @@ class Settings(Section):
             strong_attempts=self.model("strong_solver").attempts,
         )
 
-    def resolved(self, task: TaskName, revision: str, path: str) -> "Settings":
+    def resolved(self, task: TaskName, revision: str, path: str | None) -> "Settings":
         """These settings with nothing left open: task, seed and exact prompt revision."""
         seed = 0 if self.run.seed is None and self.simulated else self.run.seed
         run = self.run.model_copy(update={"task": task, "seed": seed})

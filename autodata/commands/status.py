@@ -1,0 +1,36 @@
+"""autodata status: how a run stands."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from autodata import options
+from autodata.exits import exits
+from autodata.run_folder import RunFolder
+from autodata.summary import print_summary
+from ledger.ledger import Ledger
+from ledger.summary import summarize
+
+
+@click.command("status")
+@options.run_folder
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@exits
+def command(run: Path, as_json: bool) -> None:
+    """How a run stands; works while it runs, too.
+
+    \b
+    Examples:
+      autodata status runs/cs
+      autodata status runs/cs --json | jq .documents
+    """
+    folder = RunFolder(run).existing()
+    with Ledger.open(folder.path, create=False) as ledger:
+        summary = summarize(ledger)
+    status = folder.status(summary.run)
+    if as_json:
+        print(json.dumps(summary.plain() | {"status": status}, indent=2))
+    else:
+        print_summary(Console(), summary, status)

@@ -1,0 +1,57 @@
+"""How commands end: exit codes, and every expected error as one message without a traceback."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from agents.errors import Paused, UnknownPrice, UnknownRole
+from autodata.run_folder import RunFolderError
+from autodata.settings_file import SettingsError
+from ledger.calls import CallLogError
+from ledger.corpus import CorpusError
+from ledger.database import LedgerError
+from prompt_store.git import StoreError
+from prompt_store.prompt import PromptError
+
+DONE = 0
+FAILED = 1  # finished, with a failure that the user must see
+WRONG_USE = 2
+PAUSED = 3  # an endpoint is down or a budget reached; resumable
+INTERRUPTED = 130  # by Ctrl-C; resumable
+
+USER_ERRORS = (
+    CallLogError,
+    CorpusError,
+    LedgerError,
+    PromptError,
+    RunFolderError,
+    SettingsError,
+    StoreError,
+    UnknownPrice,
+    UnknownRole,
+)
+
+P = ParamSpec("P")
+
+
+def exits(command: Callable[P, int | None]) -> Callable[P, None]:
+    """A command that ends with the exit code it returns, and with one message at a user's error."""
+
+    @wraps(command)
+    def ending(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except USER_ERRORS as error:
+            _say(error)
+            code = WRONG_USE
+        except Paused as pause:
+            _say(pause)
+            code = PAUSED
+        sys.exit(code or DONE)
+
+    return ending
+
+
+def _say(error: Exception) -> None:
+    print(f"autodata: {error}", file=sys.stderr)

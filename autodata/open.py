@@ -1,0 +1,107 @@
+"""Opens what a run works with: prompts at one exact revision, models, ledger and call log."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from agents.config import endpoint
+from agents.models import Models
+from autodata.run_folder import RunFolder
+from autodata.settings import PromptSettings, Settings
+from graph.workshop import Workshop
+from ledger.calls import CallLog
+from ledger.ledger import FILE, Ledger
+from ledger.rows import RunRow
+from prompt_store.prompt import PromptError, PromptSet, locked_revision, packaged
+from prompt_store.store import Store
+
+PACKAGED = "seed-"  # how revisions of the packaged prompts begin
+DEFAULT_STORE = Path("prompts")
+SIMULATED_DOCUMENTS = 8  # in flight: simulated models use this process's one core
+
+
+def open_prompts(prompts: PromptSettings) -> tuple[PromptSet, str | None]:
+    """The editable prompts and the absolute path of their store, None for the packaged ones.
+
+    Raises StoreError or PromptError when the store or the revision is not there.
+    """
+    path, revision = prompts.path, prompts.revision
+    if path is None and (DEFAULT_STORE / ".git").exists():
+        path = str(DEFAULT_STORE)
+    if (revision or "").startswith(PACKAGED) or (path is None and revision is None):
+        return _packaged(revision), path and str(Path(path).absolute())
+    store = Store.open(Path(path or DEFAULT_STORE))
+    return store.read(revision or "main"), str(store.path)
+
+
+def _packaged(revision: str | None) -> PromptSet:
+    shipped = packaged()
+    if revision not in (None, shipped.revision):
+        raise PromptError(
+            f"the packaged prompts are {shipped.revision}, not {revision}: the run was begun by "
+            "another version of autodata; go on with that version, or begin a new run"
+        )
+    return shipped
+
+
+def resolve(settings: Settings, task: str) -> tuple[Settings, PromptSet]:
+    """The settings with nothing left open, and the prompts that they name."""
+    prompts, path = open_prompts(settings.prompts)
+    return settings.resolved(task, prompts.revision, path), prompts
+
+
+def run_row(settings: Settings, run_id: str | None = None) -> RunRow:
+    """The row of a run that begins now with these resolved settings."""
+    task, begun = settings.run.task or "", datetime.now(UTC)
+    return RunRow(
+        id=run_id or f"{task}-{begun:%Y%m%d-%H%M%S}",
+        task=task,
+        prompts_revision=settings.prompts.revision or "",
+        locked_revision=locked_revision(),
+        config=settings.plain(),
+        models=settings.roles,
+        seed=settings.run.seed,
+        simulated=settings.simulated,
+        version=version("autodata"),
+    )
+
+
+def open_workshop(
+    folder: RunFolder,
+    run: RunRow,
+    settings: Settings,
+    prompts: PromptSet,
+    *,
+    wait: bool = False,
+) -> Workshop:
+    """The workshop of a run in this folder, to be closed by its `aclose`.
+
+    With `wait` an endpoint that is down is waited for. Raises LedgerError, CallLogError,
+    UnknownPrice.
+    """
+    ledger = Ledger.open(folder.path)
+    log = CallLog(folder.path / FILE)
+    models = Models(
+        log=log,
+        endpoints=settings.endpoints,
+        models=settings.models,
+        prices=settings.prices,
+        budget=settings.budget,
+        seed=settings.run.seed,
+        wait=wait,
+    )
+    return Workshop(models=models, prompts=prompts, ledger=ledger, log=log, run_id=run.id)
+
+
+def documents_in_flight(settings: Settings) -> int:
+    """How many documents to work on at once.
+
+    `auto` is what the busiest endpoint takes: every document has one call in flight for most of
+    its way, and several while its attempts are made.
+    """
+    if settings.run.documents_in_flight != "auto":
+        return settings.run.documents_in_flight
+    if not settings.models:
+        return SIMULATED_DOCUMENTS
+    names = {settings.model(role).endpoint for role in settings.roles}
+    return max(endpoint(name, settings.endpoints).max_concurrency for name in names)

@@ -1,0 +1,146 @@
+"""What a sitting shows while it works: a live table in a terminal, plain lines elsewhere."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from agents.cast import Tally
+from autodata.summary import STYLES, cost, number
+from graph.run import Batch
+from graph.workshop import Workshop
+from ledger.summary import Outcome, outcomes
+from tasks.types import Decision
+
+PLAIN_EVERY = 5.0  # seconds between two lines where nothing can be redrawn
+REDRAWN = 4  # times per second in a terminal
+
+
+@dataclass
+class Progress:
+    """Watches one batch. Rates and the time left are those of this sitting."""
+
+    console: Console
+    workshop: Workshop
+    batch: Batch
+    simulated: bool
+    decided_before: int = field(init=False)
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.decided_before = len(self.batch.decided)
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Shows the progress until the block ends."""
+        if self.console.is_terminal:
+            with Live(
+                get_renderable=self._table,
+                console=self.console,
+                refresh_per_second=REDRAWN,
+                transient=True,
+            ):
+                yield
+            return
+        ticker = asyncio.create_task(self._tick())
+        try:
+            yield
+        finally:
+            ticker.cancel()
+            with suppress(asyncio.CancelledError):
+                await ticker
+
+    def document(self, document_id: str, decision: Decision) -> None:
+        """One line for a finished document: decision, rounds, name, and why."""
+        [found] = outcomes(self.workshop.ledger, self.workshop.run_id, document_id)
+        self.console.print(outcome_line(found), soft_wrap=True)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(PLAIN_EVERY)
+            self.console.print(self._line(), soft_wrap=True)
+
+    def _line(self) -> str:
+        total = self._total()
+        return (
+            f"… {self._counts()}, {total.calls:,} calls ({total.calls / self._elapsed():.1f}/s), "
+            f"{total.input_tokens + total.output_tokens:,} tokens, {self._cost()}, "
+            f"time left {self._time_left()}"
+        )
+
+    def _table(self) -> RenderableType:
+        """The live view: documents, then one row per role."""
+        head = Table.grid(padding=(0, 2))
+        done = len(self.batch.decided)
+        head.add_row(
+            ProgressBar(total=max(len(self.batch.document_ids), 1), completed=done, width=30),
+            self._counts(),
+            f"time left {self._time_left()}",
+        )
+        roles = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        roles.add_column("role")
+        for name in ("calls", "calls/s", "in flight", "from log", "tokens in", "tokens out"):
+            roles.add_column(name, justify="right")
+        for role, tally in self.workshop.models.tallies().items():
+            roles.add_row(role, *self._cells(tally))
+        roles.add_row("all", *self._cells(self._total()), self._cost(), style="bold")
+        return Group("", head, roles)
+
+    def _cells(self, tally: Tally) -> Iterable[str]:
+        return (
+            f"{tally.calls:,}",
+            f"{tally.calls / self._elapsed():.1f}",
+            str(tally.in_flight),
+            f"{tally.replayed:,}",
+            f"{tally.input_tokens:,}",
+            f"{tally.output_tokens:,}",
+        )
+
+    def _counts(self) -> str:
+        decided = list(self.batch.decided.values())
+        counts = ", ".join(
+            f"{decided.count(decision)} {decision}"
+            for decision in ("accepted", "rejected", "skipped")
+        )
+        return f"{len(decided)} of {len(self.batch.document_ids)} documents: {counts}"
+
+    def _total(self) -> Tally:
+        total = Tally()
+        for tally in self.workshop.models.tallies().values():
+            for name in Tally.__dataclass_fields__:
+                setattr(total, name, getattr(total, name) + getattr(tally, name))
+        return total
+
+    def _cost(self) -> str:
+        total = self._total()
+        return cost(None if total.unpriced else total.usd, self.simulated)
+
+    def _elapsed(self) -> float:
+        return max(time.monotonic() - self.started, 1e-3)
+
+    def _time_left(self) -> str:
+        done = len(self.batch.decided) - self.decided_before
+        if not done:
+            return "not known yet"
+        left = len(self.batch.document_ids) - len(self.batch.decided)
+        return str(timedelta(seconds=round(self._elapsed() / done * left)))
+
+
+def outcome_line(outcome: Outcome) -> Text:
+    """One line about a finished document: decision, rounds, name, and why."""
+    decision = outcome.decision or "undecided"
+    rounds = f"{outcome.rounds} round{'' if outcome.rounds == 1 else 's'}"
+    line = Text(f"{decision:<9} ", style=STYLES[decision])
+    line.append(f"{rounds:>9}  ", style="dim").append(outcome.name, style="bold")
+    if decision == "accepted":
+        scores = f"weak {number(outcome.weak_mean)}, strong {number(outcome.strong_mean)}"
+        return line.append(f"  {scores}")
+    return line.append(f"  {outcome.code}: {' '.join((outcome.message or '').split())}")

@@ -1,0 +1,133 @@
+"""A run folder: `run.db`, `config.yaml`, and the lock that keeps it to one process at a time."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodata.settings import Settings, changes
+from autodata.settings_file import dump
+from ledger.ledger import FILE
+from ledger.rows import RunRow
+from prompt_store.prompt import locked_revision
+
+CONFIG = "config.yaml"
+LOCK = ".lock"
+
+
+class RunFolderError(ValueError):
+    """A folder that cannot be used as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The place of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, without secrets."""
+        return self.path / CONFIG
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / FILE).is_file()
+
+    def existing(self) -> "RunFolder":
+        """This folder, if it holds a run. Raises RunFolderError."""
+        if not self.path.exists():
+            raise RunFolderError(f"there is no folder {self.path}")
+        if not self.holds_run:
+            raise RunFolderError(f"{self.path} is not a run folder: there is no {FILE} in it")
+        return self
+
+    def fresh(self) -> "RunFolder":
+        """This folder, if a run may begin or go on here. Raises RunFolderError."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is a file; name a folder for the run")
+        if self.path.is_dir() and not self.holds_run and _foreign(self.path):
+            raise RunFolderError(
+                f"{self.path} holds other files and no run; name a new or empty folder"
+            )
+        return self
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the folder to this process. Raises RunFolderError while another one has it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / LOCK, "a+")  # noqa: SIM115 - closed below, held until then
+        except OSError as error:
+            raise RunFolderError(f"{self.path} cannot be written: {error.strerror}") from error
+        with lock:
+            if not any(_taken(lock.fileno()) for _ in _tries()):
+                raise RunFolderError(
+                    f"{self.path} is in use by process {self._pid()}; wait for it, or stop it "
+                    "with Ctrl-C where it runs"
+                )
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+
+    def in_use(self) -> bool:
+        """Whether a process runs this folder just now."""
+        try:
+            with open(self.path / LOCK) as lock:
+                return not _taken(lock.fileno())
+        except FileNotFoundError:
+            return False
+
+    def status(self, run: RunRow) -> str:
+        """How the run stands; one whose process is gone does not run, whatever it wrote."""
+        if run.status == "running" and not self.in_use():
+            return "interrupted (process gone)"
+        return run.status
+
+    def keep(self, settings: Settings) -> None:
+        """Write the resolved configuration."""
+        self.config.write_text(
+            "# The resolved configuration of this run; `autodata resume` reads it.\n"
+            + dump(settings),
+            encoding="utf-8",
+        )
+
+    def check_unchanged(self, run: RunRow, settings: Settings) -> None:
+        """Raises RunFolderError when the run was begun with another configuration."""
+        found = changes(run.config, settings.plain())
+        if run.locked_revision != locked_revision():
+            found.append(f"locked prompts: {run.locked_revision} → {locked_revision()}")
+        if found:
+            raise RunFolderError(
+                f"{self.path} was begun with another configuration:\n  "
+                + "\n  ".join(found)
+                + f"\nGo on as it was with `autodata resume {self.path}`, or name a new folder"
+            )
+
+    def _pid(self) -> str:
+        return (self.path / LOCK).read_text().strip() or "unknown"
+
+
+def _taken(file: int) -> bool:
+    """Whether the lock could be taken; the kernel lets go of it when the process ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _tries() -> Iterator[None]:
+    """A few tries within a fifth of a second: `in_use` of another process holds a lock briefly."""
+    for pause in (0.0, 0.05, 0.15):
+        time.sleep(pause)
+        yield
+
+
+def _foreign(folder: Path) -> bool:
+    return any(entry.name not in (LOCK, CONFIG) for entry in folder.iterdir())

@@ -1,0 +1,144 @@
+"""A run in numbers: what became of each document, why, and what it cost."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ledger.database import from_text
+from ledger.ledger import Ledger
+from ledger.rows import Row, RunRow
+from tasks.types import Decision, Frozen
+
+OUTCOMES = """
+select documents.id as document_id, documents.name, last.decision, last.number as rounds,
+  last.weak_mean, last.strong_mean, last.gap,
+  json_extract(last.objections, '$[0].code') as code,
+  json_extract(last.objections, '$[0].message') as message
+from documents
+left join rounds as last
+  on last.document_id = documents.id and last.run_id = :run
+  and last.decision in ('accepted', 'rejected', 'skipped')
+where documents.id = ifnull(:document, documents.id)
+order by documents.rowid
+"""
+
+# A round is counted under its first objection, as the feedback groups it.
+OBJECTIONS = """
+select json_extract(objections, '$[0].code') as code, count(*) as rounds
+from rounds where run_id = ? and json_array_length(objections) > 0
+group by code order by rounds desc, code
+"""
+
+USAGE = """
+select role, count(*) as calls, total(input_tokens) as input_tokens,
+  total(output_tokens) as output_tokens,
+  case when count(usd) = count(*) then total(usd) end as usd
+from calls where status != 'failed' group by role order by min(id)
+"""
+
+
+class Outcome(Frozen):
+    """What became of one document; `decision` is None while there is none.
+
+    Means are 0 … 1, those of the last round; `code` and `message` are its first objection.
+    """
+
+    document_id: str
+    name: str
+    decision: Decision | None
+    rounds: int | None
+    weak_mean: float | None
+    strong_mean: float | None
+    gap: float | None
+    code: str | None
+    message: str | None
+
+
+class Usage(Frozen):
+    """What one role has used; `usd` is None when the price of one of its calls is unknown."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    usd: float | None
+
+
+class Summary(Frozen):
+    """One run in numbers.
+
+    `documents` counts total, accepted, rejected, skipped and undecided; `objections` counts rounds
+    by their first objection. Means and gap are those of accepted examples, 0 … 1; `rounds_mean` is
+    over all documents decided in a round. Each is None where there is nothing to average.
+    """
+
+    run: RunRow
+    documents: Mapping[str, int]
+    objections: Mapping[str, int]
+    rounds_mean: float | None
+    weak_mean: float | None
+    strong_mean: float | None
+    gap_mean: float | None
+    usage: Mapping[str, Usage]
+
+    @property
+    def pass_rate(self) -> float | None:
+        """Accepted documents of those tried."""
+        tried = self.documents["accepted"] + self.documents["rejected"]
+        return self.documents["accepted"] / tried if tried else None
+
+    @property
+    def calls(self) -> int:
+        """Answered calls of all roles."""
+        return sum(usage.calls for usage in self.usage.values())
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out of all roles."""
+        return sum(usage.input_tokens + usage.output_tokens for usage in self.usage.values())
+
+    @property
+    def usd(self) -> float | None:
+        """US dollars spent, None when a price is unknown."""
+        spent = [usage.usd for usage in self.usage.values()]
+        return sum(usd for usd in spent if usd is not None) if None not in spent else None
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        own = self.model_dump(mode="json", exclude={"run"})
+        totals = {"calls": self.calls, "tokens": self.tokens, "usd": self.usd}
+        run = self.run.model_dump(mode="json", exclude={"config"})
+        return {**run, "pass_rate": self.pass_rate, **own, **totals}
+
+
+def outcomes(ledger: Ledger, run_id: str, document_id: str | None = None) -> list[Outcome]:
+    """The outcome of every document of the folder, or of one, in the order they were added."""
+    rows = ledger.query(OUTCOMES, {"run": run_id, "document": document_id})
+    return [_outcome(row) for row in rows]
+
+
+def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
+    """A run, by default the latest. Raises LedgerError when there is none."""
+    run = ledger.run(run_id)
+    found = outcomes(ledger, run.id)
+    accepted = [outcome for outcome in found if outcome.decision == "accepted"]
+    counted: Counter[str] = Counter(outcome.decision or "undecided" for outcome in found)
+    names = ("accepted", "rejected", "skipped", "undecided")
+    return Summary(
+        run=run,
+        documents={"total": len(found), **{name: counted[name] for name in names}},
+        objections={row["code"]: row["rounds"] for row in ledger.query(OBJECTIONS, [run.id])},
+        rounds_mean=_mean(outcome.rounds or None for outcome in found),
+        weak_mean=_mean(outcome.weak_mean for outcome in accepted),
+        strong_mean=_mean(outcome.strong_mean for outcome in accepted),
+        gap_mean=_mean(outcome.gap for outcome in accepted),
+        usage={row.pop("role"): Usage.model_validate(row) for row in ledger.query(USAGE)},
+    )
+
+
+def _outcome(row: Row) -> Outcome:
+    return Outcome.model_validate(row | {"name": from_text(row["name"])})
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
