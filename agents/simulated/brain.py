@@ -4,7 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from agents.simulated import challenger_cs, judge, orchestrator, solver, verifier
+from agents.simulated import (
+    challenger,
+    extractor,
+    judge,
+    loop_judge,
+    orchestrator,
+    solver,
+    verifier,
+)
 from agents.simulated.chance import Chance
 from agents.simulated.reading import Brief, plain, read
 
@@ -56,11 +64,13 @@ def _answer(brief: Brief, ability: float, chance: Chance) -> str:
     if brief.role == "solver":
         return solver.solve(brief, ability, chance)
     roles: Mapping[str, Callable[[Brief, Chance], str]] = {
-        "challenger": challenger_cs.challenge,
+        "challenger": challenger.challenge,
         "orchestrator": orchestrator.instruct,
         "verifier": verifier.verify,
         "final_verifier": verifier.verify,
         "judge": judge.mark,
+        "extractor": extractor.extract,
+        "loop_judge": loop_judge.judge_round,
     }
     answer = roles.get(brief.role)
     return answer(brief, chance) if answer else _unaddressed(brief)

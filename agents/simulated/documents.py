@@ -97,6 +97,12 @@ def study(text: str) -> Reading:
     return Reading(terms=_terms(prose), sentences=_sentences(prose))
 
 
+def sentences(text: str) -> tuple[str, ...]:
+    """All sentences of 40 to 400 characters, in order and whatever they contain."""
+    split = (" ".join(s.split()) for s in _SENTENCE_END.split(" ".join(_prose(text).split())))
+    return tuple(sentence for sentence in split if 40 <= len(sentence) <= 400)
+
+
 def _prose(text: str) -> str:
     """The running text, one paragraph per line."""
     text = re.sub(r"\u00ad\s*", "", text.replace("\r", ""))
@@ -157,7 +163,8 @@ def _terms(prose: str) -> tuple[str, ...]:
                     heads[phrase[-1]] += 1
                 if len(phrase) == 1:
                     alone.add(phrase[0])
-                if 2 <= len(phrase) <= 3 and _is_name(phrase):
+                names = any(w[0].isupper() and not w.isupper() for w in words[start + 1 : end])
+                if 2 <= len(phrase) <= 3 and _is_name(phrase) and not names:
                     phrases[" ".join(phrase)] += 1
     named = [phrase for phrase, _ in phrases.most_common() if not _is_clause(phrase, verbs, alone)]
     # A noun that also stands elsewhere makes a phrase surer; bare nouns come last.

@@ -10,28 +10,45 @@ from agents.simulated.world import Case, Fact
 from agents.simulated.writing import sentence
 
 # Counts that the challenger aims at where the policy leaves room (paper, section 2).
-AIMS = {"cs": ((7, 10), (3, 5)), "legal": ((13, 18), (2, 4))}
-# Weight of a positive criterion as a share of the policy's largest weight, by facet.
-SHARES = {"conclusion": (0.7, 1.0), "driver": (0.5, 0.7), "extent": (0.3, 0.5), "": (0.1, 0.3)}
+AIMS = {"cs": ((7, 10), (3, 5)), "legal": ((12, 17), (2, 4))}
+# Weight of a positive criterion as a share of the policy's largest weight, by facet: the bands of
+# the prompts. A criterion without a facet repeats the context.
+BANDS = {"conclusion": (0.8, 1.0), "driver": (0.5, 0.7), "extent": (0.2, 0.4), "": (0.2, 0.3)}
+# Category and capability by domain and facet, in the words of the prompts.
+KINDS = {
+    "cs": {
+        "conclusion": ("insight", "prediction"),
+        "driver": ("step", "causal reasoning"),
+        "extent": ("condition", "scope of a claim"),
+        "": ("step", "use of the setup"),
+        "error": ("error", "causal reasoning"),
+    },
+    "legal": {
+        "conclusion": ("application", "legal reasoning"),
+        "driver": ("rule", "rule knowledge"),
+        "extent": ("consequence", "risk assessment"),
+        "": ("issue", "issue spotting"),
+        "error": ("error", "practical advice"),
+    },
+}
 SURPLUS = 4  # how far a miscounted rubric lies outside the policy
 
 
 @dataclass(frozen=True)
 class Line:
-    """One possible criterion; `share` names the row of `SHARES` that it is weighed by."""
+    """One possible criterion; `facet` names its row in `BANDS` and `KINDS`."""
 
     text: str
     facet: str
-    category: str
-    capability: str
 
-    def weighed(self, weight: int) -> dict[str, Any]:
+    def weighed(self, domain: str, weight: int) -> dict[str, Any]:
         """The criterion as the challenger replies it."""
+        category, capability = KINDS[domain][self.facet]
         return {
-            "criterion": self.text,
+            "criterion": sentence(self.text),
             "weight": weight,
-            "category": self.category,
-            "capability": self.capability,
+            "category": category,
+            "capability": capability,
         }
 
 
@@ -44,11 +61,12 @@ def rubric(
         positives += chance.choice((-SURPLUS, policy.get("items_max", 20) - positives + 2))
     most = policy.get("weight_max", 10)
     lines = _positive_lines(case, facts, ways.rate("padding"), positives, chance)
-    chosen = [line.weighed(_weight(line, most, chance)) for line in lines]
+    chosen = [line.weighed(case.domain, _weight(line, most, chance)) for line in lines]
     least = policy.get("negative_weight_min", -10)
     misworded = chance.happens(ways.rate("misworded"))
     for line in _negative_lines(facts, negatives, misworded, chance):
-        chosen.append(line.weighed(-chance.randint(max(-least // 3, 1), max(-least * 4 // 5, 1))))
+        weight = -chance.randint(max(-least // 3, 1), max(-least * 4 // 5, 1))
+        chosen.append(line.weighed(case.domain, weight))
     return chosen
 
 
@@ -64,7 +82,7 @@ def _counts(domain: str, policy: Mapping[str, int], chance: Chance) -> tuple[int
 
 
 def _weight(line: Line, most: int, chance: Chance) -> int:
-    low, high = SHARES[line.facet]
+    low, high = BANDS[line.facet]
     return chance.randint(max(round(most * low), 1), max(round(most * high), 1))
 
 
@@ -74,7 +92,7 @@ def _positive_lines(
     """What a good answer says; a share of the lines only repeats what the context states."""
     real = [line for aspect, fact in facts.items() for line in _facet_lines(aspect, fact)]
     idle = [
-        Line(sentence(text.format(term=term)), "", "setup", "reading")
+        Line(text.format(term=term), "")
         for text in (
             "takes into account that «{term}» has changed",
             "mentions «{term}»",
@@ -89,33 +107,26 @@ def _positive_lines(
 
 
 def _facet_lines(aspect: str, fact: Fact) -> list[Line]:
-    rows = (
-        (f"states that «{aspect}» {fact.conclusion}", "conclusion", "outcome", "prediction"),
-        (f"names «{fact.driver}» as what drives «{aspect}»", "driver", "mechanism", "attribution"),
-        (f"says for «{aspect}» that this is so {fact.extent}", "extent", "scope", "precision"),
-    )
-    return [Line(sentence(text), facet, category, skill) for text, facet, category, skill in rows]
+    return [
+        Line(f"states that «{aspect}» {fact.conclusion}", "conclusion"),
+        Line(f"names «{fact.driver}» as what decides «{aspect}»", "driver"),
+        Line(f"says for «{aspect}» that this is so {fact.extent}", "extent"),
+    ]
 
 
 def _negative_lines(
     facts: Mapping[str, Fact], count: int, misworded: bool, chance: Chance
 ) -> list[Line]:
     """Errors named; misworded ones say that the error was avoided, which punishes good answers."""
-    errors = [
-        (
-            f"claims that «{aspect}» {fact.tempting_conclusion}",
-            f"claiming that «{aspect}» {fact.tempting_conclusion}",
-        )
-        for aspect, fact in facts.items()
-    ]
+    errors = [("claim", f"«{aspect}» {fact.tempting_conclusion}") for aspect, fact in facts.items()]
     errors += [
-        (
-            f"blames «{fact.tempting_driver}» for «{aspect}»",
-            f"blaming «{fact.tempting_driver}» for «{aspect}»",
-        )
+        ("blame", f"«{fact.tempting_driver}» for «{aspect}»")
         for aspect, fact in facts.items()
         if fact.tempting_driver != fact.driver
     ]
+    wordings = {
+        "claim": "avoids claiming that {}" if misworded else "claims that {}",
+        "blame": "avoids blaming {}" if misworded else "blames {}",
+    }
     chosen = chance.sample(errors, min(count, len(errors)))
-    texts = [f"avoids {avoided}" if misworded else stated for stated, avoided in chosen]
-    return [Line(sentence(text), "error", "error", "error avoidance") for text in texts]
+    return [Line(wordings[error].format(what), "error") for error, what in chosen]

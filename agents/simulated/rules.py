@@ -26,6 +26,8 @@ UNTAUGHT: Mapping[str, float] = {
     "misworded": 0.5,
     "names_source": 0.10,
     "overload": 0.12,
+    "case_speak": 0.3,
+    "rambling": 0.3,
 }
 CONDITIONS = 2  # circumstances that a context changes, unless told otherwise
 RATE_MAX = 0.95
@@ -121,6 +123,13 @@ RULES: tuple[Rule, ...] = (
         rf"{_NO}[^.]{{0,60}}(?:mention|refer|cite|name)[^.]{{0,40}}(?:document|paper|source)",
         "Do not mention the document.",
         names_source=0.2,
+    ),
+    _rule("client's voice", r"court levels?|role-play|“in re”", "No court levels.", case_speak=0.3),
+    _rule(
+        "short message",
+        r"(?:most|under) 1,?000 characters",
+        "At most 1000 characters.",
+        rambling=0.2,
     ),
     _rule("json", r"\bJSON\b", "Reply with one JSON object.", bad_json=0.5),
     # What has to be discovered (paper, section 4, and some of our own).
@@ -228,6 +237,17 @@ RULES: tuple[Rule, ...] = (
 # What a round's outcome, told in the instruction, does to the next attempt.
 FEEDBACK: tuple[Rule, ...] = (
     _rule(
+        "all failed", r"in plain view", "Put the facts in plain view.", conditions=-1, overload=0.5
+    ),
+    _rule(
+        "all succeeded",
+        r"tempting shortcut",
+        "Break the tempting shortcut.",
+        conditions=1,
+        generic=0.6,
+        kind_explanation=0.6,
+    ),
+    _rule(
         "was too easy",
         r"too easy",
         "It was too easy.",
@@ -245,6 +265,7 @@ FEEDBACK: tuple[Rule, ...] = (
         kind_contradiction=0.6,
     ),
     _rule("leaked", r"\bleak", "The context leaked the answer.", leak=0.6),
+    _rule("case-like", r"does not write like that|at most 1000", "…", case_speak=0.4, rambling=0.4),
     _rule("miscounted", r"rubric policy|criteria; the", "Follow the rubric policy.", miscount=0.4),
 )
 

@@ -36,7 +36,7 @@ def solve(brief: Brief, ability: float, chance: Chance) -> str:
 def _opening(read: Case) -> str:
     if not read.conditions:
         return "I take the points in turn."
-    return f"What has changed here is {quoted(read.conditions)}; I take the points in turn."
+    return f"What bears on it is {quoted(read.conditions)}; I take the points in turn."
 
 
 def _stated(aspect: str, context: str) -> str:

@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass
 
+from agents.simulated import staging_cs, staging_legal
 from agents.simulated.chance import Chance
 from agents.simulated.documents import study
 from agents.simulated.judge import criteria
 from agents.simulated.reading import Brief
-from agents.simulated.world import COMMON, KIND_DIFFICULTY, QUOTED, kind_of
+from agents.simulated.world import COMMON, QUOTED, kind_of
 from agents.simulated.writing import excerpt, spoilt
 
 MISSED = {"verifier": 0.15, "final_verifier": 0.05}  # share of real faults that are overlooked
@@ -82,7 +83,8 @@ def _question_faults(brief: Brief, chance: Chance) -> list[Fault]:
     if kind == "explanation" and chance.happens(NOTICED_ESSAY):
         problem = "a fluent essay would satisfy it: it asks to explain"
         found.append(Fault("question", problem, "Ask for a decision or a prediction."))
-    if label in KIND_DIFFICULTY and kind not in ("recall", "explanation", label):
+    labels = staging_legal.LABELS if brief.domain == "legal" else staging_cs.LABELS
+    if label and kind not in ("recall", "explanation") and labels.get(kind, kind) != label:
         problem = f"labelled {label}, but it asks for a {kind}"
         found.append(Fault("type_consistent", problem, "Name the type that is asked."))
     return found

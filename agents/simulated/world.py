@@ -66,6 +66,7 @@ _KIND_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
         re.compile(r"\bdefine\b|\bwhat (?:is|are) (?:meant|the)\b|\bname\b|\blist\b|\bstate the\b"),
     ),
 )
+DOMAIN_DIFFICULTY: Mapping[str, float] = {"cs": 0.0, "legal": 0.6}
 CONDITION = 0.35  # logits for each condition beyond the first that has to be kept in mind
 GENERIC = -1.3  # logits for a matter that every practitioner knows without the document
 FACET_DIFFICULTY = {"conclusion": 0.0, "driver": 0.2, "extent": 0.4}
@@ -136,7 +137,8 @@ class Case:
 
     def difficulty(self, aspect: str) -> float:
         """Logits; everything that counts stands in the text that solvers see."""
-        value = KIND_DIFFICULTY[self.kind] + CONDITION * max(len(self.conditions) - 1, 0)
+        value = KIND_DIFFICULTY[self.kind] + DOMAIN_DIFFICULTY[self.domain]
+        value += CONDITION * max(len(self.conditions) - 1, 0)
         value += noise(AREA_SIGMA, "area", self.area) + noise(QUESTION_SIGMA, _key(self.question))
         if aspect.casefold() in _ALL_COMMON:
             return value + GENERIC

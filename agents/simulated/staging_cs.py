@@ -1,5 +1,13 @@
-"""The prose that the simulated CS challenger sets its questions in."""
+"""How the simulated challenger sets a CS question: a system, what is changed in it, what is hard."""
 
+from collections.abc import Sequence
+
+from agents.simulated.chance import Chance
+from agents.simulated.documents import Reading
+from agents.simulated.writing import listed, quoted
+
+ASPECTS = (3, 4)
+LABELS = {"recall": "prediction", "explanation": "interaction"}  # what it takes its own for
 SETTINGS = (
     "A six-person team runs a service of this kind for a regional hospital network.",
     "A research group keeps such a system alive on forty borrowed machines.",
@@ -94,3 +102,40 @@ REASONS = (
     "This follows the mechanism by which “{sentence}”",
     "It agrees with the finding “{sentence}”",
 )
+
+
+def stage(
+    kind: str,
+    conditions: Sequence[str],
+    aspects: Sequence[str],
+    reading: Reading,
+    chance: Chance,
+) -> tuple[str, str]:
+    """Context (area, setup and difficulty, in readable prose) and question."""
+    event = chance.choice(EVENTS)
+    question = chance.choice(ASKS[kind]).format(
+        aspects=quoted(aspects), first=f"«{aspects[0]}»", event=event
+    )
+    area = listed(list(reading.terms[:2]) or ["distributed services"])
+    setup = [chance.choice(SETTINGS)]
+    if basis := _basis(reading, chance):
+        setup.append(chance.choice(BASIS).format(sentence=basis))
+    told = [
+        f"{day} the team {change.format(term=term)}."
+        for day, change, term in zip(
+            WEEKDAYS, chance.sample(CHANGES, len(conditions)), conditions, strict=False
+        )
+    ]
+    parts = (
+        f"This is about {area}. {' '.join(setup)}",
+        f"{' '.join(told)} Nothing else in the deployment is touched.".strip(),
+        chance.choice(HARD),
+    )
+    return "\n\n".join(parts), question
+
+
+def _basis(reading: Reading, chance: Chance) -> str:
+    """A sentence of the document that stands on its own."""
+    leaning = ("I ", "We ", "This ", "It ", "If ", "They ", "These ", "That ", "However", "Instead")
+    alone = [sentence for sentence in reading.sentences if not sentence.startswith(leaning)]
+    return chance.choice(alone) if alone else ""
