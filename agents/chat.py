@@ -5,6 +5,7 @@ model's dialect; answers become LangChain messages by ChatOpenAI's own code, wit
 worker thread, and keep the hidden reasoning that it drops.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
@@ -26,13 +27,14 @@ DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 class Completions:
     """`POST /chat/completions`, put in one model's dialect."""
 
-    def __init__(self, transport: Transport, dialect: Dialect) -> None:
+    def __init__(self, transport: Transport, dialect: Dialect, extra: Mapping[str, Any]) -> None:
         self.transport = transport
         self.dialect = dialect
+        self.extra = extra
 
     async def create(self, **payload: Any) -> dict[str, Any]:
         """The response body. Raises WireError, which carries what was sent."""
-        sent = self.dialect.shape(payload)
+        sent = self.dialect.shape({**payload, **self.extra})
         try:
             body = await self.transport.post("/chat/completions", sent)
             _check(body)
@@ -72,12 +74,11 @@ class EndpointChat(ChatOpenAI):
 
 def chat(config: ModelConfig, transport: Transport, dialect: Dialect) -> EndpointChat:
     """The chat model of one role. Retries and time-outs are not its business."""
-    client = Completions(transport, dialect)
+    client = Completions(transport, dialect, config.extra)
     return EndpointChat(
         model=config.model,
         temperature=config.temperature,
         max_tokens=config.max_tokens,
-        model_kwargs=config.extra,
         base_url=transport.base_url,
         client=client,
         async_client=client,

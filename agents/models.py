@@ -103,9 +103,15 @@ class Models:
         """The role's reply as a `reply`; what does not fit is asked for again, twice at most."""
         player = self.cast.player(role)
         asked = conversation = _plain(messages)
-        for _ in range(1 + REASKS):
+        for again in range(1 + REASKS):
             request = Request.of(
-                player, conversation, scope=scope, sample=sample, reply=reply, seed=self.seed
+                player,
+                conversation,
+                scope=scope,
+                sample=sample,
+                reply=reply,
+                again=again,
+                seed=self.seed,
             )
             call = await self._answer(request)
             call_id = call.id or 0

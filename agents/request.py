@@ -38,9 +38,13 @@ class Request:
         scope: str,
         sample: int,
         reply: type[BaseModel] | None = None,
+        again: int = 0,
         seed: int | None = None,
     ) -> "Request":
         """The request with its key and, when the run has a seed, a seed of its own.
+
+        `again` counts how often the reply had to be asked for again: a model that repeats its
+        mistake is asked in the same words, and still anew.
 
         The key covers everything that shapes the answer and nothing that only carries it: not the
         address, and not what the endpoint turned out to take.
@@ -48,12 +52,12 @@ class Request:
         said = digest(messages)
         options: dict[str, Any] = {}
         if seed is not None:
-            options["seed"] = int(digest(seed, player.role, said, sample)[:12], 16) % SEEDS
+            options["seed"] = int(digest(seed, player.role, said, sample, again)[:12], 16) % SEEDS
         if reply is not None:
             options["response_format"] = response_format(reply)
         schema = _schema(reply) if reply else ""
         model = (player.config.endpoint, player.config.model, player.parameters)
-        key = digest(player.role, model, said, options.get("seed"), sample, schema)[:KEY]
+        key = digest(player.role, model, said, options.get("seed"), sample, schema, again)[:KEY]
         return cls(player, scope, sample, messages, reply, key, options)
 
     @property

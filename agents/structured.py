@@ -43,13 +43,18 @@ def response_format(reply: type[BaseModel]) -> dict[str, Any]:
 
 
 def parse(text: str, reply: type[R]) -> R:
-    """The reply in a model's words. Raises Malformed."""
+    """The reply in a model's words. Raises Malformed.
+
+    JSON that breaks off is not mended: what is missing would be guessed.
+    """
     found = _LATEX.sub(r"\1\\\\", unwrap(text)) if "\\" in text else unwrap(text)
     try:
         return reply.model_validate_json(found)
     except ValidationError as error:
         if any(problem["type"] != "json_invalid" for problem in error.errors()):
             raise Malformed(_complaint(error)) from error
+    if any(found.count(opening) > found.count(closing) for opening, closing in ("{}", "[]")):
+        raise Malformed("it is JSON that breaks off before its end")
     try:
         repaired = json.dumps(_clean(json_repair.loads(found)), allow_nan=False)
         return reply.model_validate_json(repaired)

@@ -1,0 +1,106 @@
+"""An OpenAI-compatible server on loopback that answers by script and remembers its requests."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One scripted answer; `hang` never answers, `reset` cuts the connection."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hang: bool = False
+    reset: bool = False
+
+
+Script = Callable[[dict[str, Any]], Reply]
+
+
+def says(
+    text: str | None,
+    *,
+    finish_reason: str = "stop",
+    usage: Any = None,
+    **message: Any,
+) -> Reply:
+    """A chat completion with this text; `message` adds fields such as `reasoning_content`."""
+    counted = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    choice = {
+        "index": 0,
+        "finish_reason": finish_reason,
+        "message": {"role": "assistant", "content": text, **message},
+    }
+    body = {"id": "1", "model": "m", "choices": [choice], "usage": usage or counted}
+    return Reply(json.dumps(body).encode())
+
+
+def refuses(status: int, message: str = "no", code: str = "", **headers: str) -> Reply:
+    """An error as OpenAI words it; `retry_after="1"` becomes the header Retry-After."""
+    body = {"error": {"message": message, "type": "error", "code": code or None}}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(json.dumps(body).encode(), status, named)
+
+
+class ScriptedServer:
+    """`steps` are answered in order, and what comes after them by `otherwise`."""
+
+    def __init__(self, steps: Sequence[Reply | Script], otherwise: Reply | Script) -> None:
+        self.steps = list(steps)
+        self.otherwise = otherwise
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.models: list[str] = ["m"]
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.gate = asyncio.Event()  # clear it to hold every answer back
+        self.gate.set()
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            payload = await request.json()
+            self.requests.append(payload)
+            self.keys.append(request.headers.get("Authorization"))
+            step = self.steps.pop(0) if self.steps else self.otherwise
+            reply = step(payload) if callable(step) else step
+            await self.gate.wait()
+            if reply.hang:
+                await asyncio.Event().wait()
+            if reply.reset:
+                assert request.transport is not None
+                request.transport.abort()
+            return web.Response(
+                body=reply.body,
+                status=reply.status,
+                headers={"Content-Type": "application/json", **reply.headers},
+            )
+        finally:
+            self.in_flight -= 1
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name} for name in self.models]})
+
+
+@asynccontextmanager
+async def scripted(
+    *steps: Reply | Script, otherwise: Reply | Script | None = None
+) -> AsyncIterator[ScriptedServer]:
+    """A running server; `server.url` is its base_url."""
+    server = ScriptedServer(steps, otherwise or says("fine"))
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", server.answer)
+    app.router.add_get("/v1/models", server.list_models)
+    async with TestServer(app, host="127.0.0.1", shutdown_timeout=0) as running:
+        server.url = str(running.make_url("/v1"))
+        yield server
