@@ -2,10 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from graph.build import build
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "graph.md"
+ROOT = Path(__file__).parents[2]
 
 EDGES = {
     ("__start__", "prepare"),
@@ -38,7 +41,7 @@ EDGES = {
 }
 
 
-def unopened():  # type: ignore[no-untyped-def]
+def unopened() -> NoReturn:
     raise AssertionError("drawing opens no workshop")
 
 
@@ -47,16 +50,15 @@ def test_the_drawing_shows_every_edge() -> None:
     assert {(e.source, e.target) for e in drawing.edges} == EDGES
 
 
-def test_the_drawing_in_the_docs_is_up_to_date() -> None:
-    """Run with AUTODATA_WRITE_DOCS=1 to write it anew."""
-    drawn = f"""# The graph
-
-Drawn by `build(...).get_graph().draw_mermaid()`; a test keeps it up to date.
-
-```mermaid
-{build(unopened).get_graph().draw_mermaid().strip()}
-```
-"""
+@pytest.mark.parametrize("path", ["docs/graph.md", "README.md"])
+def test_the_drawing_in_the_docs_is_up_to_date(path: str) -> None:
+    """Run with AUTODATA_WRITE_DOCS=1 to draw it anew."""
+    page = ROOT / path
+    drawing = f"```mermaid\n{build(unopened).get_graph().draw_mermaid().strip()}\n```"
+    before, _, rest = page.read_text().partition("<!-- graph -->\n")
+    drawn = (
+        f"{before}<!-- graph -->\n{drawing}\n<!-- /graph -->{rest.partition('<!-- /graph -->')[2]}"
+    )
     if os.environ.get("AUTODATA_WRITE_DOCS"):
-        DOCUMENT.write_text(drawn)
-    assert DOCUMENT.read_text() == drawn
+        page.write_text(drawn)
+    assert page.read_text() == drawn
