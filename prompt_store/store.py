@@ -140,8 +140,11 @@ class Store:
 
         What is not a prompt (README.md, .gitattributes) stays as in the first parent. Subject, body
         and trailer values may be any text. With `when` (seconds since 1970) the same input gives
-        the same id. Raises StoreError for an unknown parent, an unfit path or an empty subject.
+        the same id. Raises StoreError for a missing or unknown parent, an unfit path or an empty
+        subject.
         """
+        if not parents:
+            raise StoreError("a commit of prompts needs a parent; `main` is where they start")
         for path in files:
             if not _PATH.fullmatch(path):
                 raise StoreError(

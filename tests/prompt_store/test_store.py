@@ -176,6 +176,12 @@ def test_model_text_can_neither_be_an_option_nor_forge_a_trailer(store, tmp_path
     assert not (tmp_path / "stolen").exists()
 
 
+def test_a_commit_without_a_known_parent_is_refused(store):
+    for parents, fault in (([], "needs a parent"), (["main", "nowhere"], "no revision 'nowhere'")):
+        with pytest.raises(StoreError, match=fault):
+            store.commit(store.files("main"), parents, "Orphan")
+
+
 def test_a_long_subject_is_cut_and_an_empty_one_refused(store):
     sha = store.commit(store.files("main"), ["main"], "word " * 40)
     subject = store.history([sha])[-1].subject
