@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.cast import Tally
-from autodata.summary import STYLES, cost, number
+from autodata.screen import STYLES, cost, number, one_line, rounds
 from graph.run import Batch
 from graph.workshop import Workshop
 from ledger.summary import Outcome, outcomes
@@ -137,10 +137,9 @@ class Progress:
 def outcome_line(outcome: Outcome) -> Text:
     """One line about a finished document: decision, rounds, name, and why."""
     decision = outcome.decision or "undecided"
-    rounds = f"{outcome.rounds} round{'' if outcome.rounds == 1 else 's'}"
     line = Text(f"{decision:<9} ", style=STYLES[decision])
-    line.append(f"{rounds:>9}  ", style="dim").append(outcome.name, style="bold")
+    line.append(f"{rounds(outcome.rounds):>9}  ", style="dim").append(outcome.name, style="bold")
     if decision == "accepted":
         scores = f"weak {number(outcome.weak_mean)}, strong {number(outcome.strong_mean)}"
         return line.append(f"  {scores}")
-    return line.append(f"  {outcome.code}: {' '.join((outcome.message or '').split())}")
+    return line.append(f"  {outcome.code}: {one_line(outcome.message or '')}")

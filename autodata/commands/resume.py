@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from autodata import options
 from autodata.exits import exits
 from autodata.run_folder import RunFolder
+from autodata.screen import screen
 from autodata.settings_file import load
 from autodata.sitting import Sitting
 
@@ -34,4 +34,4 @@ def command(run: Path, wait: bool, sets: tuple[str, ...], **flags: Any) -> int:
     """
     folder = RunFolder(run).existing()
     settings = load(folder.config, options.overrides(flags, sets))
-    return Sitting(folder, settings, Console(), wait).go_on()
+    return Sitting(folder, settings, screen(), wait).go_on()

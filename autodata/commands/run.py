@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from autodata import options
 from autodata.exits import exits
 from autodata.run_folder import RunFolder
+from autodata.screen import screen
 from autodata.settings_file import SettingsError, load
 from autodata.sitting import Sitting
 from ledger.corpus import ingest
@@ -57,4 +57,4 @@ def command(
         per_document=settings.run.per_document,
         budget=settings.run.passage_tokens,
     )
-    return Sitting(RunFolder(out), settings, Console(), wait).begin(corpus, corpus.skipped)
+    return Sitting(RunFolder(out), settings, screen(), wait).begin(corpus, corpus.skipped)

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from autodata import options
 from autodata.exits import exits
 from autodata.run_folder import RunFolder
+from autodata.screen import screen
 from autodata.summary import print_summary
 from ledger.ledger import Ledger
 from ledger.summary import summarize
@@ -33,4 +33,4 @@ def command(run: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary.plain() | {"status": status}, indent=2))
     else:
-        print_summary(Console(), summary, status)
+        print_summary(screen(), summary, status)

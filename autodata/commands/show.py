@@ -1,0 +1,84 @@
+"""autodata show: what happened, to be read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from autodata import options
+from autodata.exits import exits
+from autodata.run_folder import RunFolder, RunFolderError
+from autodata.screen import SIMULATED, STYLES, number, screen
+from autodata.storyboard import tell
+from ledger.ledger import Ledger
+from ledger.rows import RunRow
+from ledger.summary import Outcome, outcomes
+
+
+@click.command("show")
+@options.run_folder
+@click.argument("document", required=False)
+@click.option("--full", is_flag=True, help="Shorten nothing; show answers and marks.")
+@exits
+def command(run: Path, document: str | None, full: bool) -> None:
+    """Read what happened: all documents of a run, or the story of one.
+
+    DOCUMENT is the beginning of a document's or an example's id, or a part of a document's name.
+
+    \b
+    Examples:
+      autodata show runs/cs
+      autodata show runs/cs consensus.md
+      autodata show runs/cs 3f2a --full | less
+    """
+    folder = RunFolder(run).existing()
+    with Ledger.open(folder.path, create=False) as ledger:
+        row = ledger.run()
+        found = outcomes(ledger, row.id)
+        if document is None:
+            _table(screen(), row, found)
+            return
+        chosen = _choose(found, document)
+        story = ledger.rounds(row.id, chosen.document_id)
+        if not story:
+            raise RunFolderError(f"{chosen.name} has no recorded round yet")
+        tell(screen(), row, ledger.document(chosen.document_id), story, full=full)
+
+
+def _choose(found: Sequence[Outcome], wanted: str) -> Outcome:
+    """The one document that is meant. Raises RunFolderError."""
+    exact = [o for o in found if o.name == wanted]
+    by_id = [o for o in found if o.document_id.startswith(wanted.partition("-r")[0])]
+    by_name = [o for o in found if wanted.casefold() in o.name.casefold()]
+    meant = exact or by_id or by_name
+    if len(meant) == 1:
+        return meant[0]
+    if not meant:
+        raise RunFolderError(f"no document of this run is called {wanted!r}, by id or by name")
+    several = "".join(f"\n  {o.document_id}  {o.name}" for o in meant)
+    raise RunFolderError(f"{wanted!r} may be any of these:{several}")
+
+
+def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("document", "name", "outcome"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for name in ("rounds", "weak", "strong", "gap"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("objection", no_wrap=True)
+    for outcome in found:
+        decision = outcome.decision or "undecided"
+        scores = (outcome.weak_mean, outcome.strong_mean, outcome.gap)
+        table.add_row(
+            outcome.document_id[:8],
+            outcome.name,
+            f"[{STYLES[decision]}]{decision}[/]",
+            "" if outcome.rounds is None else str(outcome.rounds),
+            *(number(score) if outcome.decision else "" for score in scores),
+            outcome.code or "",
+        )
+    console.print(table)
+    if run.simulated:
+        console.print(SIMULATED, style="yellow", soft_wrap=True)

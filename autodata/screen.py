@@ -1,0 +1,41 @@
+"""The console that every command prints to, and how values are worded everywhere."""
+
+from rich.console import Console
+
+STYLES = {
+    "accepted": "green",
+    "revise": "yellow",
+    "rejected": "red",
+    "skipped": "yellow",
+    "undecided": "dim",
+}
+SIMULATED = "Simulated models: these numbers show that the loop works, not how good a model is."
+PIPED_WIDTH = 100  # characters per line where there is no terminal to ask
+
+
+def screen() -> Console:
+    """The terminal, or plain text of a fixed width where output is piped."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
+
+
+def number(value: float | None) -> str:
+    """A score, mean or gap."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def cost(usd: float | None, simulated: bool) -> str:
+    """What was spent; a price that nobody stated stays unknown."""
+    if usd is None:
+        return "cost unknown (state the missing price under `prices`)"
+    return "no cost (simulated)" if simulated and not usd else f"${usd:.4f}"
+
+
+def rounds(count: int | None) -> str:
+    """A number of rounds."""
+    return f"{count or 0} round{'' if count == 1 else 's'}"
+
+
+def one_line(text: str) -> str:
+    """Text with its line breaks and repeated spaces made single spaces."""
+    return " ".join(text.split())

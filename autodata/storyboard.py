@@ -1,0 +1,149 @@
+"""The story of one document, to be read from top to bottom: rounds, scores, objections, changes."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from autodata.screen import SIMULATED, STYLES, number, one_line, rounds
+from ledger.rows import RunRow
+from tasks import TASKS
+from tasks.acceptance import summary
+from tasks.types import Attempt, Candidate, Document, Judgement, Round, Side, Verdict
+
+LABEL = 13  # characters of the label column
+WIDTH = 110  # characters, the widest a line of prose gets
+BAR = 20  # characters of a score of 1
+SHORT = 240  # characters of a text that is not told in full
+SIDES: dict[Side, str] = {"weak": "cyan", "strong": "green"}
+
+Line = tuple[str, Text | str]
+
+
+def tell(
+    console: Console, run: RunRow, document: Document, story: Sequence[Round], *, full: bool
+) -> None:
+    """The document's rounds; with `full` no text is shortened and the answers are shown."""
+    last = story[-1]
+    outcome = last.decision or "undecided"
+    title = Text(document.name, style="bold").append(f"  {outcome}", style=STYLES[outcome])
+    if outcome != "skipped":
+        title.append(f" after {rounds(last.number)}")
+    console.print(title, soft_wrap=True)
+    console.print(f"document {document.id}, {run.task} run {run.id}", style="dim", soft_wrap=True)
+    if run.simulated:
+        console.print(SIMULATED, style="yellow", soft_wrap=True)
+    for round in story:
+        _tell_round(console, run.task, round, full=full, last=round is last)
+
+
+def _tell_round(console: Console, task: str, round: Round, *, full: bool, last: bool) -> None:
+    decision = round.decision or "undecided"
+    name = f"Round {round.number}" if round.number else "Before the first round"
+    heading = Text(f"{name}: ", style="bold").append(decision, style=STYLES[decision])
+    width = min(console.width, WIDTH)
+    console.print()
+    console.print(Rule(heading, align="left", style="dim"), width=width)
+    for label, said in _lines(task, round, full=full, last=last):
+        text = said if isinstance(said, Text) else Text(said)
+        indent = max(LABEL, len(label))
+        for at, line in enumerate(text.wrap(console, width - indent)):
+            line.rstrip()
+            console.print(Text(f"{'' if at else label:<{indent}}", style="dim") + line)
+
+
+def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Line]:
+    if round.instruction:
+        yield "asked for", _shortened(round.instruction, full)
+    if round.candidate:
+        yield from _candidate(round.candidate, full=full or last, answered=full or last)
+    if round.verdict:
+        yield "verifier", _verdict(round.verdict)
+    yield from _scores(round)
+    if full:
+        yield from _answers(round)
+    if last and round.candidate and TASKS[task].has_rubric and round.weak:
+        yield from _criteria(round.candidate, round)
+    if round.judgement:
+        yield from _judgement(round.judgement)
+    if round.final_verdict:
+        yield "final check", _verdict(round.final_verdict)
+    for objection in round.objections:
+        yield "objection", Text(f"{objection.code}  ", style="bold") + one_line(objection.message)
+
+
+def _candidate(candidate: Candidate, *, full: bool, answered: bool) -> Iterator[Line]:
+    kind = f" ({candidate.question_type})" if candidate.question_type else ""
+    yield "context", _shortened(candidate.context, full)
+    yield "question", Text(one_line(candidate.question), style="bold") + Text(kind, style="dim")
+    if answered:
+        yield "reference", one_line(candidate.reference_answer)
+    if candidate.angle:
+        yield "angle", one_line(candidate.angle)
+
+
+def _verdict(verdict: Verdict) -> Text:
+    if verdict.passed:
+        return Text("passed", style="green")
+    problems = "; ".join(map(one_line, verdict.problems)) or "no reason given"
+    return Text("failed", style="red").append(f": {problems}", style="default")
+
+
+def _scores(round: Round) -> Iterator[Line]:
+    """A bar for the mean of each side, and each attempt's score."""
+    numbers = summary(round)
+    for side, attempts in _sides(round):
+        mean = numbers[f"{side}_mean"]
+        filled = int(BAR * (mean or 0.0) + 0.5)
+        bar = Text("█" * filled, style=SIDES[side]).append("░" * (BAR - filled), style="dim")
+        each = "  ".join(_score(attempt) for attempt in attempts)
+        yield side, bar.append(f" {number(mean)} ", style="bold").append(f"  {each}", style="dim")
+    if numbers["gap"] is not None:
+        yield "gap", f"{numbers['gap']:+.2f}"
+
+
+def _score(attempt: Attempt) -> str:
+    return f"{number(attempt.score)}{' cut off' if attempt.truncated else ''}"
+
+
+def _sides(round: Round) -> Iterator[tuple[Side, tuple[Attempt, ...]]]:
+    if round.weak:
+        yield "weak", round.weak
+    if round.strong:
+        yield "strong", round.strong
+
+
+def _answers(round: Round) -> Iterator[Line]:
+    for side, attempts in _sides(round):
+        for attempt in attempts:
+            yield f"{side} {attempt.number}", one_line(attempt.answer) or "(empty)"
+            for mark in attempt.marks:
+                met = Text("met      " if mark.met else "not met  ", style="dim")
+                evidence = f" — {one_line(mark.evidence)}" if mark.evidence else ""
+                yield "", met.append(f"{mark.weight:+d}  {one_line(mark.criterion)}{evidence}")
+
+
+def _criteria(candidate: Candidate, round: Round) -> Iterator[Line]:
+    """How many answers of each side met each criterion: where the gap comes from."""
+    yield "rubric", Text("weight   weak  strong", style="dim")
+    for at, criterion in enumerate(candidate.rubric):
+        met = "".join(f"{_met(attempts, at):>8}" for _, attempts in _sides(round))
+        yield f"{'':{LABEL}}{criterion.weight:+6d}{met}   ", one_line(criterion.criterion)
+
+
+def _met(attempts: Sequence[Attempt], at: int) -> str:
+    marked = [attempt.marks[at].met for attempt in attempts if len(attempt.marks) > at]
+    return f"{sum(marked)}/{len(marked)}" if marked else "–"
+
+
+def _judgement(judgement: Judgement) -> Iterator[Line]:
+    yield "loop judge", f"{judgement.verdict}, suitability {judgement.grpo_suitability}"
+    yield "", one_line(judgement.verdict_reason)
+    yield "", f"weak: {one_line(judgement.weak_pattern)}"
+    yield "", f"strong: {one_line(judgement.strong_pattern)}"
+
+
+def _shortened(text: str, full: bool) -> str:
+    line = one_line(text)
+    return line if full or len(line) <= SHORT else f"{line[:SHORT].rsplit(' ', 1)[0]} …"
