@@ -106,6 +106,7 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
+        self.longest = LONGEST
         self.capacity = Capacity(config.max_concurrency)
         self.breaker = Breaker(name, address, config, wait=wait, clock=clock)
         self._requests = Rate(config.rpm, clock) if config.rpm else None
@@ -120,6 +121,10 @@ class Gate:
         self._proven = False
         self._scout_until = 0.0
         self._paused_until = 0.0
+
+    def prove(self) -> None:
+        """The endpoint has answered: requests need not go one by one any more."""
+        self._proven = True
 
     def slot(self, role: str, priority: int, tokens: int) -> Slot:
         """A place in the queue; lower `priority` goes first, `tokens` is the expected use."""
@@ -147,7 +152,7 @@ class Gate:
         if isinstance(error, WireError):
             self._failed(slot, error)
         elif error is None and answered:
-            self._proven = True
+            self.prove()
             self.breaker.answered()
             self.capacity.answered(wanted=bool(self._waiting))
         self._dispatch()
@@ -175,7 +180,7 @@ class Gate:
     def _pause(self, error: WireError, tries: int) -> float:
         if error.retry_after is not None:
             return error.retry_after
-        longest: float = min(LONGEST, self.config.backoff * 2.0 ** min(tries - 1, 16))
+        longest: float = min(self.longest, self.config.backoff * 2.0 ** min(tries - 1, 16))
         return longest * random.uniform(0.5, 1.0)
 
     async def _sleep(self, seconds: float) -> None:

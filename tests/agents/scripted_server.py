@@ -13,11 +13,12 @@ from aiohttp.test_utils import TestServer
 
 @dataclass(frozen=True)
 class Reply:
-    """One scripted answer; `hang` never answers, `reset` cuts the connection."""
+    """One scripted answer after `seconds`; `hang` never answers, `reset` cuts the connection."""
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
     hang: bool = False
     reset: bool = False
 
@@ -61,8 +62,6 @@ class ScriptedServer:
         self.models: list[str] = ["m"]
         self.in_flight = 0
         self.most_in_flight = 0
-        self.gate = asyncio.Event()  # clear it to hold every answer back
-        self.gate.set()
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -74,7 +73,7 @@ class ScriptedServer:
             self.keys.append(request.headers.get("Authorization"))
             step = self.steps.pop(0) if self.steps else self.otherwise
             reply = step(payload) if callable(step) else step
-            await self.gate.wait()
+            await asyncio.sleep(reply.seconds)
             if reply.hang:
                 await asyncio.Event().wait()
             if reply.reset:
