@@ -89,7 +89,7 @@ class Ledger:
         """
         documents = iter(documents)
         while batch := list(islice(documents, 100)):
-            with self._lock:
+            with self._lock, transaction(self._db):
                 self._db.table("documents").insert_all(map(document_row, batch), ignore=True)
 
     def document(self, id: str) -> Document:
@@ -106,7 +106,7 @@ class Ledger:
 
     def start_run(self, run: RunRow) -> None:
         """Store a new run. Raises LedgerError when its id is taken."""
-        with self._lock:
+        with self._lock, transaction(self._db):
             if any(run.id == other.id for other in self.runs()):
                 raise LedgerError(f"{self.path} already holds a run {run.id}")
             self._db.table("runs").insert(run_row(run))
@@ -126,7 +126,7 @@ class Ledger:
     def set_status(self, status: Status, run_id: str | None = None) -> None:
         """Say how a run (by default the latest) stands; leaving `running` stamps its end."""
         finished_at = None if status == "running" else now()
-        with self._lock:
+        with self._lock, transaction(self._db):
             run = self.run(run_id)
             self._db.table("runs").update(run.id, {"status": status, "finished_at": finished_at})
 

@@ -1,0 +1,149 @@
+"""Dataset cards: what a file of examples is, how it came to be and what to be careful about."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from ledger.ledger import Ledger
+from ledger.records import Format
+from ledger.rows import RunRow
+
+_USES = {
+    "jsonl": "the full example: attempts, marks and scores",
+    "parquet": "the full example: attempts, marks and scores",
+    "trl-grpo": "GRPO with TRL; `rubric`, `reference_answer` and `task` reach the reward function",
+    "verl": "reinforcement learning with verl; `reward_model.rubrics` carries the criteria",
+    "sft": "supervised fine-tuning on the best strong answer",
+    "dpo": "preference optimization: the best strong answer over weak ones",
+}
+
+_BODY = """
+# {name}
+
+{simulated}{count} rows for {use}.
+
+Each question was written by a model about one source document and kept because a strong solver
+answers it well and a weak one does not, as judged against its rubric or reference answer. The
+method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
+
+## How it was made
+
+| | |
+|---|---|
+| task | {task} |
+| run | {run} ({started}, {status}, autodata {version}) |
+| prompts | {prompts} (locked prompts {locked}) |
+| documents | {documents} finished: {outcomes} |
+| seed | {seed} |
+
+{models}
+
+## What is in it
+
+| | |
+|---|---|
+| examples | {examples} |
+| rounds per example | {rounds:.2f} |
+| weak mean | {weak} |
+| strong mean | {strong} |
+| gap | {gap} |
+
+Scores lie between 0 and 1. `meta` names each example's document, round, prompts and models, with
+the score of every attempt and the tokens that its document took.
+
+```
+{columns}
+```
+
+## Before you use it
+
+- The text is synthetic. Questions, reference answers and rubrics were written by models and
+  checked by models; nobody read them all.
+- Difficulty was measured with the solvers named above. Another model will find other questions
+  hard.
+- The licence of the source documents applies to what quotes them; none is stated here.
+"""
+
+_SIMULATED = """> **Simulated.** Every text and score here comes from simulated models. The numbers
+> show how the program works and say nothing about real models; do not train on this file.
+
+"""
+
+
+def card(ledger: Ledger, run: RunRow, format: Format, file: str, count: int) -> str:
+    """The card of a file with `count` rows, in Markdown with YAML front matter."""
+    [facts] = ledger.query(
+        "select count(*) as examples, avg(rounds_used) as rounds, avg(weak_mean) as weak,"
+        " avg(strong_mean) as strong, avg(gap) as gap from examples where run_id = ?",
+        [run.id],
+    )
+    outcomes = list(ledger.outcomes(run.id).values())
+    body = _BODY.format(
+        name=f"autodata {run.task} · {format.name}",
+        simulated=_SIMULATED if run.simulated else "",
+        count=count,
+        use=_USES[format.name],
+        task=run.task,
+        run=run.id,
+        started=run.started_at,
+        status=run.status,
+        version=run.version or "unknown",
+        prompts=run.prompts_revision,
+        locked=run.locked_revision or "unknown",
+        documents=len(outcomes),
+        outcomes=", ".join(
+            f"{outcomes.count(decision)} {decision}"
+            for decision in ("accepted", "rejected", "skipped")
+        ),
+        seed="none" if run.seed is None else run.seed,
+        models=_models(run),
+        examples=facts["examples"],
+        rounds=facts["rounds"],
+        weak=_number(facts["weak"]),
+        strong=_number(facts["strong"]),
+        gap=_number(facts["gap"]),
+        columns="\n".join(_columns(format.shape)),
+    )
+    return f"---\n{_front_matter(run, format, file, count)}---\n{body}"
+
+
+def _front_matter(run: RunRow, format: Format, file: str, count: int) -> str:
+    fields = {
+        "pretty_name": f"autodata {run.task} ({format.name})",
+        "tags": ["synthetic", "autodata", run.task, *(["simulated"] if run.simulated else [])],
+        "size_categories": [_size(count)],
+        "configs": [{"config_name": "default", "data_files": file}],
+        "simulated": run.simulated,
+    }
+    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _size(count: int) -> str:
+    """The dataset hub's own classes of size."""
+    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+    return next((name for bound, name in bounds if count < bound), "100K<n<1M")
+
+
+def _models(run: RunRow) -> str:
+    if not run.models:
+        return "The models were not recorded."
+    rows = "\n".join(f"| {role} | {model} |" for role, model in run.models.items())
+    return f"| role | model |\n|---|---|\n{rows}"
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"
+
+
+def _columns(shape: Mapping[str, Any], indent: str = "") -> list[str]:
+    """One line per column, nested ones below theirs."""
+    lines = []
+    for name, kind in shape.items():
+        inner = kind[0] if isinstance(kind, list) else kind
+        many = "list of " if isinstance(kind, list) else ""
+        nested = isinstance(inner, dict)
+        lines.append(f"{indent}{name}: {many}{'record' if nested else inner.__name__}")
+        lines += _columns(inner, indent + "  ") if nested else []
+    return lines

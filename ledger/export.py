@@ -1,0 +1,147 @@
+"""Accepted examples as files for training, each with its dataset card."""
+
+import importlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ledger.cards import card
+from ledger.database import to_json
+from ledger.ledger import Ledger
+from ledger.records import FORMATS, Format, Record, Usage, record_of
+from ledger.rows import Example, RunRow
+
+_BATCH = 256  # rows per Parquet row group: keeps memory flat
+
+
+class ExportError(ValueError):
+    """Nothing could be exported; the message says why and what to do."""
+
+
+class Exported(NamedTuple):
+    """The file, its dataset card, and how many rows it has."""
+
+    path: Path
+    card: Path
+    rows: int
+
+
+def export(
+    ledger: Ledger, format: str, path: Path | None = None, run_id: str | None = None
+) -> Exported:
+    """Write the examples of a run (by default the latest) and a dataset card beside them.
+
+    `path` may end in `.jsonl` or `.parquet` for any format; by default the file goes into the run
+    folder under the format's name. Both files appear whole or not at all. Raises ExportError when
+    there is no example, the format or suffix is unknown, or pyarrow is missing for Parquet.
+    """
+    chosen = FORMATS.get(format)
+    if chosen is None:
+        raise ExportError(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
+    run = ledger.run(run_id)
+    path = path or ledger.path.parent / f"{_STEMS.get(format, format)}{chosen.suffix}"
+    write = _WRITERS.get(path.suffix)
+    if write is None:
+        raise ExportError(f"{path.name} must end in {' or '.join(_WRITERS)}")
+    described = path.with_suffix(".md")
+    with _replaced(path) as data, _replaced(described) as text:
+        count = write(data, chosen, _rows(ledger, run, chosen))
+        if count == 0:
+            raise ExportError(_nothing(ledger, run, chosen))
+        text.write_text(card(ledger, run, chosen, path.name, count), encoding="utf-8")
+    return Exported(path, described, count)
+
+
+_STEMS = {"jsonl": "examples", "parquet": "examples"}
+
+
+def _rows(ledger: Ledger, run: RunRow, format: Format) -> Iterator[Record]:
+    for index, example in enumerate(ledger.examples(run.id)):
+        yield from format.rows(record_of(example, run, _usage(ledger, example), index))
+
+
+def _usage(ledger: Ledger, example: Example) -> Usage:
+    """What the example's document cost, from the call log."""
+    calls = ledger.query(
+        "select id, input_tokens, output_tokens from calls where scope = ? and status != 'failed'",
+        [example.document_id],
+    )
+    return Usage(
+        calls=len(calls),
+        input_tokens=sum(call["input_tokens"] or 0 for call in calls),
+        output_tokens=sum(call["output_tokens"] or 0 for call in calls),
+        by_call={call["id"]: call["output_tokens"] for call in calls},
+    )
+
+
+def _nothing(ledger: Ledger, run: RunRow, format: Format) -> str:
+    if any(True for _ in ledger.examples(run.id)):
+        return f"no example of run {run.id} yields a row of {format.name}"
+    outcomes = list(ledger.outcomes(run.id).values())
+    return (
+        f"run {run.id} has no accepted example: of {len(outcomes)} finished documents "
+        f"{outcomes.count('rejected')} were rejected and {outcomes.count('skipped')} skipped; "
+        f"`autodata status {ledger.path.parent}` says why"
+    )
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A file to write that takes the path's place when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write_jsonl(path: Path, format: Format, rows: Iterable[Record]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(to_json(row) + "\n")
+            count += 1
+    return count
+
+
+def _write_parquet(path: Path, format: Format, rows: Iterable[Record]) -> int:
+    try:
+        arrow = importlib.import_module("pyarrow")
+        files = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ExportError("Parquet needs an extra: pip install 'autodata[parquet]'") from error
+    schema = arrow.schema([(name, _type(arrow, shape)) for name, shape in format.shape.items()])
+    rows, count = iter(rows), 0
+    with files.ParquetWriter(path, schema) as writer:
+        while batch := list(islice(rows, _BATCH)):
+            writer.write_table(arrow.Table.from_pylist(_valid(batch), schema=schema))
+            count += len(batch)
+    return count
+
+
+_WRITERS = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
+
+
+def _type(arrow: Any, shape: Any) -> Any:
+    """The Arrow type of a shape of ledger/records.py."""
+    if isinstance(shape, dict):
+        return arrow.struct([(name, _type(arrow, inner)) for name, inner in shape.items()])
+    if isinstance(shape, list):
+        return arrow.list_(_type(arrow, shape[0]))
+    return {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}[
+        shape
+    ]
+
+
+def _valid(value: Any) -> Any:
+    """The value with lone surrogates replaced: Parquet holds valid Unicode only."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {name: _valid(inner) for name, inner in value.items()}
+    return [_valid(inner) for inner in value] if isinstance(value, list) else value

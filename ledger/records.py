@@ -1,0 +1,220 @@
+"""What one accepted example looks like to each kind of training.
+
+Every format is one function from a record to its rows and the shape of those rows. The shape names
+each column with its type (`[x]`: a list of x, a dict: nested columns), so that a Parquet file has
+the same columns whatever an example leaves empty.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from ledger.rows import Example, RunRow
+from tasks.acceptance import exact
+from tasks.types import Attempt
+
+Record = dict[str, Any]
+Shape = Mapping[str, Any]
+
+MARGIN = Fraction(1, 5)
+"""Score by which a preferred answer must lead: the paper's gap between weak and strong (2)."""
+
+_RUBRIC = [{"criterion": str, "weight": int, "category": str, "capability": str}]
+_MARKS = [{"criterion": str, "weight": int, "met": bool, "evidence": str}]
+_ATTEMPTS = [
+    {"number": int, "answer": str, "score": float, "truncated": bool, "tokens": int,
+     "marks": _MARKS}
+]  # fmt: skip
+_MESSAGES = [{"role": str, "content": str}]
+_ROLES = (
+    "challenger", "orchestrator", "verifier", "weak_solver", "strong_solver", "judge",
+    "loop_judge", "extractor", "final_verifier",
+)  # fmt: skip
+_META = {
+    "index": int, "document_id": str, "document_name": str, "run": str, "round": int,
+    "prompts_revision": str, "locked_revision": str, "models": dict.fromkeys(_ROLES, str),
+    "simulated": bool, "weak_scores": [float], "strong_scores": [float], "weak_mean": float,
+    "strong_mean": float, "gap": float, "calls": int, "input_tokens": int, "output_tokens": int,
+}  # fmt: skip
+_FULL = {
+    "id": str, "task": str, "question_type": str, "skills": [str], "context": str,
+    "question": str, "reference_answer": str, "rubric": _RUBRIC, "weak": _ATTEMPTS,
+    "strong": _ATTEMPTS, "meta": _META,
+}  # fmt: skip
+
+
+class Usage(NamedTuple):
+    """What an example's document cost: calls, tokens in and out, and output tokens per call id."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    by_call: Mapping[int, int | None]
+
+
+class Format(NamedTuple):
+    """A file format by name: its rows, their shape, and the suffix of its files."""
+
+    name: str
+    suffix: str
+    shape: Shape
+    rows: Callable[[Record], Iterator[Record]]
+
+
+def record_of(example: Example, run: RunRow, usage: Usage, index: int) -> Record:
+    """The full example as plain values; `index` counts the examples of a file from 0."""
+    candidate = example.candidate
+    return {
+        "id": example.id,
+        "task": example.task,
+        "question_type": candidate.question_type,
+        "skills": list(candidate.skills),
+        "context": candidate.context,
+        "question": candidate.question,
+        "reference_answer": candidate.reference_answer,
+        "rubric": [criterion.model_dump() for criterion in candidate.rubric],
+        "weak": _attempts(example.weak, usage),
+        "strong": _attempts(example.strong, usage),
+        "meta": {
+            "index": index,
+            "document_id": example.document_id,
+            "document_name": example.document_name,
+            "run": example.run_id,
+            "round": example.rounds_used,
+            "prompts_revision": example.prompts_revision,
+            "locked_revision": run.locked_revision,
+            "models": dict(run.models),
+            "simulated": example.simulated,
+            "weak_scores": [attempt.score for attempt in example.weak],
+            "strong_scores": [attempt.score for attempt in example.strong],
+            "weak_mean": example.weak_mean,
+            "strong_mean": example.strong_mean,
+            "gap": example.gap,
+            "calls": usage.calls,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+        },
+    }
+
+
+def _attempts(attempts: Sequence[Attempt], usage: Usage) -> list[Record]:
+    return [
+        {
+            "number": attempt.number,
+            "answer": attempt.answer,
+            "score": attempt.score,
+            "truncated": attempt.truncated,
+            "tokens": usage.by_call.get(attempt.call_id) if attempt.call_id else None,
+            "marks": [mark.model_dump() for mark in attempt.marks],
+        }
+        for attempt in attempts
+    ]
+
+
+def prompt_of(record: Record) -> list[Record]:
+    """What a student is asked: context and question as one user message."""
+    asked = "\n\n".join(part for part in (record["context"], record["question"]) if part.strip())
+    return [{"role": "user", "content": asked}]
+
+
+def full(record: Record) -> Iterator[Record]:
+    """Everything that is known about the example."""
+    yield record
+
+
+def trl_grpo(record: Record) -> Iterator[Record]:
+    """TRL's GRPO: every column but `prompt` reaches the reward function as a keyword argument."""
+    columns = ("rubric", "reference_answer", "task", "meta")
+    yield {"prompt": prompt_of(record), **{name: record[name] for name in columns}}
+
+
+def verl(record: Record) -> Iterator[Record]:
+    """verl: its `compute_score` gets `data_source`, `reward_model.ground_truth`, `extra_info`."""
+    rubrics = [
+        {
+            "criterion": criterion["criterion"],
+            "points": criterion["weight"],
+            "tags": [tag for tag in (criterion["category"], criterion["capability"]) if tag],
+        }
+        for criterion in record["rubric"]
+    ]
+    yield {
+        "data_source": f"autodata/{record['task']}",
+        "prompt": prompt_of(record),
+        "ability": record["task"],
+        "reward_model": {
+            "style": "rubric" if rubrics else "rule",
+            "ground_truth": record["reference_answer"],
+            "rubrics": rubrics,
+        },
+        "extra_info": {"split": "train", "id": record["id"], **record["meta"]},
+    }
+
+
+def sft(record: Record) -> Iterator[Record]:
+    """Supervised fine-tuning: the best strong answer, if one is whole and was scored."""
+    if best := _best(record["strong"]):
+        answer = {"role": "assistant", "content": best["answer"]}
+        yield {
+            "messages": [*prompt_of(record), answer],
+            "score": best["score"],
+            "meta": record["meta"],
+        }
+
+
+def dpo(record: Record) -> Iterator[Record]:
+    """Preferences: the best strong answer over each weak one that it leads by `MARGIN`."""
+    best = _best(record["strong"])
+    if best is None:
+        return
+    for weak in (attempt for attempt in record["weak"] if attempt["score"] is not None):
+        margin = exact(best["score"]) - exact(weak["score"])
+        if margin >= MARGIN:
+            yield {
+                "prompt": prompt_of(record),
+                "chosen": [{"role": "assistant", "content": best["answer"]}],
+                "rejected": [{"role": "assistant", "content": weak["answer"]}],
+                "chosen_score": best["score"],
+                "rejected_score": weak["score"],
+                "margin": float(margin),
+                "meta": record["meta"],
+            }
+
+
+def _best(attempts: Sequence[Record]) -> Record | None:
+    whole = [a for a in attempts if a["score"] is not None and not a["truncated"]]
+    return max(whole, key=lambda attempt: attempt["score"], default=None)
+
+
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("jsonl", ".jsonl", _FULL, full),
+        Format("parquet", ".parquet", _FULL, full),
+        Format(
+            "trl-grpo",
+            ".jsonl",
+            {"prompt": _MESSAGES, "rubric": _RUBRIC, "reference_answer": str, "task": str,
+             "meta": _META},
+            trl_grpo,
+        ),
+        Format(
+            "verl",
+            ".parquet",
+            {"data_source": str, "prompt": _MESSAGES, "ability": str,
+             "reward_model": {"style": str, "ground_truth": str, "rubrics": [
+                 {"criterion": str, "points": int, "tags": [str]}]},
+             "extra_info": {"split": str, "id": str, **_META}},
+            verl,
+        ),
+        Format("sft", ".jsonl", {"messages": _MESSAGES, "score": float, "meta": _META}, sft),
+        Format(
+            "dpo",
+            ".jsonl",
+            {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES,
+             "chosen_score": float, "rejected_score": float, "margin": float, "meta": _META},
+            dpo,
+        ),
+    )
+}  # fmt: skip
+"""The formats by the name that `--format` takes."""
