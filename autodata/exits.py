@@ -11,6 +11,7 @@ from autodata.settings_file import SettingsError
 from ledger.calls import CallLogError
 from ledger.corpus import CorpusError
 from ledger.database import LedgerError
+from ledger.export import ExportError
 from prompt_store.git import StoreError
 from prompt_store.prompt import PromptError
 
@@ -23,6 +24,7 @@ INTERRUPTED = 130  # by Ctrl-C; resumable
 USER_ERRORS = (
     CallLogError,
     CorpusError,
+    ExportError,
     LedgerError,
     PromptError,
     RunFolderError,
@@ -45,13 +47,19 @@ def exits(command: Callable[P, int | None]) -> Callable[P, None]:
         except USER_ERRORS as error:
             _say(error)
             code = WRONG_USE
+        except OSError as error:
+            _say(f"{error.filename or 'the system'}: {error.strerror or error}")
+            code = WRONG_USE
         except Paused as pause:
             _say(pause)
             code = PAUSED
+        except KeyboardInterrupt:
+            _say("stopped")
+            code = INTERRUPTED
         sys.exit(code or DONE)
 
     return ending
 
 
-def _say(error: Exception) -> None:
+def _say(error: object) -> None:
     print(f"autodata: {error}", file=sys.stderr)

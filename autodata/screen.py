@@ -1,6 +1,9 @@
 """The console that every command prints to, and how values are worded everywhere."""
 
+from collections.abc import Collection
+
 from rich.console import Console
+from rich.table import Table
 
 STYLES = {
     "accepted": "green",
@@ -17,6 +20,25 @@ def screen() -> Console:
     """The terminal, or plain text of a fixed width where output is piped."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
+
+
+def table(*names: str, numbers: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:
+    """A table of these columns; only the `wrapped` ones give way where space is short."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in names:
+        right = "right" if name in numbers else "left"
+        made.add_column(name, justify=right, no_wrap=name not in wrapped, overflow="fold")
+    return made
+
+
+def print_table(console: Console, made: Table) -> None:
+    """The table, as wide as the terminal; as wide as it needs to be where output is piped."""
+    if console.is_terminal:
+        console.print(made)
+        return
+    needed = console.measure(made, options=console.options.update(width=1000)).maximum
+    wide = Console(file=console.file, width=needed, highlight=False)
+    wide.print(made)
 
 
 def number(value: float | None) -> str:

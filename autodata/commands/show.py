@@ -5,16 +5,17 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from autodata import options
 from autodata.exits import exits
 from autodata.run_folder import RunFolder, RunFolderError
-from autodata.screen import SIMULATED, STYLES, number, screen
+from autodata.screen import SIMULATED, STYLES, number, print_table, screen, table
 from autodata.storyboard import tell
 from ledger.ledger import Ledger
 from ledger.rows import RunRow
 from ledger.summary import Outcome, outcomes
+
+COLUMNS = ("document", "name", "outcome", "rounds", "weak", "strong", "gap", "objection")
 
 
 @click.command("show")
@@ -62,16 +63,11 @@ def _choose(found: Sequence[Outcome], wanted: str) -> Outcome:
 
 
 def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("document", "name", "outcome"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for name in ("rounds", "weak", "strong", "gap"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("objection", no_wrap=True)
+    made = table(*COLUMNS, numbers=COLUMNS[3:7], wrapped=("name",))
     for outcome in found:
         decision = outcome.decision or "undecided"
         scores = (outcome.weak_mean, outcome.strong_mean, outcome.gap)
-        table.add_row(
+        made.add_row(
             outcome.document_id[:8],
             outcome.name,
             f"[{STYLES[decision]}]{decision}[/]",
@@ -79,6 +75,6 @@ def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
             *(number(score) if outcome.decision else "" for score in scores),
             outcome.code or "",
         )
-    console.print(table)
+    print_table(console, made)
     if run.simulated:
         console.print(SIMULATED, style="yellow", soft_wrap=True)

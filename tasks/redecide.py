@@ -1,0 +1,68 @@
+"""What another policy would have decided about recorded rounds. Asks nobody, changes nothing."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from tasks.acceptance import Policy, scores
+from tasks.types import Code, Round
+
+# open: the record does not say, because attempts or the final check were not needed at the time.
+Fate = Literal["accepted", "rejected", "open"]
+
+# What policies object to; any other objection stands whatever the thresholds are.
+BY_POLICY: frozenset[Code] = frozenset(
+    {
+        "TOO_EASY",
+        "STRONG_FAILED",
+        "STRONG_SATURATED",
+        "GAP_TOO_SMALL",
+        "WEAK_ALL_ZERO",
+        "NOT_LEARNABLE",
+        "TRUNCATED",
+    }
+)
+
+
+class Redecision(NamedTuple):
+    """What would have become of a document, in which round, and why it was not accepted."""
+
+    fate: Fate
+    round: int
+    reason: str
+
+
+def redecide(policy: Policy, rounds: Sequence[Round]) -> Redecision:
+    """The document's fate under the policy: that of the first round it would not send back.
+
+    `rounds` are those of one document, in order, at least one.
+    """
+    for round in rounds:
+        reason = _objection(policy, round)
+        if reason:
+            continue
+        if missing := _missing(policy, round):
+            return Redecision("open", round.number, missing)
+        return Redecision("accepted", round.number, "")
+    return Redecision("rejected", rounds[-1].number, _objection(policy, rounds[-1]))
+
+
+def _objection(policy: Policy, round: Round) -> str:
+    """Why the round would be sent back; "" when it would not, as far as the record goes."""
+    stands = [o for o in round.objections if o.code not in BY_POLICY]
+    if stands or not round.weak:
+        return stands[0].message if stands else "no attempt was made"
+    weak, strong = scores(round.weak), scores(round.strong)
+    found = policy.weak_objections(round.weak) if policy.weak_settled(weak) else ()
+    if not found and policy.strong_settled(weak, strong):
+        found = policy.objections(round)
+    return found[0].message if found else ""
+
+
+def _missing(policy: Policy, round: Round) -> str:
+    """What would have been asked for and is not on record."""
+    weak, strong = scores(round.weak), scores(round.strong)
+    if not policy.weak_settled(weak):
+        return "more weak attempts would have been made"
+    if not policy.strong_settled(weak, strong):
+        return "more strong attempts would have been made"
+    return "" if round.final_verdict else "the final check was not made"
