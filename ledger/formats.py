@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.parsers.expat import ExpatError
+from zipfile import BadZipFile
 
 import mammoth
 from bs4 import BeautifulSoup, Comment, Tag
@@ -103,7 +105,7 @@ def docx(data: bytes) -> str:
         converted = mammoth.convert_to_html(
             io.BytesIO(data), convert_image=mammoth.images.img_element(lambda _: {})
         )
-    except (OSError, LookupError, ValueError) as error:
+    except (BadZipFile, ExpatError, LookupError, ValueError) as error:
         raise FormatError(f"not a Word document: {error}") from error
     return html(converted.value)
 

@@ -84,7 +84,7 @@ def _maths(match: re.Match[str]) -> str:
 _DROPPED = re.compile(r"\\begin\{(tikzpicture|thebibliography|comment)\}.*?\\end\{\1\}", re.DOTALL)
 _FIGURE = re.compile(r"\\begin\{((?:wrap)?figure\*?)\}(.*?)\\end\{\1\}", re.DOTALL)
 _CAPTION = re.compile(r"\\v?caption\*?\s*(?:\[[^\]]*\])?\s*(?=\{)")
-_BEGIN = re.compile(r"\\begin\{(\w+)\*?\}[ \t]*(?:\[([^\]]*)\])?(?:\{[^{}]*\})*")
+_BEGIN = re.compile(r"\\begin\{(\w+)\*?\}[ \t]*(?:\[([^\]]*)\])?(?:\{[^{}]*\})*[ \t]*")
 _STATEMENTS = {
     "thm": "Theorem", "theorem": "Theorem", "lem": "Lemma", "lemma": "Lemma",
     "prop": "Proposition", "proposition": "Proposition", "cor": "Corollary",
@@ -167,7 +167,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile("''"), lambda _: "”"),
     (re.compile("(?<!-)---(?!-)"), lambda _: "—"),
     (re.compile("(?<=\\d)--(?=\\d)"), lambda _: "–"),
-    (re.compile(r"\{\}"), lambda _: ""),
+    (re.compile(r"\{\}| +(?=[,.;] )"), lambda _: ""),
     (re.compile(r"^[ \t]+", re.MULTILINE), lambda _: ""),
     (re.compile(r"^-[ \t]+", re.MULTILINE), lambda _: "- "),
 )

@@ -49,19 +49,27 @@ def tidy(text: str) -> str:
 def join_pages(pages: list[str]) -> str:
     """The pages as one text without their headers, footers and page numbers."""
     split = [page.splitlines() for page in pages]
-    counts = Counter(chain.from_iterable({_key(lines[n]) for n in _edge(lines)} for lines in split))
+    counts = Counter(chain.from_iterable(set(map(_key, _edge(lines))) for lines in split))
     repeated = {key for key, count in counts.items() if count >= REPEATS}
     joined = ""
     for lines in split:
-        furniture = {n for n in _edge(lines) if _key(lines[n]) in repeated}
-        furniture |= {
-            n for n in (*_edge(lines)[:3], *_edge(lines)[-1:]) if lines[n].strip().isdigit()
-        }
-        body = "\n".join(line for n, line in enumerate(lines) if n not in furniture).strip("\n")
+        body = "\n".join(_body(lines, repeated)).strip("\n").rstrip()
         # A page that ends within a sentence goes on without a paragraph break.
         border = "\n\n" if joined.endswith((".", "?", "!", "”", '"', ":")) else "\n"
-        joined += border * bool(joined and body) + body.rstrip()
+        joined += border * bool(joined and body) + body
     return joined
+
+
+def _body(lines: list[str], repeated: set[str]) -> list[str]:
+    """A page's lines between its header and its footer; all of them if nothing else is there."""
+    body = list(lines)
+    for at in (0, -1):
+        for _ in range(EDGE):
+            while body and not body[at].strip():
+                del body[at]
+            if body and (_key(body[at]) in repeated or body[at].strip().isdigit()):
+                del body[at]
+    return body or lines
 
 
 def mend_words(text: str) -> str:
@@ -85,10 +93,10 @@ def mend_words(text: str) -> str:
     return re.sub(r"(?<![\w-])([^\W\d_]+)(-?)\n([^\W\d_]+)(?!-)[^\S\n]?", mend, text)
 
 
-def _edge(lines: list[str]) -> list[int]:
-    """Numbers of the lines that may be a header or footer: the outermost that are not blank."""
-    filled = [n for n, line in enumerate(lines) if line.strip()]
-    return sorted({*filled[:EDGE], *filled[-EDGE:]})
+def _edge(lines: list[str]) -> list[str]:
+    """The lines that may be a header or footer: the outermost that are not blank."""
+    filled = [line for line in lines if line.strip()]
+    return [*filled[:EDGE], *filled[-EDGE:]]
 
 
 def _key(line: str) -> str:
