@@ -5,7 +5,7 @@ from types import TracebackType
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.errors import BudgetReached
+from agents.errors import BudgetReached, Paused
 from ledger.calls import Spent
 
 
@@ -27,6 +27,16 @@ class Purse:
         self.spent = spent
         self.reserved = Spent()
         self._waiting: list[asyncio.Future[None]] = []
+        self._closed: Paused | None = None
+
+    def close(self, reason: Paused) -> None:
+        """Hand out nothing more: `check` raises `reason` from now on."""
+        self._closed = reason
+
+    def check(self) -> None:
+        """Raises the reason for which the purse was closed, if it was."""
+        if self._closed:
+            raise type(self._closed)(self._closed.reason, self._closed.remedy)
 
     def reserve(self, worst: Spent) -> "Reservation":
         """The right to spend up to `worst`: `async with purse.reserve(…) as reservation`.

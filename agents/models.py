@@ -7,11 +7,13 @@ reserves its worst case from the budget, is asked, and is written down before an
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
 from agents.budget import Budget, Purse
@@ -20,8 +22,9 @@ from agents.config import EndpointConfig, ModelConfig, Price, endpoint
 from agents.errors import Paused, UnknownPrice, WireError
 from agents.prices import Prices
 from agents.reading import Reading, read
-from agents.request import Request
+from agents.request import Request, longest
 from agents.structured import Malformed, parse
+from agents.tool_calls import decode, plain
 from ledger.calls import Call, CallLog, CallLogError, Spent, Status
 from prompt_store.prompt import Message
 from tasks.types import Frozen
@@ -29,7 +32,6 @@ from tasks.types import Frozen
 R = TypeVar("R", bound=BaseModel)
 
 REASKS = 2  # times that a malformed reply is asked for again, with its fault
-CHARACTERS = 3  # per token, at the least: for worst cases, not for counts
 OUTPUT = 16_384  # tokens, the worst case of a reply without `max_tokens`
 
 
@@ -78,7 +80,7 @@ class Models:
         self.purse = Purse(budget or Budget(), log.spent())
         self._order: dict[str, int] = {}
         self._numbers = count()
-        self._stopped: Paused | None = None
+        self._within = ""
         self._check_prices()
 
     async def say(
@@ -86,9 +88,10 @@ class Models:
     ) -> Said:
         """The role's reply in words. `sample` numbers repeated attempts at the same messages."""
         player = self.cast.player(role)
-        call = await self._answer(
-            Request.of(player, _plain(messages), scope=scope, sample=sample, seed=self.seed)
+        request = Request.of(
+            player, _plain(messages), scope=self._scope(scope), sample=sample, seed=self.seed
         )
+        call = await self._answer(request)
         return Said(text=call.response, truncated=call.status == "truncated", call_id=call.id or 0)
 
     async def ask(
@@ -107,7 +110,7 @@ class Models:
             request = Request.of(
                 player,
                 conversation,
-                scope=scope,
+                scope=self._scope(scope),
                 sample=sample,
                 reply=reply,
                 again=again,
@@ -122,24 +125,57 @@ class Models:
             conversation = [*asked, *_complaint(call)]
         return Answered(value=None, problem=call.error, call_id=call_id)
 
+    async def converse(
+        self,
+        role: str,
+        messages: Sequence[BaseMessage],
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        scope: str,
+    ) -> AIMessage:
+        """The role's next message in a conversation, with the tools (function schemas) at hand."""
+        player = self.cast.player(role)
+        request = Request.of(
+            player,
+            [plain(message) for message in messages],
+            scope=self._scope(scope),
+            sample=1,
+            tools=tools,
+            seed=self.seed,
+        )
+        return decode((await self._answer(request)).response)
+
+    def apart(self, name: str, replicate: int = 1) -> "Models":
+        """The same models, limits and budget for a piece of work that shares no replies.
+
+        Its scopes lie within `name`; each replicate (from 1) of a seeded run has its own seed.
+        """
+        other = copy(self)
+        other._within = f"{self._within}{name}/"
+        other.seed = None if self.seed is None else self.seed + replicate - 1
+        return other
+
     def tallies(self) -> dict[str, Tally]:
         """What each role that was called has used, by role; live."""
         return {role: player.tally for role, player in self.cast.players.items()}
 
     def stop(self, reason: Paused) -> None:
         """Make no further call: each raises `reason`. Calls in flight end as they do."""
-        self._stopped = reason
+        self.purse.close(reason)
 
     def forget(self, scope: str) -> None:
         """Drop a finished scope from memory."""
-        self._order.pop(scope, None)
-        self.log.forget(scope)
+        self._order.pop(self._scope(scope), None)
+        self.log.forget(self._scope(scope))
 
     async def aclose(self) -> None:
         """Close the connections. The log stays open: it belongs to whoever opened it."""
         for at in self.cast.endpoints.values():
             if at.transport is not None:
                 await at.transport.aclose()
+
+    def _scope(self, scope: str) -> str:
+        return self._within + scope
 
     async def _answer(self, request: Request) -> Call:
         """The recorded call for this request, made now unless the log has it."""
@@ -158,9 +194,9 @@ class Models:
 
     async def _try(self, request: Request) -> Call:
         """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
-        player, letters = request.player, request.letters
+        player, sent = request.player, request.tokens
         priority = self._order.setdefault(request.scope, next(self._numbers))
-        worst = self._worst(player, letters)
+        worst = self._worst(player, sent)
         reading, usd = Reading(), None
         began = time.time()
         try:
@@ -168,12 +204,11 @@ class Models:
                 player.endpoint.gate.slot(player.role, priority, worst.tokens) as slot,
                 self.purse.reserve(worst) as reservation,
             ):
-                if self._stopped:
-                    raise type(self._stopped)(self._stopped.reason, self._stopped.remedy)
+                self.purse.check()
                 began = time.time()
                 reading = await _invoke(request)
                 usd = self._usd(player, reading)
-                slot.used = _tokens(reading, letters)
+                slot.used = _tokens(reading, sent)
                 reservation.used = Spent(usd or 0.0, 1, slot.used)
                 reading.check()
         except WireError as error:
@@ -203,9 +238,9 @@ class Models:
             cached_tokens=reading.cached_tokens or 0,
         )
 
-    def _worst(self, player: Player, letters: int) -> Spent:
-        """The most that a call may use: a short-worded prompt and the longest reply."""
-        sent, said = letters // CHARACTERS + 1, player.config.max_tokens or OUTPUT
+    def _worst(self, player: Player, sent: int) -> Spent:
+        """The most that a call may use: so many tokens sent, and the longest reply."""
+        said = player.config.max_tokens or OUTPUT
         usd = None
         if self.purse.budget.usd is not None:
             usd = self.prices.usd(
@@ -281,13 +316,12 @@ def _call(
     )
 
 
-def _tokens(reading: Reading, letters: int) -> int:
-    """Tokens in and out; a high estimate where the endpoint does not count."""
-    sent = letters // CHARACTERS if reading.input_tokens is None else reading.input_tokens
-    said = (
-        len(reading.text) // CHARACTERS if reading.output_tokens is None else reading.output_tokens
-    )
-    return sent + said
+def _tokens(reading: Reading, sent: int) -> int:
+    """Tokens in and out; the most that they may be where the endpoint does not count."""
+    counted = (reading.input_tokens, reading.output_tokens)
+    if None in counted:
+        return sent + longest(reading.text) + longest(reading.reasoning)
+    return sum(count for count in counted if count is not None)
 
 
 def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage
 
 from agents.errors import WireError
 from agents.structured import clean
+from agents.tool_calls import with_calls
 
 _THINKING = re.compile(r"\s*<think(?:ing)?>")
 _THOUGHT = re.compile(r"</think(?:ing)?>")
@@ -37,10 +38,10 @@ class Reading:
 
 
 def read(message: AIMessage) -> Reading:
-    """The message taken apart, free of lone surrogates."""
+    """The message taken apart, free of lone surrogates; calls of tools become text."""
     hidden = message.additional_kwargs
-    content = message.content if isinstance(message.content, str) else message.text
-    thought, text = split_thinking(clean(content))
+    thought, text = split_thinking(clean(message.text))
+    text = clean(with_calls(text, message))
     usage: Any = message.usage_metadata or {}
     reasoning_tokens = usage.get("output_token_details", {}).get("reasoning") or 0
     reasoning = clean(str(hidden.get("reasoning_content") or thought))

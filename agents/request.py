@@ -1,19 +1,27 @@
 """One request: what is asked of whom, and the key under which its answer is remembered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
 from agents.cast import Player
 from agents.structured import response_format
+from agents.tool_calls import decode, tool_message
 from tasks.types import digest
 
-KINDS = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+KINDS: Mapping[str, Callable[[str], BaseMessage]] = {
+    "system": SystemMessage,
+    "user": HumanMessage,
+    "assistant": decode,
+    "tool": tool_message,
+}
 KEY = 32  # hex digits: 128 bits tell any two requests apart
+BYTES = 3  # of UTF-8 per token, at the least, in any script
+FRAME = 16  # tokens that a chat template puts around a message, at the most
 SEEDS = 2**31  # what every endpoint takes as a seed lies below
 
 
@@ -39,9 +47,12 @@ class Request:
         sample: int,
         reply: type[BaseModel] | None = None,
         again: int = 0,
+        tools: Sequence[Mapping[str, Any]] = (),
         seed: int | None = None,
     ) -> "Request":
         """The request with its key and, when the run has a seed, a seed of its own.
+
+        `tools` are those that the model may call, as OpenAI's function schemas.
 
         `again` counts how often the reply had to be asked for again: a model that repeats its
         mistake is asked in the same words, and still anew.
@@ -55,19 +66,29 @@ class Request:
             options["seed"] = int(digest(seed, player.role, said, sample, again)[:12], 16) % SEEDS
         if reply is not None:
             options["response_format"] = response_format(reply)
+        if tools:
+            options["tools"] = list(tools)
         schema = _schema(reply) if reply else ""
         model = (player.config.endpoint, player.config.model, player.parameters)
-        key = digest(player.role, model, said, options.get("seed"), sample, schema, again)[:KEY]
+        shape = [sample, schema, again, *([digest(tools)] if tools else [])]
+        key = digest(player.role, model, said, options.get("seed"), *shape)[:KEY]
         return cls(player, scope, sample, messages, reply, key, options)
 
     @property
-    def letters(self) -> int:
-        """Length of the prompt in characters."""
-        return sum(len(message["content"]) for message in self.messages)
+    def tokens(self) -> int:
+        """Length of the prompt in tokens, at the most: for worst cases, not for counts."""
+        schema = len(str(self.options.get("response_format", ""))) // BYTES
+        said = sum(longest(message["content"]) + FRAME for message in self.messages)
+        return said + schema
 
     def converted(self) -> list[BaseMessage]:
         """The messages as LangChain's."""
         return [KINDS[message["role"]](message["content"]) for message in self.messages]
+
+
+def longest(text: str) -> int:
+    """How many tokens a text may have, at the most."""
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) // BYTES + 1
 
 
 @cache
