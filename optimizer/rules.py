@@ -64,13 +64,13 @@ class Tally(Frozen):
         return self.tried > 0 and self.accepted + self.failed >= COVERAGE * self.tried
 
 
-def evaluations_wanted(rule: Rule, chosen: int) -> int:
-    """How many evaluations stand behind a parent's score when it is chosen for the n-th time.
+def evaluations_wanted(rule: Rule, made: int) -> int:
+    """How many evaluations stand behind the score of a parent that has been evaluated `made` times.
 
-    Its first one let it win and flatters it, so each time it is chosen a fresh one is added:
-    `strict` and `confirm` pool up to three, `paper` looks at the newest alone. `chosen` is from 1.
+    The first one let it win and flatters it, so each time it is chosen a fresh one is added:
+    `strict` and `confirm` pool up to three, `paper` compares the newest alone.
     """
-    return 1 + chosen if rule == "paper" else min(1 + chosen, POOLED)
+    return made + 1 if rule == "paper" else max(made, min(made + 1, POOLED))
 
 
 def next_batch(rule: Rule, parent: Tally, mutant: Tally, documents: int, at_least: int = 1) -> int:
