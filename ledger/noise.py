@@ -17,8 +17,8 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 # The first page of a slip opinion, the record marks of the US Code, the frame of a Gutenberg text.
 _BOILERPLATE = re.compile(
-    r"^\(Slip Opinion\)\s*$"
-    r"|^Cite as: \d+ U\. ?S\. [_\d]+ \(\d{4}\)\s*$"
+    r"(?:^|(?<=\f))\(Slip Opinion\)\s*$"
+    r"|(?:^|(?<=\f))Cite as: \d+ U\. ?S\. [_\d]+ \(\d{4}\)\s*$"
     r"|^NOTICE: This opinion is subject to formal revision.*?goes to press\.\s*$"
     r"|^ *_{5,} *$"
     r"|^-CITE-[ \t]*$.*?^-HEAD-[ \t]*$"
@@ -39,9 +39,10 @@ def tidy(text: str) -> str:
     text = re.sub("\u00ad[ \t]*\n[ \t]*", "", text)
     text = _INVISIBLE.sub("", text).replace("\u00a0", " ")
     text = re.sub("[\u2028\u2029\u0085]", "\n", text)
+    text = _BOILERPLATE.sub("", text)
     if "\f" in text:
         text = mend_words(join_pages(text.split("\f")))
-    text = _CONTROL.sub("", _BOILERPLATE.sub("", text))
+    text = _CONTROL.sub("", text)
     text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n")
 
