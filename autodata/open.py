@@ -1,5 +1,6 @@
 """Opens what a run works with: prompts at one exact revision, models, ledger and call log."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -68,10 +69,11 @@ def run_row(settings: Settings, run_id: str | None = None) -> RunRow:
 
 def open_workshop(
     folder: RunFolder,
-    run: RunRow,
+    run_id: str,
     settings: Settings,
     prompts: PromptSet,
     *,
+    run_by_task: Mapping[str, str] | None = None,
     wait: bool = False,
 ) -> Workshop:
     """The workshop of a run in this folder, to be closed by its `aclose`.
@@ -90,7 +92,7 @@ def open_workshop(
         seed=settings.run.seed,
         wait=wait,
     )
-    return Workshop(models=models, prompts=prompts, ledger=ledger, log=log, run_id=run.id)
+    return Workshop(models, prompts, ledger, log, run_id, run_by_task or {})
 
 
 def documents_in_flight(settings: Settings) -> int:

@@ -26,8 +26,12 @@ def table(*names: str, numbers: Collection[str] = (), wrapped: Collection[str] =
     """A table of these columns; only the `wrapped` ones give way where space is short."""
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in names:
-        right = "right" if name in numbers else "left"
-        made.add_column(name, justify=right, no_wrap=name not in wrapped, overflow="fold")
+        made.add_column(
+            name,
+            justify="right" if name in numbers else "left",
+            no_wrap=name not in wrapped,
+            overflow="fold",
+        )
     return made
 
 

@@ -71,7 +71,7 @@ class Sitting:
     def _sit(self, run: RunRow, settings: Settings, prompts: PromptSet) -> int:
         """Runs what is undecided and tells how it ended."""
         self.folder.keep(settings)
-        workshop = open_workshop(self.folder, run, settings, prompts, wait=self.wait)
+        workshop = open_workshop(self.folder, run.id, settings, prompts, wait=self.wait)
         workshop.ledger.set_status("running", run.id)
         batch = Batch(
             task=run.task,

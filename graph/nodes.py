@@ -224,7 +224,7 @@ class Nodes:
     def record(self, state: State) -> Update:
         """Writes the whole trajectory, and the example if there is one, in one transaction."""
         shop = self.workshop()
-        shop.ledger.record(shop.run_id, state.document_id, state.rounds)
+        shop.ledger.record(shop.run_of(state.task), state.document_id, state.rounds)
         shop.put_down(state.document_id)
         return {}
 

@@ -1,6 +1,7 @@
 """What the nodes work with: models, prompts and the ledger of one run."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agents.equivalence import Equivalence
@@ -13,15 +14,23 @@ from tasks.types import Document
 
 @dataclass(frozen=True)
 class Workshop:
-    """Everything outside the state that a node may use. One per run; close it when done."""
+    """Everything outside the state that a node may use; close it when done.
+
+    It works for one run, or, where documents of several tasks come in, for one run per task.
+    """
 
     models: Models
     prompts: PromptSet
     ledger: Ledger
     log: CallLog
     run_id: str
+    run_by_task: Mapping[str, str] = field(default_factory=dict)
     equivalence: Equivalence = field(default_factory=Equivalence)
     _open: dict[str, Document] = field(default_factory=dict)
+
+    def run_of(self, task: str) -> str:
+        """The run under which documents of this task are recorded."""
+        return self.run_by_task.get(task, self.run_id)
 
     def take_up(self, document_id: str) -> None:
         """Brings a document's text and its recorded calls to hand. Blocks on SQLite."""

@@ -1,0 +1,47 @@
+"""The graphs that LangGraph's server serves; `langgraph.json` names them in module form.
+
+Importing opens nothing. The first document opens the workshop: settings from ./autodata.yaml if
+there is one, and the run folder that AUTODATA_RUN names (runs/studio unless it is set).
+"""
+
+import atexit
+import os
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+
+from autodata.open import open_workshop, resolve, run_row
+from autodata.run_folder import RunFolder
+from autodata.settings import Settings
+from autodata.settings_file import load
+from graph.build import build
+from graph.workshop import Workshop
+from ledger.ledger import Ledger
+from tasks import TASKS
+from tasks.types import digest
+
+
+@cache
+def workshop() -> Workshop:
+    """The workshop of this server, which keeps the run folder to itself until the process ends."""
+    folder = RunFolder(Path(os.environ.get("AUTODATA_RUN", "runs/studio"))).fresh()
+    until_exit = ExitStack()
+    until_exit.enter_context(folder.locked())
+    atexit.register(until_exit.close)
+    settings, runs = load(), dict[str, str]()
+    with Ledger.open(folder.path) as ledger:
+        for task in TASKS:
+            resolved, prompts = resolve(settings, task)
+            runs[task] = _run(ledger, resolved)
+    return open_workshop(folder, runs[task], resolved, prompts, run_by_task=runs)
+
+
+def _run(ledger: Ledger, settings: Settings) -> str:
+    """The id of the run with these settings: that of an earlier server, or a new one."""
+    run_id = f"studio-{settings.run.task}-{digest(settings.plain())[:8]}"
+    if all(run.id != run_id for run in ledger.runs()):
+        ledger.start_run(run_row(settings, run_id))
+    return run_id
+
+
+autodata = build(workshop)
