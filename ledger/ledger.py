@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +81,12 @@ class Ledger:
         with self._lock:
             return list(self._db.query(sql, params))
 
+    @contextmanager
+    def writing(self) -> Iterator[Database]:
+        """The database inside one transaction, for tables that have a module of their own."""
+        with self._lock, transaction(self._db):
+            yield self._db
+
     # Documents
 
     def add_documents(self, documents: Iterable[Document]) -> None:
@@ -107,18 +114,21 @@ class Ledger:
     def start_run(self, run: RunRow) -> None:
         """Store a new run. Raises LedgerError when its id is taken."""
         with self._lock, transaction(self._db):
-            if any(run.id == other.id for other in self.runs()):
+            if self.query("select id from runs where id = ?", [run.id]):
                 raise LedgerError(f"{self.path} already holds a run {run.id}")
             self._db.table("runs").insert(run_row(run))
 
     def runs(self) -> list[RunRow]:
-        """All runs of the folder, oldest first."""
-        return [read_run(row) for row in self.query("select * from runs order by rowid")]
+        """All runs of the folder but the evaluations of an optimization, oldest first."""
+        rows = self.query("select * from runs where kind <> 'evaluation' order by rowid")
+        return [read_run(row) for row in rows]
 
     def run(self, run_id: str | None = None) -> RunRow:
-        """The run with this id, or the latest. Raises LedgerError when there is none."""
+        """The run with this id, or the latest of `runs`. Raises LedgerError when there is none."""
         for row in self.query(
-            "select * from runs where id = ifnull(?, id) order by rowid desc limit 1", [run_id]
+            "select * from runs where id = ?1 or (?1 is null and kind <> 'evaluation')"
+            " order by rowid desc limit 1",
+            [run_id],
         ):
             return read_run(row)
         raise LedgerError(f"{self.path} holds no run{f' {run_id}' if run_id else ''}")

@@ -147,3 +147,33 @@ def first_tables(database: Database) -> None:
     database.execute("create index rounds_by_decision on rounds(run_id, decision)")
     database.execute("create index attempts_by_call on attempts(call_id)")
     database.execute("create index examples_by_round on examples(round_id)")
+
+
+ITERATIONS = """create table iterations (
+  run_id text not null references runs(id),
+  number integer not null,          -- from 1; 0: the prompts that the run started from
+  decision text not null,           -- start, kept, rejected, invalid, indecisive
+  reason text not null,             -- why, in a sentence
+  parent integer,                   -- number of the iteration whose prompts were edited
+  other_parent integer,             -- of a crossover: whose edit was merged in
+  revision text not null,           -- commit in the prompt store
+  prompts text not null,            -- content hash of the task's prompts
+  subject text not null,            -- what the edit says, in one line
+  cause text not null,              -- the analyst's diagnosis
+  intent text not null,             -- the editor's: what the edit is for
+  predicts text not null,           -- such as: TOO_EASY falls
+  outcome text not null,            -- came true, did not, cannot be told
+  parent_score real,                -- 0 … 1, pooled over parent_evaluations
+  parent_evaluations integer not null,
+  score real,                       -- 0 … 1, of the mutant on the documents tried
+  tried integer not null,           -- validation documents that the mutant was tried on
+  details text not null,            -- JSON: tallies, probabilities, minibatch, rates, checks
+  finished_at text not null,
+  primary key (run_id, number)
+)"""
+
+
+@migrations()
+def optimizations(database: Database) -> None:
+    database.execute("alter table runs add column kind text not null default 'documents'")
+    database.execute(ITERATIONS)

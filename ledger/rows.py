@@ -22,6 +22,7 @@ from tasks.types import (
 )
 
 Status = Literal["running", "done", "paused", "interrupted"]
+Kind = Literal["documents", "optimization", "evaluation"]
 Row = dict[str, Any]
 V = TypeVar("V", bound=Frozen)
 
@@ -34,11 +35,15 @@ def now() -> str:
 class RunRow(Frozen):
     """One run: what was asked for and how it stands.
 
+    `kind` says whether it runs documents for their examples, optimizes prompts, or is one of the
+    evaluations that an optimization consists of.
+
     `config` is the resolved configuration without secrets; `models` says which model
     (`endpoint/model`) played each role; times are ISO 8601 in UTC.
     """
 
     id: str
+    kind: Kind = "documents"
     task: str
     prompts_revision: str
     locked_revision: str = ""

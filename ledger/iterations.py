@@ -1,0 +1,81 @@
+"""What an optimization did, one row per iteration: figures to plot, and words to learn from."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ledger.database import from_text, to_json, to_text
+from ledger.ledger import Ledger
+from ledger.rows import Row, now
+from tasks.types import Frozen
+
+Fate = Literal["start", "kept", "rejected", "invalid", "indecisive"]
+
+_TEXTS = ("reason", "subject", "cause", "intent", "predicts", "outcome")
+_DETAILS = (
+    "parent_tally",
+    "tally",
+    "chances",
+    "minibatch",
+    "rates_before",
+    "rates_after",
+    "checks",
+)
+
+
+class Iteration(Frozen):
+    """One iteration as decided.
+
+    `parent` and `other_parent` are numbers of iterations; `revision` is the commit and `prompts`
+    the content hash of the task's prompts. Scores are 0 … 1; tallies count documents by outcome.
+    `chances` says how likely each harness was to become the parent; `rates_before` and
+    `rates_after` are objections per document, on the same documents.
+    """
+
+    number: int
+    decision: Fate
+    reason: str = ""
+    parent: int | None = None
+    other_parent: int | None = None
+    revision: str
+    prompts: str
+    subject: str = ""
+    cause: str = ""
+    intent: str = ""
+    predicts: str = ""
+    outcome: str = ""
+    parent_score: float | None = None
+    parent_evaluations: int = 0
+    score: float | None = None
+    tried: int = 0
+    parent_tally: Mapping[str, int] = Field(default_factory=dict)
+    tally: Mapping[str, int] = Field(default_factory=dict)
+    chances: Mapping[int, float] = Field(default_factory=dict)
+    minibatch: tuple[str, ...] = ()
+    rates_before: Mapping[str, float] = Field(default_factory=dict)
+    rates_after: Mapping[str, float] = Field(default_factory=dict)
+    checks: Mapping[str, Any] = Field(default_factory=dict)
+    finished_at: str = Field(default_factory=now)
+
+
+def record_iteration(ledger: Ledger, run_id: str, iteration: Iteration) -> None:
+    """Store one iteration; what stands under its number is replaced."""
+    row: Row = {"run_id": run_id, **iteration.model_dump(exclude=set(_DETAILS))}
+    row |= {name: to_text(row[name]) for name in _TEXTS}
+    row["details"] = to_json(iteration.model_dump(mode="json", include=set(_DETAILS)))
+    with ledger.writing() as database:
+        database.table("iterations").upsert(row, pk=("run_id", "number"))
+
+
+def iterations(ledger: Ledger, run_id: str) -> list[Iteration]:
+    """All iterations of a run that were decided, by number."""
+    rows = ledger.query("select * from iterations where run_id = ? order by number", [run_id])
+    return [_read(row) for row in rows]
+
+
+def _read(row: Row) -> Iteration:
+    values = {name: row[name] for name in Iteration.model_fields if name in row}
+    values |= {name: from_text(row[name]) for name in _TEXTS}
+    return Iteration.model_validate(values | json.loads(row["details"]))

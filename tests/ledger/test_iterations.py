@@ -1,0 +1,55 @@
+"""An optimization is remembered beside the runs that it consists of."""
+
+from pathlib import Path
+
+from ledger.iterations import Iteration, iterations, record_iteration
+from ledger.ledger import Ledger
+from ledger.rows import RunRow
+
+START = Iteration(number=0, decision="start", revision="a" * 40, prompts="p0")
+KEPT = Iteration(
+    number=1,
+    decision="kept",
+    reason="13 of 25 against 11 of 25",
+    parent=0,
+    revision="b" * 40,
+    prompts="p1",
+    subject="Ask for a decision, not an explanation",
+    cause="Most rounds were too easy \ud800",
+    predicts="TOO_EASY falls",
+    parent_score=0.44,
+    parent_evaluations=2,
+    score=0.52,
+    tried=25,
+    chances={0: 1.0},
+    rates_before={"TOO_EASY": 2.4},
+    checks={"control": [0.31, 0.29]},
+)
+
+
+def opened(folder: Path) -> Ledger:
+    ledger = Ledger.open(folder)
+    ledger.start_run(RunRow(id="opt", kind="optimization", task="cs", prompts_revision="seed"))
+    return ledger
+
+
+def test_an_iteration_comes_back_as_it_was_decided(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        for iteration in (KEPT, START):
+            record_iteration(ledger, "opt", iteration)
+        assert iterations(ledger, "opt") == [START, KEPT]
+
+
+def test_deciding_again_replaces_and_never_doubles(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        for reason in ("first", "again"):
+            record_iteration(ledger, "opt", KEPT.model_copy(update={"reason": reason}))
+        assert [i.reason for i in iterations(ledger, "opt")] == ["again"]
+
+
+def test_evaluations_do_not_pass_for_runs_of_their_own(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.start_run(RunRow(id="e-1", kind="evaluation", task="cs", prompts_revision="x"))
+        assert [run.id for run in ledger.runs()] == ["opt"]
+        assert ledger.run().id == "opt"
+        assert ledger.run("e-1").kind == "evaluation"
