@@ -62,7 +62,7 @@ def verdict(reply: VerdictReply, candidate: Candidate) -> Verdict:
     return Verdict(
         passed=passed,
         leak=reply.leak,
-        problems=() if passed else (*found, *reply.problems),
-        fixes=() if passed else tuple(reply.fixes),
+        problems=() if passed else tuple(dict.fromkeys((*found, *reply.problems))),
+        fixes=() if passed else tuple(dict.fromkeys(reply.fixes)),
         fingerprint=candidate.fingerprint,
     )
