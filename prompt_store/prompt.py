@@ -7,7 +7,7 @@ Locked prompts come from the package and from nowhere else: no optimizer can rea
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Literal
@@ -196,12 +196,14 @@ def braced(name: str) -> str:
     return "{{" + name + "}}"
 
 
+@lru_cache  # asked for with every prompt, and YAML takes a millisecond
 def policy_text(policy: RubricPolicy) -> str:
     """The policy as prompts show it: its fields as YAML, one per line."""
     text: str = yaml.safe_dump(policy.model_dump(), sort_keys=False)
     return text.rstrip()
 
 
+@lru_cache
 def _policy(path: str, text: str) -> RubricPolicy:
     try:
         fields = yaml.safe_load(text)
