@@ -12,7 +12,7 @@ class Paused(RuntimeError):
     """The run cannot go on now and can be resumed later: `reason` says why, `remedy` what to do."""
 
     def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(f"{reason}. {remedy}")
+        super().__init__(f"{reason.rstrip('.')}. {remedy}")
         self.reason = reason
         self.remedy = remedy
 
@@ -45,7 +45,7 @@ class CallRefused(RuntimeError):
     """
 
     def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(f"{reason}. {remedy}")
+        super().__init__(f"{reason.rstrip('.')}. {remedy}")
         self.reason = reason
         self.remedy = remedy
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,7 +31,7 @@ class Progress:
     console: Console
     workshop: Workshop
     batch: Batch
-    simulated: bool
+    models: Mapping[str, str]  # role → endpoint/model
     decided_before: int = field(init=False)
     started: float = field(default_factory=time.monotonic)
 
@@ -121,7 +121,7 @@ class Progress:
 
     def _cost(self) -> str:
         total = self._total()
-        return cost(None if total.unpriced else total.usd, self.simulated)
+        return cost(None if total.unpriced else total.usd, self.models.values())
 
     def _elapsed(self) -> float:
         return max(time.monotonic() - self.started, 1e-3)

@@ -1,6 +1,6 @@
 """The console that every command prints to, and how values are worded everywhere."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from rich.console import Console
 from rich.table import Table
@@ -50,11 +50,13 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def cost(usd: float | None, simulated: bool) -> str:
-    """What was spent; a price that nobody stated stays unknown."""
+def cost(usd: float | None, models: Iterable[str]) -> str:
+    """What calls of these models (`endpoint/model`) cost; an unknown price stays unknown."""
+    if not usd and all(name.rpartition("/")[2].startswith("simulated") for name in models):
+        return "no cost (simulated)"
     if usd is None:
         return "cost unknown (state the missing price under `prices`)"
-    return "no cost (simulated)" if simulated and not usd else f"${usd:.4f}"
+    return f"${usd:.4f}"
 
 
 def rounds(count: int | None) -> str:

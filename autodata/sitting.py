@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -84,7 +84,7 @@ class Sitting:
         pause: Paused | None = None
         status: Status = "interrupted"  # unless it ends in a better way
         try:
-            asyncio.run(self._work(workshop, batch, run.simulated))
+            asyncio.run(self._work(workshop, batch, run.models))
             status = "done"
         except Paused as paused:
             pause = paused
@@ -97,9 +97,9 @@ class Sitting:
         print_summary(self.console, summary, status)
         return self._last_words(batch, pause)
 
-    async def _work(self, workshop: Workshop, batch: Batch, simulated: bool) -> None:
+    async def _work(self, workshop: Workshop, batch: Batch, models: Mapping[str, str]) -> None:
         """All documents. Raises Paused."""
-        progress = Progress(self.console, workshop, batch, simulated)
+        progress = Progress(self.console, workshop, batch, models)
         self._stop_on_signals(workshop, batch)
         try:
             async with progress.shown():

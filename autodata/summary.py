@@ -28,7 +28,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
     if summary.documents["accepted"]:
         weak, strong, gap = map(number, (summary.weak_mean, summary.strong_mean, summary.gap_mean))
         yield "examples", Text(f"mean scores: weak {weak}, strong {strong}, gap {gap}")
-    spent = cost(summary.usd, summary.run.simulated)
+    spent = cost(summary.usd, summary.run.models.values())
     yield "calls", Text(f"{summary.calls:,} with {summary.tokens:,} tokens, {spent}")
     yield "prompts", Text(summary.run.prompts_revision)
 
