@@ -154,7 +154,8 @@ class Gate:
         elif error is None and answered:
             self.prove()
             self.breaker.answered()
-            self.capacity.answered(wanted=bool(self._waiting))
+            took = self._clock() - slot.started
+            self.capacity.answered(slot.role, took, wanted=bool(self._waiting))
         self._dispatch()
 
     async def recover(self, error: WireError, tries: int) -> None:

@@ -158,7 +158,7 @@ def serve(capacity: Capacity, takes: int) -> int:
         capacity.refused(burst)
     for _ in bursts[:takes]:
         capacity.end()
-        capacity.answered(wanted=True)
+        capacity.answered("judge", 1.0, wanted=True)
     return len(refused)
 
 
@@ -194,7 +194,7 @@ def test_the_limit_grows_only_while_somebody_waits() -> None:
     for _ in range(100):
         capacity.start()
         capacity.end()
-        capacity.answered(wanted=False)
+        capacity.answered("judge", 1.0, wanted=False)
     assert capacity.limit == 16
 
 
@@ -206,3 +206,33 @@ def test_the_limit_stays_between_one_and_the_most() -> None:
     for _ in range(100):
         serve(capacity, takes=9)
     assert capacity.limit == 3
+
+
+def queue(capacity: Capacity, takes: int, kinds: tuple[tuple[str, float], ...]) -> None:
+    """One round against a server that does so many at once and lets the rest wait."""
+    started = len(fill(capacity))
+    for number in range(started):
+        kind, seconds = kinds[number % len(kinds)]
+        capacity.end()
+        capacity.answered(kind, seconds * max(1.0, started / takes), wanted=True)
+        capacity.start()
+    capacity.in_flight = 0
+
+
+@pytest.mark.parametrize("kinds", [(("judge", 1.0),), (("judge", 0.5), ("weak_solver", 20.0))])
+def test_a_server_that_queues_is_not_given_ever_more(kinds: tuple[tuple[str, float], ...]) -> None:
+    capacity = Capacity(1000)
+    limits = []
+    for _ in range(300):
+        queue(capacity, 32, kinds)
+        limits.append(capacity.limit)
+    assert all(28 <= limit <= 64 for limit in limits[20:])
+
+
+def test_a_server_that_gets_slower_but_does_more_is_given_more() -> None:
+    """Batching: sixteen times as many in flight take three times as long."""
+    capacity = Capacity(256)
+    for _ in range(30):
+        number = capacity.limit
+        queue(capacity, 10**9, (("judge", 1 + number / 128),))
+    assert capacity.limit == 256
