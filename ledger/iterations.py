@@ -1,7 +1,7 @@
 """What an optimization did, one row per iteration: figures to plot, and words to learn from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -73,6 +73,35 @@ def iterations(ledger: Ledger, run_id: str) -> list[Iteration]:
     """All iterations of a run that were decided, by number."""
     rows = ledger.query("select * from iterations where run_id = ? order by number", [run_id])
     return [_read(row) for row in rows]
+
+
+class Final(Frozen):
+    """One of the best harnesses, evaluated again when the iterations were over.
+
+    `place` 1 is the winner, 0 the prompts that the run started from. Counts are documents:
+    `accepted` of `decided` over all `evaluations`, and on the test documents, where it was scored.
+    """
+
+    number: int
+    place: int
+    evaluations: int
+    accepted: int
+    decided: int
+    test_accepted: int | None = None
+    test_decided: int | None = None
+
+
+def record_finals(ledger: Ledger, run_id: str, finals: Sequence[Final]) -> None:
+    """Store the final evaluation of a run, in place of an earlier one."""
+    with ledger.writing() as database:
+        database.table("finals").delete_where("run_id = ?", [run_id])
+        database.table("finals").insert_all({"run_id": run_id, **f.model_dump()} for f in finals)
+
+
+def finals(ledger: Ledger, run_id: str) -> list[Final]:
+    """The final evaluation, the start first and then by place; empty until it was made."""
+    rows = ledger.query("select * from finals where run_id = ? order by place", [run_id])
+    return [Final.model_validate({n: row[n] for n in Final.model_fields}) for row in rows]
 
 
 def _read(row: Row) -> Iteration:

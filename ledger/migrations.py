@@ -172,8 +172,21 @@ ITERATIONS = """create table iterations (
   primary key (run_id, number)
 )"""
 
+FINALS = """create table finals (
+  run_id text not null references runs(id),
+  number integer not null,          -- of the iteration that made the prompts; 0: the start
+  place integer not null,           -- 1: the winner; 0: the start, for comparison
+  evaluations integer not null,     -- on all validation documents
+  accepted integer not null,        -- in these evaluations together
+  decided integer not null,
+  test_accepted integer,            -- on the sealed test documents, once; null: not scored
+  test_decided integer,
+  primary key (run_id, number)
+)"""
+
 
 @migrations()
 def optimizations(database: Database) -> None:
     database.execute("alter table runs add column kind text not null default 'documents'")
     database.execute(ITERATIONS)
+    database.execute(FINALS)

@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from ledger.iterations import Iteration, iterations, record_iteration
+from ledger.iterations import (
+    Final,
+    Iteration,
+    finals,
+    iterations,
+    record_finals,
+    record_iteration,
+)
 from ledger.ledger import Ledger
 from ledger.rows import RunRow
 
@@ -53,3 +60,13 @@ def test_evaluations_do_not_pass_for_runs_of_their_own(tmp_path: Path) -> None:
         assert [run.id for run in ledger.runs()] == ["opt"]
         assert ledger.run().id == "opt"
         assert ledger.run("e-1").kind == "evaluation"
+
+
+def test_the_final_evaluation_is_kept_once(tmp_path: Path) -> None:
+    start = Final(number=0, place=0, evaluations=5, accepted=40, decided=125)
+    winner = start.model_copy(update={"number": 7, "place": 1, "test_accepted": 12})
+    with opened(tmp_path) as ledger:
+        assert finals(ledger, "opt") == []
+        for kept in ([start], [winner, start]):
+            record_finals(ledger, "opt", kept)
+        assert finals(ledger, "opt") == [start, winner]
