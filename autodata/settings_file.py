@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -140,12 +139,13 @@ def _twice(root: yaml.Node | None) -> Key | None:
 
 def _override(source: _Source, override: Override) -> None:
     *parents, name = key = tuple(override.key.split("."))
-    source.values = deepcopy(source.values)
     values = source.values
-    for parent in parents:
+    for depth, parent in enumerate(parents, 1):
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise SettingsError(f"{override.source}: {parent} is a value, not a section")
+            raise SettingsError(
+                f"{override.source}: {'.'.join(key[:depth])} is a value, not a section"
+            )
     values[name] = override.value
     source.overrides[key] = override.source
 
