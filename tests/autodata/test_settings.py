@@ -1,4 +1,4 @@
-"""The configuration: read from one file, overridden by flags, and every fault named with its place."""
+"""The configuration: one file, overridden by flags; every fault is named with its place."""
 
 from pathlib import Path
 
