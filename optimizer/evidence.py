@@ -9,24 +9,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from optimizer.failures import Trajectory, counts
+from optimizer.history import HISTORY
 from tasks.acceptance import summary
 from tasks.types import Attempt, Candidate, Objection, Round, Verdict
 
 INDEX = "index.md"
-HISTORY = "history.md"
 NAME_MAX = 40  # characters of a document's name in a path
 
 
 def evidence(
-    trajectories: Sequence[Trajectory], prompts: Mapping[str, str], history: str
+    trajectories: Sequence[Trajectory],
+    prompts: Mapping[str, str],
+    history: Mapping[str, str],
 ) -> dict[str, str]:
     """Path → Markdown.
 
     `index.md` with the failure counts, `documents/…` with one file per round, `prompts/…` as they
-    were, and `history.md`, which says what earlier iterations tried.
+    were, and the files of `history`, which say what earlier iterations tried.
     """
     folders = [f"documents/{_name(n, t)}" for n, t in enumerate(trajectories, 1)]
-    files = {INDEX: _index(trajectories, folders), HISTORY: history}
+    files = {INDEX: _index(trajectories, folders), **history}
     files |= {f"prompts/{path}": text for path, text in sorted(prompts.items())}
     for folder, trajectory in zip(folders, trajectories, strict=True):
         files[f"{folder}/source.md"] = trajectory.document.text
@@ -76,7 +78,7 @@ def _index(trajectories: Sequence[Trajectory], folders: Sequence[str]) -> str:
             ),
             "",
             "Each folder holds `source.md` (the document) and one file per round.",
-            "`prompts/` holds the prompts that were used, `history.md` what was tried before.",
+            f"`prompts/` holds the prompts that were used, `{HISTORY}` what was tried before.",
             "",
         ]
     )
@@ -117,9 +119,7 @@ def _objections(objections: Sequence[Objection]) -> list[str]:
 
 
 def _candidate(candidate: Candidate) -> list[str]:
-    criteria = [
-        f"{i}. [{c.weight:+}] {c.criterion}" for i, c in enumerate(candidate.rubric, 1)
-    ]
+    criteria = [f"{i}. [{c.weight:+}] {c.criterion}" for i, c in enumerate(candidate.rubric, 1)]
     return [
         f"## Candidate ({candidate.question_type or 'no type'})",
         "### Context",
@@ -138,7 +138,8 @@ def _verdict(who: str, verdict: Verdict | None) -> list[str]:
         return []
     findings = [f"- {problem}" for problem in verdict.problems]
     leak = ["- leak: yes"] if verdict.leak else []
-    return [f"## {who}: {'PASS' if verdict.passed else 'FAIL'}", *["\n".join(leak + findings)] * 1]
+    listed = "\n".join(leak + findings)
+    return [f"## {who}: {'PASS' if verdict.passed else 'FAIL'}", *([listed] if listed else [])]
 
 
 def _scores(round: Round) -> list[str]:

@@ -53,6 +53,8 @@ PLACEHOLDERS: Mapping[str, Mapping[str, str]] = {
         "weak_attempts": "",
         "strong_attempts": "",
     },
+    "analyst": {"index": "", "history": ""},
+    "editor": {"analysis": "", "history": "", "files": ""},
 }
 
 
