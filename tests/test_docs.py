@@ -1,0 +1,94 @@
+"""The docs are executed: console blocks are run and compared, Python blocks are run.
+
+AUTODATA_WRITE_DOCS=1 writes what the commands print into the pages.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from autodata.cli import COMMANDS, main
+from tests.documents import PAGES, ROOT, Block, blocks, commands, steady
+
+WALKTHROUGH = ROOT / "docs" / "walkthrough.md"
+
+
+def run(command: str, folder: Path) -> str:
+    """What a shell command prints, standard error included."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_the_walkthrough_shows_what_really_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its blocks run in order in one folder; a command must print what the page shows."""
+    page = WALKTHROUGH.read_text()
+    (tmp_path / "demo").symlink_to(ROOT / "autodata" / "demo")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(WALKTHROUGH, "console", "python"):
+        if block.language == "python":
+            exec(compile(block.text, block.name, "exec"), {})
+            continue
+        for command, shown in commands(block):
+            printed = steady(run(command, tmp_path))
+            if os.environ.get("AUTODATA_WRITE_DOCS"):
+                page = page.replace(f"$ {command}\n{shown}", f"$ {command}\n{printed}")
+            else:
+                assert printed == shown, f"{block.name}: {command}"
+    if os.environ.get("AUTODATA_WRITE_DOCS"):
+        WALKTHROUGH.write_text(page)
+
+
+PYTHON = [b for page in PAGES for b in blocks(page, "python")]
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=lambda b: b.name)
+def test_python_in_the_docs_compiles(block: Block) -> None:
+    compile(block.text, block.name, "exec")
+
+
+SHELL = [
+    (block.name, line.split(" #")[0].strip())
+    for page in PAGES
+    for block in blocks(page, "console", "sh")
+    for line in block.text.splitlines()
+    if re.match(r"(\$ )?autodata \w", line)
+]
+
+
+@pytest.mark.parametrize(("where", "line"), SHELL)
+def test_every_command_in_the_docs_exists_with_its_flags(where: str, line: str) -> None:
+    _, name, *rest = shlex.split(line.removeprefix("$ ").split("|")[0])
+    command = main.get_command(click.Context(main), name)
+    assert command is not None, f"{where}: there is no command {name}"
+    known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+    flags = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    assert flags <= known, f"{where}: {name} takes no {', '.join(flags - known)}"
+
+
+def test_the_readme_names_every_command() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [c for c in COMMANDS if f"autodata {c}" not in text] == []
+
+
+def test_links_in_the_docs_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "AGENTS.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
