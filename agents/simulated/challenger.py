@@ -8,10 +8,10 @@ from agents.simulated.documents import Reading, study
 from agents.simulated.reading import Brief
 from agents.simulated.rubrics import rubric
 from agents.simulated.rules import Habits, habits
-from agents.simulated.world import COMMON, KIND_DIFFICULTY, QUOTED, Fact, case
+from agents.simulated.world import COMMON, KIND_DIFFICULTY, QUOTED, Fact, case, is_special
 from agents.simulated.writing import spoilt
 
-OVERLOAD = 3  # conditions added when the challenger overdoes it
+OVERLOAD = 4  # conditions added when the challenger overdoes it
 MISLABELLED = 0.03  # share of candidates whose label and text disagree
 KNOWN = 2  # terms that name the field; questions are about the others
 
@@ -20,7 +20,7 @@ def challenge(brief: Brief, chance: Chance) -> str:
     """One candidate as JSON, written under the rules found in the prompt and the instruction."""
     domain = "legal" if brief.domain == "legal" else "cs"
     staging = staging_legal if domain == "legal" else staging_cs
-    ways = habits(brief.guidance, brief.section("instruction"))
+    ways = habits(brief.guidance, brief.section("instruction"), domain, brief.policy)
     reading = study(brief.section("document"))
     kind = chance.weighted(ways.kinds)
     conditions, aspects = _matters(brief, domain, reading, ways, chance)
@@ -54,8 +54,7 @@ def _ground(aspect: str, fact: Fact, reading: Reading, staging: ModuleType, chan
     found = reading.about(aspect) or reading.about(fact.driver)
     if not found:
         return ""
-    reason: str = chance.choice(staging.REASONS)
-    return " " + reason.format(sentence=chance.choice(found))
+    return " " + str(chance.choice(staging.REASONS)).format(sentence=chance.choice(found))
 
 
 def _matters(
@@ -67,19 +66,23 @@ def _matters(
     """
     used = set(QUOTED.findall(brief.section("instruction")))
     terms = sorted(chance.shuffled(list(reading.terms[KNOWN:])), key=lambda term: term in used)
+    special = chance.happens(ways.rate("special"))
     number = ways.conditions + (OVERLOAD if chance.happens(ways.rate("overload")) else 0)
     low, high = (staging_legal if domain == "legal" else staging_cs).ASPECTS
     asked = chance.randint(low, high)
     if len(terms) < number + low or chance.happens(ways.rate("generic")):
         return terms[:number], chance.sample(COMMON[domain], asked)
-    return terms[:number], terms[number : number + asked]
+    conditions, rest = terms[:number], terms[number:]
+    if special:
+        rest.sort(key=is_special, reverse=True)
+    return conditions, rest[:asked]
 
 
 def _label(kind: str, staging: ModuleType, chance: Chance) -> str:
     labels = {name: staging.LABELS.get(name, name) for name in KIND_DIFFICULTY}
     if not chance.happens(MISLABELLED):
-        return labels[kind]
-    return chance.choice(sorted(set(labels.values()) - {labels[kind]}))
+        return str(labels[kind])
+    return str(chance.choice(sorted(set(labels.values()) - {labels[kind]})))
 
 
 def _with_slips(

@@ -71,7 +71,9 @@ _EMPTY = _words(
     article author authors reader question answer reason fact point time result idea problem rest
     fashion extent manner effect id post cite page appendix footnote note slip united states court
     opinion justice respondent petitioner respondents petitioners parties party following previous
-    current new different entire whole main
+    current new different entire whole main amount facts phrase country gravity circuit certiorari
+    appeals factors authority relief items things points issues problems reasons cases examples
+    people ones ways place center term terms
     """
 )
 
@@ -159,17 +161,18 @@ def _terms(prose: str) -> tuple[str, ...]:
                 while end < len(lower) and lower[end] not in _BOUNDARY:
                     end += 1
                 phrase = lower[start + 1 : end]
-                if phrase:
-                    heads[phrase[-1]] += 1
+                proper = any(w[0].isupper() and not w.isupper() for w in words[start + 1 : end])
+                if proper or not phrase:
+                    continue
+                heads[phrase[-1]] += 1
                 if len(phrase) == 1:
                     alone.add(phrase[0])
-                names = any(w[0].isupper() and not w.isupper() for w in words[start + 1 : end])
-                if 2 <= len(phrase) <= 3 and _is_name(phrase) and not names:
+                if 2 <= len(phrase) <= 3 and _is_term(phrase):
                     phrases[" ".join(phrase)] += 1
     named = [phrase for phrase, _ in phrases.most_common() if not _is_clause(phrase, verbs, alone)]
     # A noun that also stands elsewhere makes a phrase surer; bare nouns come last.
     named.sort(key=lambda phrase: max(phrases[phrase], heads[phrase.split()[-1]]) < 2)
-    nouns = [noun for noun, times in heads.most_common(40) if times >= 2 and _is_name([noun])]
+    nouns = [noun for noun, times in heads.most_common(40) if times >= 2 and _is_term([noun])]
     return tuple(_distinct([*named, *(noun for noun in nouns if len(noun) >= 5)]))[:TERMS]
 
 
@@ -180,7 +183,7 @@ def _is_clause(phrase: str, verbs: set[str], nouns: set[str]) -> bool:
     return last.endswith("s") and bool(verbs & singulars or not nouns & {last, *singulars})
 
 
-def _is_name(phrase: list[str]) -> bool:
+def _is_term(phrase: list[str]) -> bool:
     last = phrase[-1]
     return (
         not _EMPTY.intersection(phrase)

@@ -8,7 +8,7 @@ from agents.simulated.world import PHRASES, QUOTED
 from agents.simulated.writing import excerpt, spoilt
 
 ERROR = 0.02  # share of marks on positive criteria that are wrong
-NEGATIVE_ERROR = 0.04  # judges find it harder to say whether an error was made
+NEGATIVE_ERROR = 0.10  # judges find it harder to say whether an error was made
 BAD_JSON = 0.005
 OVERLAP = 0.6  # share of a criterion's words that an answer must contain when nothing is quoted
 

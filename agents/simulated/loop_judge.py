@@ -10,12 +10,12 @@ from agents.simulated.reading import Brief
 from agents.simulated.world import QUOTED
 from agents.simulated.writing import listed, quoted, spoilt
 
-SPREAD_HIGH = 0.10  # standard deviation of the weak scores, 0 … 0.5, from which a group teaches
-SPREAD_LOW = 0.04  # below it the attempts hardly differ
-WEAK_RANGE = (0.08, 0.62)  # weak means outside it: all fail, or all succeed
-STRONG_MIN = 0.45  # the strong attempts handle the decisive steps
+SPREAD_HIGH = 0.14  # standard deviation of the weak scores, 0 … 0.5, from which a group teaches
+SPREAD_LOW = 0.10  # below it the attempts hardly differ
+WEAK_RANGE = (0.12, 0.50)  # weak means outside it: all fail, or all succeed
+STRONG_MIN = 0.55  # the strong attempts handle the decisive steps
 LEAD_MIN = 0.10  # strong mean − weak mean
-DOUBT = 0.08  # share of acceptable rounds that are sent back: unsure means improve
+DOUBT = 0.15  # share of acceptable rounds that are sent back: unsure means improve
 BAD_JSON = 0.01
 
 _ATTEMPT = re.compile(
@@ -30,8 +30,8 @@ SUGGESTIONS = {
     "strong fails": "Put every fact on which the outcome turns in plain view; leave none to guess.",
     "no lead": "Break the tempting shortcut, so that only a reader who weighs the facts against "
     "each other sees it.",
-    "no spread": "Let two of the points be within reach of a careful layman and leave the others as "
-    "demanding as they are.",
+    "no spread": "Let two of the points be within reach of a careful layman, and the others as "
+    "demanding as before.",
     "unsure": "Keep the kind of difficulty, and let the facts differ more from each other.",
 }
 

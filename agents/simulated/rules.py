@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # How often each thing happens when nothing is said about it: shares of candidates, 0 … 1, except
-# "padding" (share of criteria that repeat the context) and "kind …" (weights of question types).
+# "padding" (share of criteria that repeat the context), "special" (share of questions about special
+# matters) and "kind …" (weights of question types).
 UNTAUGHT: Mapping[str, float] = {
     "kind recall": 3.0,
     "kind explanation": 3.5,
@@ -18,18 +19,30 @@ UNTAUGHT: Mapping[str, float] = {
     "kind interaction": 0.6,
     "kind contradiction": 0.4,
     "generic": 0.9,
+    "special": 0.15,
     "leak": 0.4,
     "padding": 0.4,
-    "miscount": 0.15,
+    "miscount": 0.08,
     "bad_json": 0.10,
-    "unfocused": 0.1,
-    "misworded": 0.5,
+    "unfocused": 0.08,
+    "misworded": 0.3,
     "names_source": 0.10,
     "overload": 0.12,
     "case_speak": 0.3,
     "rambling": 0.3,
 }
+# Clients ask about their case by themselves, and seldom for a definition.
+UNTAUGHT_LEGAL: Mapping[str, float] = {
+    "kind recall": 0.6,
+    "kind explanation": 0.8,
+    "kind prediction": 2.5,
+    "kind decision": 1.0,
+    "kind interaction": 0.8,
+    "kind contradiction": 0.5,
+    "generic": 0.6,
+}
 CONDITIONS = 2  # circumstances that a context changes, unless told otherwise
+CONDITIONS_MAX = 5
 RATE_MAX = 0.95
 
 
@@ -91,7 +104,7 @@ RULES: tuple[Rule, ...] = (
         "document first",
         r"read the (?:whole )?document|from the document|ground\w* in the document",
         "Read the document first and take the answer from the document.",
-        generic=0.7,
+        generic=0.85,
     ),
     _rule(
         "no solution in the context",
@@ -114,7 +127,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "negatives name an error",
-        r"negative[^.]{0,80}(?:specific|name|concrete)[^.]{0,40}(?:error|mistake)",
+        r"names? (?:one|a) specific error|negative[^.]{0,80}specific (?:error|mistake)",
         "A negative criterion names a specific error.",
         misworded=0.45,
     ),
@@ -124,7 +137,13 @@ RULES: tuple[Rule, ...] = (
         "Do not mention the document.",
         names_source=0.2,
     ),
-    _rule("client's voice", r"court levels?|role-play|“in re”", "No court levels.", case_speak=0.3),
+    _rule(
+        "client's voice",
+        r"court levels?|role-play|“in re”",
+        "No court levels.",
+        case_speak=0.3,
+        names_source=0.3,
+    ),
     _rule(
         "short message",
         r"(?:most|under) 1,?000 characters",
@@ -139,8 +158,8 @@ RULES: tuple[Rule, ...] = (
         r"|document-specific",
         "If the question is answerable without this document, it is too easy: build it on a "
         "document-specific insight.",
-        generic=0.3,
-        kind_recall=0.6,
+        generic=0.35,
+        special=5.5,
     ),
     _rule(
         "no context leaks",
@@ -154,6 +173,7 @@ RULES: tuple[Rule, ...] = (
         r"positive-only|only positive (?:criteria|weights)|no negative criteri",
         "Write positive-only rubrics.",
         misworded=0.0,
+        padding=0.4,
     ),
     _rule(
         "strict weights",
@@ -169,7 +189,7 @@ RULES: tuple[Rule, ...] = (
         "Start from what weak models get wrong and build the question on that tempting mistake.",
         kind_contradiction=1.6,
         kind_explanation=0.5,
-        generic=0.7,
+        generic=0.85,
     ),
     _rule(
         "interlocking conditions",
@@ -216,8 +236,8 @@ RULES: tuple[Rule, ...] = (
         "as hard as possible",
         r"as (?:hard|difficult) as (?:possible|you can)|extremely (?:hard|difficult)|expert-only",
         "Make the question as hard as possible.",
-        overload=4.0,
-        conditions=2,
+        overload=6.0,
+        conditions=3,
     ),
     _rule(
         "cover everything",
@@ -292,9 +312,17 @@ class Habits:
         }
 
 
-def habits(guidance: str, instruction: str = "") -> Habits:
-    """The habits under a prompt (its own words) and the instruction of this round."""
-    rates, conditions, names = dict(UNTAUGHT), CONDITIONS, []
+def habits(
+    guidance: str,
+    instruction: str = "",
+    domain: str = "cs",
+    policy: Mapping[str, int] | None = None,
+) -> Habits:
+    """The habits under a prompt (its own words), this round's instruction, and a rubric policy."""
+    if policy and policy.get("negatives_max") == 0:
+        guidance += " Write a positive-only rubric."
+    rates = {**UNTAUGHT, **(UNTAUGHT_LEGAL if domain == "legal" else {})}
+    conditions, names = CONDITIONS, []
     found = [r for r in RULES if r.pattern.search(guidance)]
     found += [r for r in FEEDBACK if r.pattern.search(instruction)]
     for rule in found:
@@ -302,4 +330,4 @@ def habits(guidance: str, instruction: str = "") -> Habits:
         conditions += rule.conditions
         for name, factor in rule.factors.items():
             rates[name] *= factor
-    return Habits(rates, min(max(conditions, 1), 5), tuple(names))
+    return Habits(rates, min(max(conditions, 1), CONDITIONS_MAX), tuple(names))

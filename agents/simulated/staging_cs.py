@@ -1,4 +1,4 @@
-"""How the simulated challenger sets a CS question: a system, what is changed in it, what is hard."""
+"""How the simulated challenger sets a CS question: a system, its changes, what is hard."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,16 @@ CHANGES = (
     "moves «{term}» to a slower path",
     "starts to batch all work on «{term}»",
 )
-WEEKDAYS = ("On Monday", "A day later", "In the same week", "Shortly after", "Before the weekend")
+WEEKDAYS = (
+    "On Monday",
+    "A day later",
+    "In the same week",
+    "Shortly after",
+    "Before the weekend",
+    "On Sunday night",
+    "After that",
+    "Last of all",
+)
 HARD = (
     "What makes the situation hard is that the changes pull on the same mechanism, so that "
     "following any one of them alone gives a wrong picture.",
@@ -120,11 +129,10 @@ def stage(
     setup = [chance.choice(SETTINGS)]
     if basis := _basis(reading, chance):
         setup.append(chance.choice(BASIS).format(sentence=basis))
+    changes = chance.sample(CHANGES, len(CHANGES))
     told = [
         f"{day} the team {change.format(term=term)}."
-        for day, change, term in zip(
-            WEEKDAYS, chance.sample(CHANGES, len(conditions)), conditions, strict=False
-        )
+        for day, change, term in zip(WEEKDAYS, changes, conditions, strict=False)
     ]
     parts = (
         f"This is about {area}. {' '.join(setup)}",

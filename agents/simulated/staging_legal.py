@@ -86,8 +86,8 @@ CASE_SPEAK = (
     "It has been like that since 1926.",
 )
 RAMBLING = (
-    "I should say that we had always got on before, that I helped them move in, that my late father "
-    "knew their father, and that nobody in our street ever had a bad word for either of us. "
+    "I should say that we had always got on before, that I helped them move in, that my father "
+    "knew theirs, and that nobody in our street ever had a bad word for either of us. "
     "When it started I asked around, at work and in the choir, and everyone had another story of "
     "something like it that had happened to them, with another ending each time. "
 )

@@ -56,21 +56,24 @@ KIND_DIFFICULTY: Mapping[str, float] = {
     "contradiction": 0.3,
 }
 # Words that give a kind away, the most telling first; what matches nothing is a prediction.
-_KIND_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("contradiction", re.compile(r"contradict|at odds|reconcile|paradox|both be (?:right|true)")),
-    ("decision", re.compile(r"\bdecide|\bchoose|which (?:option|course)|should (?:I|we|they)\b")),
-    ("interaction", re.compile(r"interact|taken together|act on each other|jointly")),
-    ("explanation", re.compile(r"\bexplain\b|\bwhy\b|\bhow (?:does|do|is|are)\b")),
+_KIND_WORDS: tuple[tuple[str, str], ...] = (
+    ("contradiction", r"contradict|at odds|reconcile|paradox|both (?:are|sound|be) (?:right|true)"),
     (
-        "recall",
-        re.compile(r"\bdefine\b|\bwhat (?:is|are) (?:meant|the)\b|\bname\b|\blist\b|\bstate the\b"),
+        "decision",
+        r"\bdecide (?:which|whether)|\bchoose|which (?:option|course)|should (?:i|we|they)\b",
     ),
+    ("interaction", r"\binteract|taken together|act on each other|jointly"),
+    ("explanation", r"\bexplain\b|\bwhy\b|\bhow (?:does|do|is|are)\b"),
+    ("recall", r"\bdefine\b|\bwhat (?:is|are) (?:meant|the)\b|\bstate the\b"),
 )
-DOMAIN_DIFFICULTY: Mapping[str, float] = {"cs": 0.0, "legal": 0.6}
+DOMAIN_DIFFICULTY: Mapping[str, float] = {"cs": 0.0, "legal": 1.7}
 CONDITION = 0.35  # logits for each condition beyond the first that has to be kept in mind
 GENERIC = -1.3  # logits for a matter that every practitioner knows without the document
+# Fields differ in how much has been written about them: a draw from N(0, 1) per field. In a famous
+# one only special matters (three words or more) are not common knowledge.
+FAMOUS, FAME = 0.1, -2.2
+OBSCURE, OBSCURITY = 0.8, 0.8
 FACET_DIFFICULTY = {"conclusion": 0.0, "driver": 0.2, "extent": 0.4}
-AREA_SIGMA = 0.9  # some fields have been read about more than others
 QUESTION_SIGMA = 0.45
 ASPECT_SIGMA = 0.5
 TEMPTATION = 0.6  # share of wrong answers that are the same tempting mistake
@@ -139,10 +142,24 @@ class Case:
         """Logits; everything that counts stands in the text that solvers see."""
         value = KIND_DIFFICULTY[self.kind] + DOMAIN_DIFFICULTY[self.domain]
         value += CONDITION * max(len(self.conditions) - 1, 0)
-        value += noise(AREA_SIGMA, "area", self.area) + noise(QUESTION_SIGMA, _key(self.question))
+        value += self._familiarity(aspect) + noise(QUESTION_SIGMA, _key(self.question))
         if aspect.casefold() in _ALL_COMMON:
             return value + GENERIC
         return value + noise(ASPECT_SIGMA, "aspect", aspect.casefold())
+
+    def _familiarity(self, aspect: str) -> float:
+        """Logits by which the field makes an aspect easier or harder."""
+        if self.domain != "cs":
+            return 0.0
+        field = noise(1.0, "area", self.area)
+        if field < FAMOUS:
+            return 0.0 if is_special(aspect) else FAME
+        return OBSCURITY if field > OBSCURE else 0.0
+
+
+def is_special(aspect: str) -> bool:
+    """True for a matter with a name of its own, which only a reader of the source will know."""
+    return len(aspect.split()) >= 3
 
 
 def case(domain: str, context: str, question: str) -> Case:
@@ -167,6 +184,7 @@ def area(context: str) -> str:
 
 def kind_of(question: str) -> str:
     """The kind of question that a text asks, whatever it is labelled."""
+    text = question.casefold()
     text = question.casefold()
     return next((kind for kind, words in _KIND_WORDS if re.search(words, text)), "prediction")
 
