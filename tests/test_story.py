@@ -1,0 +1,283 @@
+"""From documents to examples, told from outside: real processes, real HTTP, real SQLite, kill -9.
+
+The models are the simulated ones, behind their own server on this machine.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from autodata.run_folder import RunFolder
+
+BIN = Path(sys.executable).parent
+DEMO = Path(__file__).parents[1] / "autodata" / "demo"
+IN_FLIGHT = 4  # requests at once that the endpoint may have
+ANSWERED = "select count(*) from calls where status != 'failed'"
+
+
+class Folder:
+    """A working directory in which somebody types commands."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        """What `autodata …` prints; it must end with this exit code."""
+        done = subprocess.run(
+            [BIN / "autodata", *words],
+            cwd=self.path,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    @contextmanager
+    def started(self, *words: str) -> Iterator["subprocess.Popen[str]"]:
+        """The command while it runs, with its output to be read line by line."""
+        with subprocess.Popen(
+            [BIN / "autodata", *words],
+            cwd=self.path,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def query(self, sql: str, run: str = "run") -> list[tuple[Any, ...]]:
+        with sqlite3.connect(self.path / run / "run.db") as database:
+            rows = database.execute(sql).fetchall()
+        database.close()
+        return rows
+
+    def configure(self, base_url: str) -> None:
+        (self.path / "autodata.yaml").write_text(
+            f"endpoints:\n  here: {{base_url: '{base_url}', api_key_env: SIMULATED_KEY, "
+            f"max_concurrency: {IN_FLIGHT}, give_up_after: 0.2, backoff: 0.05}}\n"
+            "models:\n"
+            "  challenger: {endpoint: here, model: simulated}\n"
+            "  weak_solver: {endpoint: here, model: simulated-weak}\n"
+            "  strong_solver: {endpoint: here, model: simulated-strong}\n"
+        )
+
+
+class Simulated:
+    """The simulated models' server, in a process of its own."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        with urlopen(self.base_url.removesuffix("/v1") + "/stats") as response:
+            found: dict[str, Any] = json.load(response)
+            return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """An empty working directory with four documents in docs/."""
+    (tmp_path / "docs").mkdir()
+    for document in sorted((DEMO / "cs").iterdir())[:4]:
+        shutil.copy(document, tmp_path / "docs")
+    return Folder(tmp_path)
+
+
+@pytest.fixture
+def server(folder: Folder) -> Iterator[Simulated]:
+    """A server that takes 10 ms per reply and demands the key `right`."""
+    words = ("--port", "0", "--latency", "0.01", "--key", "right")
+    with subprocess.Popen(
+        [sys.executable, "-m", "agents.simulated", *words], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        simulated = Simulated(process.stdout.readline().split(" at ")[1].split()[0])
+        folder.configure(simulated.base_url)
+        folder.env["SIMULATED_KEY"] = "right"
+        yield simulated
+        process.terminate()
+
+
+def until(process: "subprocess.Popen[str]", word: str, times: int = 1) -> None:
+    """Reads the command's output until a line begins with the word."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        times -= line.startswith(word)
+        if not times:
+            return
+    raise AssertionError(f"the command ended before it said {word}")
+
+
+RUN = ("run", "docs", "--task", "cs", "--out", "run")
+
+
+def test_a_killed_run_goes_on_where_it_was(folder: Folder, server: Simulated) -> None:
+    with folder.started(*RUN) as process:
+        until(process, "accepted")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    kept = folder.query("select id, question from examples")
+    assert kept
+    assert "interrupted (process gone)" in folder("status", "run")
+
+    folder("resume", "run")
+
+    decided = folder.query("select document_id, decision from rounds where decision != 'revise'")
+    documents = folder.query("select id from documents")
+    assert sorted(document for document, _ in decided) == sorted(id for (id,) in documents)
+    examples = folder.query("select id, question from examples")
+    assert set(kept) <= set(examples)
+    accepted = [document for document, decision in decided if decision == "accepted"]
+    assert len(examples) == len(accepted)
+    [(answered,)] = folder.query(ANSWERED)
+    asked_again = server.stats["requests"] - answered
+    assert 0 <= asked_again <= IN_FLIGHT
+
+
+def test_ctrl_c_loses_no_call_and_the_run_goes_on(folder: Folder, server: Simulated) -> None:
+    with folder.started(*RUN) as process:
+        until(process, "accepted")
+        process.send_signal(signal.SIGINT)
+        until(process, "Go on with: autodata resume run")
+        assert process.wait() == 130
+    assert json.loads(folder("status", "run", "--json"))["status"] == "interrupted"
+
+    folder("resume", "run")
+
+    assert json.loads(folder("status", "run", "--json"))["documents"]["undecided"] == 0
+    assert folder.query(ANSWERED) == [(server.stats["requests"],)]
+
+
+def test_a_wrong_key_pauses_the_run_and_the_right_one_completes_it(
+    folder: Folder, server: Simulated
+) -> None:
+    folder.env["SIMULATED_KEY"] = "wrong"
+    said = folder(*RUN, code=3)
+    assert "401" in said
+    assert "SIMULATED_KEY" in said
+    assert server.stats["requests"] == 1
+    assert folder.query("select status from runs") == [("paused",)]
+    assert folder.query("select * from rounds") == []
+
+    folder.env["SIMULATED_KEY"] = "right"
+    folder("resume", "run")
+    assert folder.query("select status from runs") == [("done",)]
+
+
+def test_an_endpoint_that_is_down_pauses_the_run(folder: Folder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    folder.configure(f"http://127.0.0.1:{port}/v1")
+    folder.env["SIMULATED_KEY"] = "right"
+    said = folder(*RUN, code=3)
+    assert f"http://127.0.0.1:{port}/v1" in said
+    assert "autodata resume run" in said
+    assert folder.query("select * from rounds") == []
+
+
+def test_a_budget_ends_with_finished_rows_and_a_higher_one_goes_on(folder: Folder) -> None:
+    said = folder(*RUN, "--budget-calls", "60", code=3)
+    assert "60 of 60 calls" in said
+    assert folder.query(ANSWERED) == [(60,)]
+    folder("resume", "run", "--budget-calls", "100000")
+    assert json.loads(folder("status", "run", "--json"))["documents"]["undecided"] == 0
+
+
+def test_two_runs_with_the_same_seed_give_the_same_examples(folder: Folder) -> None:
+    """However many documents are worked on at once; another seed gives others."""
+    for run, in_flight in (("one", 1), ("two", 6)):
+        folder(*RUN[:-1], run, "--set", f"run.documents_in_flight={in_flight}")
+    examples = "select id, question, context, rubric, weak_mean, strong_mean, gap from examples"
+    one, two = (folder.query(f"{examples} order by id", run) for run in ("one", "two"))
+    assert one
+    assert one == two
+    folder(*RUN[:-1], "three", "--set", "run.seed=1")
+    assert folder.query(f"{examples} order by id", "three") != one
+
+
+def test_another_configuration_is_refused_with_the_difference(folder: Folder) -> None:
+    folder(*RUN)
+    before = folder.query("select count(*) from calls")
+    said = folder(*RUN, "--rounds", "3", "--preset", "deployed", code=2)
+    assert "acceptance.preset: paper → deployed" in said
+    assert "run.rounds: not set → 3" in said
+    folder(*RUN)  # as it was: nothing is left to do
+    assert folder.query("select count(*) from calls") == before
+
+
+def test_a_run_folder_is_used_by_one_process_at_a_time(folder: Folder) -> None:
+    folder(*RUN, "--budget-calls", "20", code=3)
+    with RunFolder(folder.path / "run").locked():
+        assert f"in use by process {os.getpid()}" in folder("resume", "run", code=2)
+        assert "20 with" in folder("status", "run")
+
+
+def test_a_run_folder_may_be_moved(folder: Folder) -> None:
+    folder(*RUN, "--budget-calls", "60", code=3)
+    shutil.move(folder.path / "run", folder.path / "moved")
+    folder("resume", "moved", "--budget-calls", "100000")
+    assert folder.query("select status from runs", "moved") == [("done",)]
+
+
+def score(marks: list[dict[str, Any]]) -> Fraction:
+    """The paper's formula, written down by an outsider."""
+    possible = sum(mark["weight"] for mark in marks if mark["weight"] > 0)
+    reached = sum(mark["weight"] for mark in marks if mark["met"])
+    return min(max(Fraction(reached, possible), Fraction(0)), Fraction(1))
+
+
+@pytest.mark.parametrize("task", ["cs", "legal", "science"])
+def test_every_example_satisfies_its_gate_by_its_marks_alone(folder: Folder, task: str) -> None:
+    folder("run", str(DEMO / task), "--task", task, "--out", "run")
+    scores: dict[tuple[str, str], list[Fraction]] = {}
+    for id, solver, marks, recorded in folder.query(
+        "select examples.id, solver, marks, score from examples join attempts using (round_id)"
+    ):
+        scores.setdefault((id, solver), []).append(score(json.loads(marks)))
+        assert recorded == float(scores[id, solver][-1])
+    examples = {id for id, _ in scores}
+    assert examples
+    for id in examples:
+        weak, strong = scores[id, "weak"], scores[id, "strong"]
+        if task == "legal":  # a judge decides there, over every attempt
+            assert (len(weak), len(strong)) == (5, 3)
+        if task == "science":
+            assert weak.count(Fraction(1)) <= 1
+            assert strong.count(Fraction(1)) >= 3
+        elif task == "cs":
+            means = [sum(side) / len(side) for side in (weak, strong)]
+            assert means[0] < Fraction("0.5")
+            assert means[1] >= Fraction("0.65")
+            assert means[1] - means[0] >= Fraction("0.2")
+
+
+def test_an_unsuitable_opinion_is_skipped_before_solvers_are_paid(folder: Folder) -> None:
+    order = (
+        "PER CURIAM.\n\nThe judgment is affirmed by an equally divided Court.\n\nIt is so ordered."
+    )
+    (folder.path / "order.txt").write_text(order)
+    folder("run", "order.txt", "--task", "legal", "--out", "run")
+    assert folder.query("select distinct role from calls") == [("extractor",)]
+    assert folder.query("select decision from rounds") == [("skipped",)]
