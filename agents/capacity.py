@@ -7,7 +7,7 @@ a refusal, and answers that come later without more of them coming (a server tha
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-START = 16  # requests in flight before anything is known
+START = 32  # requests in flight before anything is known
 PATIENCE = 8  # rounds of answers between two probes of a limit that was refused again and again
 ROUND = 16  # answers, the fewest that say something about an endpoint's speed
 MORE = 1.5  # times as many in flight, and as long to answer: worth a look

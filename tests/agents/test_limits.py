@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agents.capacity import Capacity
+from agents.capacity import START, Capacity
 from agents.config import EndpointConfig
 from agents.errors import WireError
 from agents.limits import Gate, Rate
@@ -195,7 +195,7 @@ def test_the_limit_grows_only_while_somebody_waits() -> None:
         capacity.start()
         capacity.end()
         capacity.answered("judge", 1.0, wanted=False)
-    assert capacity.limit == 16
+    assert capacity.limit == START
 
 
 def test_the_limit_stays_between_one_and_the_most() -> None:

@@ -182,7 +182,7 @@ async def test_one_request_that_always_fails_does_not_stop_the_others(tmp_path: 
 
 
 async def test_a_busy_server_is_asked_for_less(tmp_path: Path) -> None:
-    """Capacity 4, 16 to begin with: it settles, and few requests are refused on the way."""
+    """Capacity 4: the limit comes down to it, and few requests are refused on the way."""
 
     def answer(payload: dict[str, Any]) -> Reply:
         if server.in_flight > 4:
@@ -194,4 +194,4 @@ async def test_a_busy_server_is_asked_for_less(tmp_path: Path) -> None:
         limit = models.cast.endpoint("local").gate.capacity.limit
     assert {outcome.text for outcome in outcomes} == {"fine"}
     assert limit <= 6
-    assert rows(tmp_path).count("failed") < 40
+    assert rows(tmp_path).count("failed") < 80
