@@ -6,6 +6,7 @@ there is one, and the run folder that AUTODATA_RUN names (runs/studio unless it 
 
 import atexit
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -21,9 +22,19 @@ from tasks import TASKS
 from tasks.types import digest
 
 
-@cache
+# One thread: no two documents open the workshop at once, and a forked run may begin in an async
+# node, where the server forbids touching files.
+_opener = ThreadPoolExecutor(max_workers=1)
+
+
 def workshop() -> Workshop:
-    """The workshop of this server, which keeps the run folder to itself until the process ends."""
+    """The workshop of this server, opened when it is first needed."""
+    return _opener.submit(_opened).result()
+
+
+@cache
+def _opened() -> Workshop:
+    """Keeps the run folder to this process until it ends."""
     folder = RunFolder(Path(os.environ.get("AUTODATA_RUN", "runs/studio"))).fresh()
     until_exit = ExitStack()
     until_exit.enter_context(folder.locked())
