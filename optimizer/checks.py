@@ -1,0 +1,153 @@
+"""What a winner has to pass before it joins the population: is the ruler still the same?
+
+A fixed set of control questions is put to the weak solver again, and a second judge marks a sample
+of answers. No edit may reach either; if they move, the score says nothing about the edit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from agents.judge import score
+from agents.replies import marks_reply
+from agents.solver import solve
+from optimizer.failures import Trajectory
+from optimizer.selection import chance
+from optimizer.workbench import Workbench
+from prompt_store.prompt import PromptSet, locked
+from tasks import TASKS
+from tasks.types import Attempt, Candidate, Document
+
+CONTROLS = 12  # questions, one answer each
+TOLERANCE = 0.2  # of the mean weak score; three standard errors at a spread of 0.23 per answer
+SAMPLE = 6  # answers that a second judge marks
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found; `problem` is why the winner may not stand, or nothing."""
+
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+async def control_questions(bench: Workbench, start: PromptSet) -> dict[str, Any]:
+    """The questions by which later winners are checked, and how the weak solver did on them.
+
+    The first questions of the start's evaluation that the weak solver was asked at all.
+    """
+    asked = _asked(await bench.evaluator.trajectories(start, bench.validation_order(), 1))
+    scores = [a.score for _, _, weak in asked for a in weak[:1] if a.score is not None]
+    return {
+        "control": [[document.id, number] for document, number, _ in asked],
+        "weak_mean": round(fmean(scores), 4) if scores else None,
+    }
+
+
+async def winner(bench: Workbench, number: int, mutant: PromptSet) -> Checked:
+    """The checks of one winning mutant, made by iteration `number`."""
+    found = await bench.evaluator.trajectories(mutant, bench.validation_order(), 1)
+    name = bench.evaluator.name(mutant, 1)
+    start = bench.iterations()[0]
+    baseline = start.checks.get("weak_mean")
+    now = await _weak_mean(bench, number, start.checks.get("control", ()))
+    doubted = [d for evaluation, d in bench.evaluator.doubted if evaluation == name]
+    figures = {
+        "weak_mean": now,
+        "second_judge": await _second_judge(bench, number, found),
+        "doubted": len(doubted),
+    }
+    if baseline is not None and now is not None and abs(now - baseline) > TOLERANCE:
+        return Checked(
+            figures,
+            f"the weak solver scored {now:.2f} on the control questions and {baseline:.2f} at the "
+            "start: the ruler has changed, not the prompts",
+        )
+    return Checked(figures)
+
+
+async def _weak_mean(
+    bench: Workbench, number: int, control: Sequence[Sequence[Any]]
+) -> float | None:
+    """How the weak solver does on the control questions now, asked afresh; 0 … 1."""
+    models = bench.evaluator.models.apart(f"iteration-{number}/control", number + 1)
+    start, scores = bench.iterations()[0], []
+    for document_id, round_number in control:
+        rounds = bench.ledger.rounds(f"{start.prompts}-1", document_id)
+        candidate = next(r.candidate for r in rounds if r.number == round_number)
+        assert candidate is not None
+        said = await solve(
+            models, locked(bench.task, "solver"), candidate, "weak", 1, scope=document_id
+        )
+        attempt = await score(
+            models,
+            locked(bench.task, "judge"),
+            TASKS[bench.task],
+            candidate,
+            said,
+            "weak",
+            1,
+            scope=document_id,
+            equivalence=bench.evaluator.equivalence,
+        )
+        scores += [] if attempt.score is None else [attempt.score]
+    return round(fmean(scores), 4) if scores else None
+
+
+async def _second_judge(
+    bench: Workbench, number: int, found: Sequence[Trajectory]
+) -> dict[str, int]:
+    """Marks on a sample of accepted answers, and how many of them a second judge gives otherwise.
+
+    The second judge is the final verifier's model, under the judge's own locked prompt.
+    """
+    answers = [
+        (t.document.id, t.rounds[-1].candidate, attempt)
+        for t in found
+        if t.decision == "accepted" and TASKS[bench.task].has_rubric
+        for attempt in (*t.rounds[-1].weak, *t.rounds[-1].strong)
+    ]
+    drawn = chance(bench.plan.seed, number, "audit").sample(answers, min(SAMPLE, len(answers)))
+    marks = differing = 0
+    for document_id, candidate, attempt in drawn:
+        assert candidate is not None
+        given = await _marked(bench, number, document_id, candidate, attempt)
+        if given is not None:
+            marks += len(given)
+            differing += sum(a.met != b for a, b in zip(attempt.marks, given, strict=True))
+    return {"marks": marks, "differing": differing}
+
+
+async def _marked(
+    bench: Workbench, number: int, document_id: str, candidate: Candidate, attempt: Attempt
+) -> list[bool] | None:
+    """The second judge's marks in rubric order; None when they stayed malformed."""
+    criteria = "\n".join(f"{i}. {c.criterion}" for i, c in enumerate(candidate.rubric, 1))
+    messages = locked(bench.task, "judge").render(
+        context=candidate.context,
+        question=candidate.question,
+        rubric=criteria,
+        answer=attempt.answer,
+    )
+    models = bench.evaluator.models.apart(f"iteration-{number}/audit", number + 1)
+    reply = await models.ask(
+        "final_verifier",
+        messages,
+        marks_reply(len(candidate.rubric)),
+        scope=document_id,
+        sample=attempt.number,
+    )
+    if reply.value is None:
+        return None
+    return [mark.met for mark in sorted(reply.value.marks, key=lambda mark: mark.number)]
+
+
+def _asked(
+    found: Sequence[Trajectory],
+) -> list[tuple[Document, int, tuple[Attempt, ...]]]:
+    """One question of each document that reached the weak solver, as many as are needed."""
+    reached = [
+        next(((t.document, r.number, r.weak) for r in t.rounds if r.weak), None) for t in found
+    ]
+    return [asked for asked in reached if asked][:CONTROLS]

@@ -1,0 +1,91 @@
+"""When the iterations are over: who really won, and what it is worth on documents nobody saw.
+
+A score that was picked as the best of many flatters (paper, section 4), so the best harnesses are
+evaluated again, and the winner is scored once on the sealed test documents, beside the start.
+"""
+
+import asyncio
+
+from ledger.iterations import Final, Iteration, finals, record_finals
+from optimizer.rules import Tally
+from optimizer.workbench import Workbench, members
+from prompt_store.prompt import PromptSet
+
+BEST = 5  # harnesses evaluated again
+EVALUATIONS = 5  # of each, on all validation documents
+
+
+async def settle(bench: Workbench) -> None:
+    """The final evaluation, recorded and noted on the commits. Raises Paused.
+
+    Nothing is done twice: a run whose final evaluation is on record is over.
+    """
+    if await asyncio.to_thread(finals, bench.ledger, bench.run_id):
+        return
+    recorded = await asyncio.to_thread(bench.iterations)
+    population = await asyncio.to_thread(bench.population, recorded)
+    by_number = {i.number: i for i in members(recorded)}
+    ranked = sorted(population, key=lambda h: (-h.score, h.number))[:BEST]
+    numbers = dict.fromkeys([*(h.number for h in ranked), 0])
+    scored = {n: await _pooled(bench, by_number[n]) for n in numbers}
+    order = sorted((h.number for h in ranked), key=lambda n: (-scored[n].score, n))
+    found = [
+        await _final(bench, by_number[number], place, scored[number])
+        for place, number in enumerate(order, 1)
+    ]
+    if order[0] != 0:
+        found = [f for f in found if f.number != 0]
+        found.append(await _final(bench, by_number[0], 0, scored[0]))
+    await asyncio.to_thread(_record, bench, found, by_number)
+
+
+async def _pooled(bench: Workbench, iteration: Iteration) -> Tally:
+    """All evaluations of one harness on the validation documents, counted together."""
+    prompts, tally = await _prompts(bench, iteration), Tally()
+    for replicate in range(1, EVALUATIONS + 1):
+        outcomes = await bench.evaluator.evaluate(prompts, bench.validation_order(), replicate)
+        tally += Tally.of(outcomes.values())
+    return tally
+
+
+async def _final(bench: Workbench, iteration: Iteration, place: int, tally: Tally) -> Final:
+    """One line of the result; the winner and the start are scored on the test documents."""
+    test = None
+    if bench.plan.test and place <= 1:
+        prompts = await _prompts(bench, iteration)
+        test = Tally.of((await bench.evaluator.evaluate(prompts, bench.plan.test, 1)).values())
+    return Final(
+        number=iteration.number,
+        place=place,
+        evaluations=EVALUATIONS,
+        accepted=tally.accepted,
+        decided=tally.accepted + tally.failed,
+        test_accepted=test.accepted if test else None,
+        test_decided=test.accepted + test.failed if test else None,
+    )
+
+
+async def _prompts(bench: Workbench, iteration: Iteration) -> PromptSet:
+    return await asyncio.to_thread(bench.prompts, iteration.revision)
+
+
+def _record(bench: Workbench, found: list[Final], by_number: dict[int, Iteration]) -> None:
+    """Notes on the commits first: they are appended once, and the rows say that it is done."""
+    for final in found:
+        revision = by_number[final.number].revision
+        bench.store.note(revision, note(bench.run_id, final))
+    record_finals(bench.ledger, bench.run_id, found)
+
+
+def note(run: str, final: Final) -> str:
+    """What a commit's note says about its final evaluation."""
+    share = final.accepted / final.decided if final.decided else 0.0
+    place = f"place {final.place}" if final.place else "the start"
+    text = (
+        f"{run}, {place}: {share:.1%} ({final.accepted} of {final.decided}) "
+        f"over {final.evaluations} evaluations on the validation documents."
+    )
+    if final.test_decided:
+        test = (final.test_accepted or 0) / final.test_decided
+        text += f"\nSealed test, once: {test:.1%} ({final.test_accepted} of {final.test_decided})."
+    return text

@@ -1,0 +1,105 @@
+"""Every edge of the outer loop, and lanes that walk it side by side."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Literal
+
+from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from graph.nodes import all_done
+from optimizer.finals import settle
+from optimizer.nodes import Nodes
+from optimizer.state import Lane, State
+from optimizer.workbench import Workbench
+
+STEPS = 10  # of the graph in one iteration, at most
+
+Loop = CompiledStateGraph[State, None, Lane, State]
+
+
+def after_start(state: State) -> Literal["select", "__end__"]:
+    """A lane may have nothing left to do."""
+    return "select" if state.number <= state.last else "__end__"
+
+
+def after_select(state: State) -> Literal["evaluate", "guard"]:
+    """A crossover needs no diagnosis: both edits have proved themselves."""
+    return "evaluate" if state.other_parent is None else "guard"
+
+
+def after_evaluate(state: State) -> Literal["analyse", "record"]:
+    """Without a trajectory there is nothing to study."""
+    return "record" if state.decision else "analyse"
+
+
+def after_analyse(state: State) -> Literal["edit", "record"]:
+    """Without a diagnosis there is nothing to edit for."""
+    return "record" if state.decision else "edit"
+
+
+def after_edit(state: State) -> Literal["guard", "record"]:
+    """An editor may come to no edit."""
+    return "record" if state.decision else "guard"
+
+
+def after_guard(state: State) -> Literal["validate", "record"]:
+    """A blocked edit costs no evaluation."""
+    return "record" if state.decision else "validate"
+
+
+def build(workbench: Callable[[], Workbench], checkpointer: Any = None) -> Loop:
+    """The compiled outer loop. `workbench` is called by the first node that runs."""
+    nodes = Nodes(workbench)
+    graph = StateGraph(State, input_schema=Lane)
+    for node in (
+        nodes.start,
+        nodes.select,
+        nodes.evaluate,
+        nodes.analyse,
+        nodes.edit,
+        nodes.guard,
+        nodes.validate,
+        nodes.decide,
+        nodes.record,
+    ):
+        graph.add_node(node.__name__, node)
+    graph.add_edge(START, "start")
+    graph.add_conditional_edges("start", after_start)
+    graph.add_conditional_edges("select", after_select)
+    graph.add_conditional_edges("evaluate", after_evaluate)
+    graph.add_conditional_edges("analyse", after_analyse)
+    graph.add_conditional_edges("edit", after_edit)
+    graph.add_conditional_edges("guard", after_guard)
+    graph.add_edge("validate", "decide")
+    graph.add_edge("decide", "record")
+    graph.add_conditional_edges("record", after_start)
+    return graph.compile(name="optimizer", checkpointer=checkpointer)
+
+
+async def optimize(workbench: Workbench) -> None:
+    """Makes every iteration of the plan that is not on record, then settles who won.
+
+    Raises Paused (Interrupted among it) with everything finished on record: calling it again goes
+    on where it stopped.
+    """
+    loop, plan = build(lambda: workbench), workbench.plan
+    done = {i.number for i in await asyncio.to_thread(workbench.iterations)}
+    waiting = [n for n in range(1, plan.iterations + 1) if n not in done]
+
+    async def lane(first: int) -> None:
+        numbers = [n for n in waiting if n % plan.parallel == first % plan.parallel]
+        begin = Lane(
+            number=numbers[0] if numbers else plan.iterations + 1,
+            last=plan.iterations,
+            stride=plan.parallel,
+        )
+        try:
+            await loop.ainvoke(begin, {"recursion_limit": STEPS * (len(numbers) + 1)})
+        except BaseException:
+            workbench.evaluator.stop.set()
+            await workbench.next_turn()
+            raise
+
+    await all_done([lane(first) for first in range(1, plan.parallel + 1)])
+    await settle(workbench)

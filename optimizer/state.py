@@ -1,0 +1,52 @@
+"""What the optimizer's graph carries: one iteration on its way, and where the lane is going."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ledger.iterations import Fate
+from optimizer.rules import Tally
+
+
+class Lane(BaseModel):
+    """Which iterations are to be made: `number`, then every `stride`-th up to `last`."""
+
+    number: int = Field(1, ge=1)
+    last: int = Field(1, ge=0)
+    stride: int = Field(1, ge=1)
+
+
+class State(Lane):
+    """One iteration on its way. Texts of documents stay in the ledger; ids travel.
+
+    `edited` maps paths to the texts that the edit changed. `decision` is None while the iteration
+    is open; `reason` says why it was decided so.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    parent: int = 0
+    other_parent: int | None = None
+    chances: Mapping[int, float] = Field(default_factory=dict)
+    minibatch: tuple[str, ...] = ()
+    cause: str = ""
+    quotes: tuple[str, ...] = ()
+    edited: Mapping[str, str] = Field(default_factory=dict)
+    subject: str = ""
+    intent: str = ""
+    predicts: str = ""
+    parent_tally: Tally = Tally()
+    parent_evaluations: int = 0
+    tally: Tally = Tally()
+    rates_before: Mapping[str, float] = Field(default_factory=dict)
+    rates_after: Mapping[str, float] = Field(default_factory=dict)
+    checks: Mapping[str, object] = Field(default_factory=dict)
+    decision: Fate | None = None
+    reason: str = ""
+
+
+FRESH: dict[str, object] = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in State.model_fields.items()
+    if name not in Lane.model_fields
+}
