@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
@@ -11,6 +10,7 @@ from agents.dialect import LIMITS, Dialect
 from agents.limits import Gate
 from agents.transport import Transport
 from ledger.calls import Call
+from tasks.types import digest
 
 
 @dataclass(slots=True)
@@ -68,11 +68,7 @@ class Player:
     chat: BaseChatModel
     dialect: Dialect
     tally: Tally
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What of the configuration shapes a reply, beside the model's name."""
-        return self.config.model_dump(include={"temperature", "max_tokens", "extra"})
+    identity: str  # digest of the role, the model and its parameters
 
 
 class Cast:
@@ -101,9 +97,10 @@ class Cast:
             config = resolve(role, self.models)
             at = self.endpoint(config.endpoint)
             dialect = self._dialect(config, at.config)
-            self.players[role] = Player(
-                role, config, at, _chat(config, at, dialect), dialect, Tally()
-            )
+            chat = _chat(config, at, dialect)
+            shape = config.model_dump(exclude={"attempts"})
+            identity = digest(role, shape)
+            self.players[role] = Player(role, config, at, chat, dialect, Tally(), identity)
         return self.players[role]
 
     def endpoint(self, name: str) -> Endpoint:

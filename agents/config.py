@@ -10,6 +10,8 @@ from agents.errors import UnknownRole
 
 SIMULATED = "simulated"  # the endpoint inside this process
 
+MILLION = 1_000_000
+
 # Role → the role whose model it takes when it has none of its own.
 FALLBACK: Mapping[str, str] = {
     "orchestrator": "challenger",
@@ -73,6 +75,12 @@ class Price(BaseModel):
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     cached_input: float | None = Field(None, ge=0)
+
+    def usd(self, sent: int, said: int, cached: int = 0) -> float:
+        """US dollars for so many tokens in (`cached` ones among them) and out."""
+        cached_input = self.input if self.cached_input is None else self.cached_input
+        dollars = (sent - cached) * self.input + cached * cached_input + said * self.output
+        return dollars / MILLION
 
 
 def resolve(role: str, models: Mapping[str, ModelConfig]) -> ModelConfig:

@@ -1,14 +1,18 @@
 """What a call costs: stated in the configuration, else from genai-prices, else unknown."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import cache
 from importlib.metadata import version
 
 from genai_prices import Usage, calc_price
+from genai_prices.types import PriceCalculation
 
 from agents.config import SIMULATED, EndpointConfig, ModelConfig, Price
 
 SOURCE = f"genai-prices {version('genai-prices')}"
-MILLION = 1_000_000
+
+Pricing = Callable[[int, int, int], float]  # tokens in, out, and cached ones of those in → USD
 
 
 class Prices:
@@ -29,29 +33,38 @@ class Prices:
         """US dollars for so many tokens (cached ones are part of the input); None if unknown."""
         if config.endpoint == SIMULATED:
             return 0.0
-        price = self.stated.get(f"{config.endpoint}/{config.model}")
-        if price is None:
-            return _listed(config.model, endpoint, input_tokens, output_tokens, cached_tokens)
-        cached = price.input if price.cached_input is None else price.cached_input
-        dearest = (input_tokens - cached_tokens) * price.input + output_tokens * price.output
-        return (dearest + cached_tokens * cached) / MILLION
+        stated = self.stated.get(f"{config.endpoint}/{config.model}")
+        pricing = stated.usd if stated else _listed(config.model, endpoint.base_url)
+        return pricing(input_tokens, output_tokens, cached_tokens) if pricing else None
 
     def known(self, config: ModelConfig, endpoint: EndpointConfig) -> bool:
         """Whether calls of this model have a price."""
         return self.usd(config, endpoint, input_tokens=1, output_tokens=1) is not None
 
 
-def _listed(
-    model: str, endpoint: EndpointConfig, input_tokens: int, output_tokens: int, cached_tokens: int
-) -> float | None:
-    usage = Usage(
-        input_tokens=input_tokens, cache_read_tokens=cached_tokens, output_tokens=output_tokens
-    )
+@cache
+def _listed(model: str, base_url: str | None) -> Pricing | None:
+    """The price that genai-prices lists. Most are flat, and then looked up only once: a look-up
+    costs as much CPU time as half of a call."""
+
+    def look_up(sent: int, said: int, cached: int) -> PriceCalculation:
+        usage = Usage(input_tokens=sent, cache_read_tokens=cached, output_tokens=said)
+        if base_url is None:
+            return calc_price(usage, model, provider_id="openai")
+        return calc_price(usage, model, provider_api_url=base_url)
+
     try:
-        if endpoint.base_url is None:
-            found = calc_price(usage, model, provider_id="openai")
-        else:
-            found = calc_price(usage, model, provider_api_url=endpoint.base_url)
+        found = look_up(1, 1, 0)
     except LookupError:
         return None
-    return float(found.total_price)
+    price = found.model_price
+    sent, said, cached = price.input_mtok, price.output_mtok, price.cache_read_mtok
+    if (
+        isinstance(sent, Decimal)
+        and isinstance(said, Decimal)
+        and (cached is None or isinstance(cached, Decimal))
+        and not isinstance(found.model.prices, list)  # that change with the date or the hour
+    ):
+        hit = None if cached is None else float(cached)
+        return Price(input=float(sent), output=float(said), cached_input=hit).usd
+    return lambda *tokens: float(look_up(*tokens).total_price)

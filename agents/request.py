@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -60,7 +61,7 @@ class Request:
         The key covers everything that shapes the answer and nothing that only carries it: not the
         address, and not what the endpoint turned out to take.
         """
-        said = digest(messages)
+        said = _digest(messages)
         options: dict[str, Any] = {}
         if seed is not None:
             options["seed"] = int(digest(seed, player.role, said, sample, again)[:12], 16) % SEEDS
@@ -69,9 +70,8 @@ class Request:
         if tools:
             options["tools"] = list(tools)
         schema = _schema(reply) if reply else ""
-        model = (player.config.endpoint, player.config.model, player.parameters)
         shape = [sample, schema, again, *([digest(tools)] if tools else [])]
-        key = digest(player.role, model, said, options.get("seed"), *shape)[:KEY]
+        key = digest(player.identity, said, options.get("seed"), *shape)[:KEY]
         return cls(player, scope, sample, messages, reply, key, options)
 
     @property
@@ -84,6 +84,16 @@ class Request:
     def converted(self) -> list[BaseMessage]:
         """The messages as LangChain's."""
         return [KINDS[message["role"]](message["content"]) for message in self.messages]
+
+
+def _digest(messages: Sequence[Mapping[str, str]]) -> str:
+    """SHA-256 of the messages, straight from their text: they may be long."""
+    found = sha256()
+    for message in messages:
+        text = message["content"].encode("utf-8", "surrogatepass")
+        found.update(f"{message['role']} {len(text)} ".encode())
+        found.update(text)
+    return found.hexdigest()
 
 
 def longest(text: str) -> int:
