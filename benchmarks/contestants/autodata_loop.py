@@ -1,0 +1,44 @@
+"""Autodata all-in: complete rounds through graph, prompts, chat model, call log and ledger."""
+
+import asyncio
+from pathlib import Path
+
+from agents.config import EndpointConfig, ModelConfig
+from agents.models import Models
+from graph.run import Batch, run_documents
+from graph.state import RunChoices
+from graph.workshop import Workshop
+from ledger.calls import CallLog
+from ledger.ledger import Ledger
+from ledger.rows import RunRow
+from prompt_store.prompt import packaged
+from stopwatch import measure
+from tasks.types import Document
+from workload import document
+
+CALLS_PER_DOCUMENT = 22  # two rounds with early stopping
+
+
+def run(url: str, calls: int, concurrency: int, folder: Path) -> None:
+    asyncio.run(work(url, calls, concurrency, folder))
+
+
+async def work(url: str, calls: int, concurrency: int, folder: Path) -> None:
+    ledger, log = Ledger.open(folder), CallLog(folder / "run.db")
+    names = range(calls // CALLS_PER_DOCUMENT)
+    ledger.add_documents(Document.of(f"{n}.md", document(n)) for n in names)
+    ledger.start_run(RunRow(id="run", task="cs", prompts_revision=packaged().revision))
+    config = {role: ModelConfig(endpoint="local", model=model) for role, model in ROLES.items()}
+    endpoint = EndpointConfig(base_url=f"{url}/v1", max_concurrency=concurrency)
+    models = Models(log=log, endpoints={"local": endpoint}, models=config)
+    shop = Workshop(models, packaged(), ledger, log, "run")
+    batch = Batch("cs", RunChoices(), ledger.document_ids(), in_flight=concurrency)
+    await run_documents(shop, batch)
+    await shop.aclose()
+    assert set(batch.decided.values()) == {"accepted"}, batch.decided
+
+
+ROLES = {"challenger": "careful", "weak_solver": "weak", "strong_solver": "strong"}
+
+if __name__ == "__main__":
+    measure(run)
