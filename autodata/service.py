@@ -21,7 +21,6 @@ from ledger.ledger import Ledger
 from tasks import TASKS
 from tasks.types import digest
 
-
 # One thread: no two documents open the workshop at once, and a forked run may begin in an async
 # node, where the server forbids touching files.
 _opener = ThreadPoolExecutor(max_workers=1)

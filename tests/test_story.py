@@ -8,116 +8,16 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
 from autodata.run_folder import RunFolder
+from tests.outside import DEMO, IN_FLIGHT, Folder, Simulated
 
-BIN = Path(sys.executable).parent
-DEMO = Path(__file__).parents[1] / "autodata" / "demo"
-IN_FLIGHT = 4  # requests at once that the endpoint may have
 ANSWERED = "select count(*) from calls where status != 'failed'"
-
-
-class Folder:
-    """A working directory in which somebody types commands."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        """What `autodata …` prints; it must end with this exit code."""
-        done = subprocess.run(
-            [BIN / "autodata", *words],
-            cwd=self.path,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-    @contextmanager
-    def started(self, *words: str) -> Iterator["subprocess.Popen[str]"]:
-        """The command while it runs, with its output to be read line by line."""
-        with subprocess.Popen(
-            [BIN / "autodata", *words],
-            cwd=self.path,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
-
-    def query(self, sql: str, run: str = "run") -> list[tuple[Any, ...]]:
-        with sqlite3.connect(self.path / run / "run.db") as database:
-            rows = database.execute(sql).fetchall()
-        database.close()
-        return rows
-
-    def configure(self, base_url: str) -> None:
-        (self.path / "autodata.yaml").write_text(
-            f"endpoints:\n  here: {{base_url: '{base_url}', api_key_env: SIMULATED_KEY, "
-            f"max_concurrency: {IN_FLIGHT}, give_up_after: 0.2, backoff: 0.05}}\n"
-            "models:\n"
-            "  challenger: {endpoint: here, model: simulated}\n"
-            "  weak_solver: {endpoint: here, model: simulated-weak}\n"
-            "  strong_solver: {endpoint: here, model: simulated-strong}\n"
-        )
-
-
-class Simulated:
-    """The simulated models' server, in a process of its own."""
-
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
-
-    @property
-    def stats(self) -> dict[str, Any]:
-        with urlopen(self.base_url.removesuffix("/v1") + "/stats") as response:
-            found: dict[str, Any] = json.load(response)
-            return found
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """An empty working directory with four documents in docs/."""
-    (tmp_path / "docs").mkdir()
-    for document in sorted((DEMO / "cs").iterdir())[:4]:
-        shutil.copy(document, tmp_path / "docs")
-    return Folder(tmp_path)
-
-
-@pytest.fixture
-def server(folder: Folder) -> Iterator[Simulated]:
-    """A server that takes 10 ms per reply and demands the key `right`."""
-    words = ("--port", "0", "--latency", "0.01", "--key", "right")
-    with subprocess.Popen(
-        [sys.executable, "-m", "agents.simulated", *words], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        simulated = Simulated(process.stdout.readline().split(" at ")[1].split()[0])
-        folder.configure(simulated.base_url)
-        folder.env["SIMULATED_KEY"] = "right"
-        yield simulated
-        process.terminate()
 
 
 def until(process: "subprocess.Popen[str]", word: str, times: int = 1) -> None:

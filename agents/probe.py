@@ -1,0 +1,81 @@
+"""One small real call to a model: does it answer, how fast, and in which form?"""
+
+import time
+
+from agents.errors import CallRefused, Paused
+from agents.models import Models
+from agents.replies import marks_reply
+from prompt_store.prompt import locked
+from tasks.types import Frozen
+
+TASK = "cs"  # whose locked prompts are borrowed
+SCOPE = "probe"
+CASE = {
+    "context": "Two coins lie on a table.",
+    "question": "Two more are added. How many are there?",
+}
+RUBRIC = "1. States that there are four coins."
+ANSWER = "There are four coins."
+
+
+class Probe(Frozen):
+    """What was found out about one model; without a `problem` it can play the role.
+
+    `seconds` is how long the whole probe took, re-asking included; `replies` says how structured
+    replies are asked for (json_schema, json_object, plain), "" where none was needed; `refuses`
+    names parameters that are configured or usual and that the model does not take.
+    """
+
+    seconds: float
+    replies: str = ""
+    refuses: tuple[str, ...] = ()
+    problem: str = ""
+    remedy: str = ""
+
+
+async def probe(models: Models, role: str) -> Probe:
+    """Asks the model that plays the role to solve or, unless it is a solver, to judge a trifle."""
+    player = models.cast.player(role)
+    began = time.monotonic()
+    problem = remedy = ""
+    try:
+        if role.endswith("_solver"):
+            problem, remedy = await _solve(models, role)
+        else:
+            problem, remedy = await _judge(models, role)
+    except (Paused, CallRefused) as error:
+        problem, remedy = error.reason, error.remedy
+    return Probe(
+        seconds=time.monotonic() - began,
+        replies="" if problem or role.endswith("_solver") else player.dialect.format,
+        refuses=tuple(sorted(player.dialect.left_out)),
+        problem=problem,
+        remedy=remedy,
+    )
+
+
+async def _solve(models: Models, role: str) -> tuple[str, str]:
+    said = await models.say(role, locked(TASK, "solver").render(**CASE), scope=SCOPE)
+    if said.truncated:
+        return _cut_off(role)
+    return ("", "") if said.text else ("it answered nothing", "Try another model")
+
+
+async def _judge(models: Models, role: str) -> tuple[str, str]:
+    messages = locked(TASK, "judge").render(**CASE, rubric=RUBRIC, answer=ANSWER)
+    reply = await models.ask(role, messages, marks_reply(1), scope=SCOPE)
+    if reply.truncated:
+        return _cut_off(role)
+    if reply.value is None:
+        return (
+            f"its structured replies cannot be used: {reply.problem}",
+            f"Take a model for {role} that follows a JSON schema",
+        )
+    return "", ""
+
+
+def _cut_off(role: str) -> tuple[str, str]:
+    return (
+        "its answer to a trifle was cut off by the token limit",
+        f"Raise models.{role}.max_tokens; hidden reasoning counts, too",
+    )

@@ -1,0 +1,133 @@
+"""autodata doctor: is everything there that a run needs?"""
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.text import Text
+
+from agents.models import Models
+from agents.prices import Prices
+from agents.probe import Probe, probe
+from autodata import options
+from autodata.exits import DONE, FAILED, exits
+from autodata.open import open_prompts
+from autodata.screen import screen
+from autodata.settings import Settings
+from autodata.settings_file import load
+from ledger.calls import CallLog
+
+PATIENCE = 5.0  # seconds of failures until an endpoint counts as down
+LONGEST = 60.0  # seconds that one call may take
+
+
+class Checkup(BaseModel):
+    """One model and what was found out about it; `price` says whether its price is known."""
+
+    endpoint: str
+    model: str
+    address: str
+    roles: list[str]
+    price: bool
+    probe: Probe
+
+
+@click.command("doctor")
+@options.config_file
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.settings
+@exits
+def command(config: Path | None, as_json: bool, sets: tuple[str, ...]) -> int:
+    """Check configuration, prompts, endpoints, keys and models, each problem with its remedy.
+
+    Makes one or two tiny calls to each model. Exit code 1 when there is a problem.
+
+    \b
+    Examples:
+      autodata doctor
+      autodata doctor --config cheap.yaml --json
+    """
+    settings = load(config, options.overrides({}, sets))
+    prompts, store = open_prompts(settings.prompts)
+    found = asyncio.run(_examine(settings))
+    problems = sum(bool(checkup.probe.problem) for checkup in found)
+    if as_json:
+        said = [checkup.model_dump(mode="json") for checkup in found]
+        print(json.dumps({"prompts": prompts.revision, "store": store, "models": said}, indent=2))
+        return FAILED if problems else DONE
+    console = screen()
+    console.print(f"prompts   {prompts.revision} from {store or 'the package'}", soft_wrap=True)
+    for checkup in found:
+        _print(console, checkup)
+    if settings.simulated:
+        console.print(
+            "Simulated models: good for trying autodata out, not for data.", style="yellow"
+        )
+    console.print(f"{problems or 'no'} problem{'' if problems == 1 else 's'}")
+    return FAILED if problems else DONE
+
+
+async def _examine(settings: Settings) -> list[Checkup]:
+    """Every model once, all at the same time; a model that judges is asked to judge."""
+    roles: dict[tuple[str, str], list[str]] = {}
+    for role in settings.roles:
+        played = settings.model(role)
+        roles.setdefault((played.endpoint, played.model), []).append(role)
+    impatient = {
+        name: config.model_copy(
+            update={"give_up_after": PATIENCE, "timeout": min(config.timeout, LONGEST)}
+        )
+        for name, config in settings.endpoints.items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        log = CallLog(Path(folder) / "calls.db")
+        models = Models(log=log, endpoints=impatient, models=settings.models)
+        try:
+            return await asyncio.gather(
+                *(_check(settings, models, played) for played in roles.values())
+            )
+        finally:
+            await models.aclose()
+            log.close()
+
+
+async def _check(settings: Settings, models: Models, roles: list[str]) -> Checkup:
+    asked = next((role for role in roles if not role.endswith("_solver")), roles[0])
+    player = models.cast.player(asked)
+    config, at = player.config, player.endpoint
+    found = await probe(models, asked)
+    price = Prices(settings.prices).known(config, at.config)
+    if settings.budget.usd is not None and not price and not found.problem:
+        problem = "a budget in USD cannot be kept while this price is unknown"
+        remedy = f"State prices: {{{at.name}/{config.model}: {{input: …, output: …}}}}"
+        found = found.model_copy(update={"problem": problem, "remedy": remedy})
+    return Checkup(
+        endpoint=at.name,
+        model=config.model,
+        address=at.transport.base_url if at.transport else "in this process",
+        roles=roles,
+        price=price,
+        probe=found,
+    )
+
+
+def _print(console: Console, checkup: Checkup) -> None:
+    found = checkup.probe
+    mark = Text("✗ ", style="red") if found.problem else Text("✓ ", style="green")
+    name = Text(f"{checkup.endpoint}/{checkup.model}", style="bold")
+    console.print(mark + name + Text(f"  {', '.join(checkup.roles)}", style="dim"), soft_wrap=True)
+    facts = [checkup.address]
+    if not found.problem:
+        facts.append(f"answered in {found.seconds:.1f} s")
+    if found.replies:
+        facts.append(f"structured replies by {found.replies}")
+    if found.refuses:
+        facts.append(f"takes no {', '.join(found.refuses)}")
+    facts.append("price known" if checkup.price else "price unknown: state it under prices")
+    console.print(f"  {'; '.join(facts)}", soft_wrap=True)
+    if found.problem:
+        console.print(f"  problem: {found.problem}\n  remedy: {found.remedy}", soft_wrap=True)
