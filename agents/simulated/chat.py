@@ -1,10 +1,16 @@
 """The simulated models behind LangChain's chat model interface, in this process."""
 
+import json
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ToolCall,
+    convert_to_openai_messages,
+)
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
@@ -43,7 +49,7 @@ class SimulatedChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        asked = [{"role": ROLES.get(m.type, m.type), "content": m.content} for m in messages]
+        asked = convert_to_openai_messages(messages) if "tools" in kwargs else _plain(messages)
         model = kwargs.get("model", self.model)
         seed = kwargs.get("seed", self.seed)
         if seed is None and kwargs.get("temperature", self.temperature) != 0:
@@ -61,9 +67,21 @@ class SimulatedChat(BaseChatModel):
         return self._generate(messages, stop, None, **kwargs)
 
 
+def _plain(messages: list[BaseMessage]) -> list[dict[str, Any]]:
+    return [{"role": ROLES.get(m.type, m.type), "content": m.content} for m in messages]
+
+
 def _result(model: str, reply: SimulatedReply) -> ChatResult:
     message = AIMessage(
         content=reply.content,
+        tool_calls=[
+            ToolCall(
+                name=call["function"]["name"],
+                args=json.loads(call["function"]["arguments"]),
+                id=call["id"],
+            )
+            for call in reply.tool_calls
+        ],
         response_metadata={"finish_reason": reply.finish_reason, "model_name": model},
         usage_metadata=UsageMetadata(
             input_tokens=reply.input_tokens,

@@ -24,6 +24,10 @@ SECTIONS = (
     "weak_attempts",
     "strong_attempts",
     "instruction",
+    "index",
+    "history",
+    "analysis",
+    "files",
 )
 DOMAINS = {"computer science": "cs", "legal": "legal", "science": "science"}
 _TITLE = re.compile(r"^#\s+([A-Za-z ]+?)\s*(?:[·:–—-]\s*(.+?)\s*)?$", re.MULTILINE)

@@ -146,6 +146,7 @@ class Server:
 
 def completion(number: int, model: str, reply: SimulatedReply, cached: int) -> dict[str, Any]:
     """The body of a chat completion in OpenAI's form."""
+    calls = {"tool_calls": list(reply.tool_calls)} if reply.tool_calls else {}
     return {
         "id": f"chatcmpl-simulated-{number}",
         "object": "chat.completion",
@@ -154,7 +155,7 @@ def completion(number: int, model: str, reply: SimulatedReply, cached: int) -> d
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": reply.content},
+                "message": {"role": "assistant", "content": reply.content, **calls},
                 "finish_reason": reply.finish_reason,
             }
         ],
