@@ -6,7 +6,8 @@ of answers. No edit may reach either; if they move, the score says nothing about
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from math import sqrt
+from statistics import fmean, stdev
 from typing import Any
 
 from agents.judge import score
@@ -20,7 +21,8 @@ from tasks import TASKS
 from tasks.types import Attempt, Candidate, Document
 
 CONTROLS = 12  # questions, one answer each
-TOLERANCE = 0.2  # of the mean weak score; three standard errors at a spread of 0.23 per answer
+FEWEST = 6  # questions on which a difference is called one
+TOLERANCE = 0.2  # by which the mean weak score may move, and by three standard errors
 SAMPLE = 6  # answers that a second judge marks
 
 
@@ -38,61 +40,62 @@ async def control_questions(bench: Workbench, start: PromptSet) -> dict[str, Any
     The first questions of the start's evaluation that the weak solver was asked at all.
     """
     asked = _asked(await bench.evaluator.trajectories(start, bench.validation_order(), 1))
-    scores = [a.score for _, _, weak in asked for a in weak[:1] if a.score is not None]
-    return {
-        "control": [[document.id, number] for document, number, _ in asked],
-        "weak_mean": round(fmean(scores), 4) if scores else None,
-    }
+    control = [[document.id, number, weak[0].score] for document, number, weak in asked]
+    return {"control": [question for question in control if question[2] is not None]}
 
 
 async def winner(bench: Workbench, number: int, mutant: PromptSet) -> Checked:
     """The checks of one winning mutant, made by iteration `number`."""
     found = await bench.evaluator.trajectories(mutant, bench.validation_order(), 1)
     name = bench.evaluator.name(mutant, 1)
-    start = bench.iterations()[0]
-    baseline = start.checks.get("weak_mean")
-    now = await _weak_mean(bench, number, start.checks.get("control", ()))
+    control = bench.iterations()[0].checks.get("control", ())
+    changes = [c for c in [await _change(bench, number, *q) for q in control] if c is not None]
     doubted = [d for evaluation, d in bench.evaluator.doubted if evaluation == name]
     figures = {
-        "weak_mean": now,
+        "control_change": round(fmean(changes), 4) if changes else None,
         "second_judge": await _second_judge(bench, number, found),
         "doubted": len(doubted),
     }
-    if baseline is not None and now is not None and abs(now - baseline) > TOLERANCE:
+    if drifted(changes):
         return Checked(
             figures,
-            f"the weak solver scored {now:.2f} on the control questions and {baseline:.2f} at the "
-            "start: the ruler has changed, not the prompts",
+            f"the weak solver's score on {len(changes)} control questions moved by "
+            f"{fmean(changes):+.2f}: the ruler has changed, not the prompts",
         )
     return Checked(figures)
 
 
-async def _weak_mean(
-    bench: Workbench, number: int, control: Sequence[Sequence[Any]]
+def drifted(changes: Sequence[float]) -> bool:
+    """Whether control questions moved (−1 … 1 each) by more than their own noise explains."""
+    if len(changes) < FEWEST:
+        return False
+    noise = stdev(changes) / sqrt(len(changes))
+    return abs(fmean(changes)) > max(TOLERANCE, 3 * noise)
+
+
+async def _change(
+    bench: Workbench, number: int, document_id: str, round_number: int, before: float
 ) -> float | None:
-    """How the weak solver does on the control questions now, asked afresh; 0 … 1."""
+    """By how much the weak solver's score on one control question moved, asked afresh."""
     models = bench.evaluator.models.apart(f"iteration-{number}/control", number + 1)
-    start, scores = bench.iterations()[0], []
-    for document_id, round_number in control:
-        rounds = bench.ledger.rounds(f"{start.prompts}-1", document_id)
-        candidate = next(r.candidate for r in rounds if r.number == round_number)
-        assert candidate is not None
-        said = await solve(
-            models, locked(bench.task, "solver"), candidate, "weak", 1, scope=document_id
-        )
-        attempt = await score(
-            models,
-            locked(bench.task, "judge"),
-            TASKS[bench.task],
-            candidate,
-            said,
-            "weak",
-            1,
-            scope=document_id,
-            equivalence=bench.evaluator.equivalence,
-        )
-        scores += [] if attempt.score is None else [attempt.score]
-    return round(fmean(scores), 4) if scores else None
+    rounds = bench.ledger.rounds(f"{bench.iterations()[0].prompts}-1", document_id)
+    candidate = next(r.candidate for r in rounds if r.number == round_number)
+    assert candidate is not None
+    said = await solve(
+        models, locked(bench.task, "solver"), candidate, "weak", 1, scope=document_id
+    )
+    attempt = await score(
+        models,
+        locked(bench.task, "judge"),
+        TASKS[bench.task],
+        candidate,
+        said,
+        "weak",
+        1,
+        scope=document_id,
+        equivalence=bench.evaluator.equivalence,
+    )
+    return None if attempt.score is None else attempt.score - before
 
 
 async def _second_judge(

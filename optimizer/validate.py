@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agents.config import resolve
 from agents.equivalence import Equivalence
 from agents.errors import Interrupted
 from agents.models import Models
@@ -66,8 +67,7 @@ class Evaluator:
         """Identity (12 hex digits) of what an evaluation depends on beside document and replicate:
         the task's prompts, the locked prompts, the models and the choices."""
         mine = sorted((p, text) for p, text in prompts.items() if p.startswith(f"{self.task}/"))
-        players = [self.models.cast.player(role) for role in ROLES]
-        models = [[p.config.endpoint, p.config.model, p.parameters] for p in players]
+        models = [resolve(role, self.models.cast.models).model_dump() for role in ROLES]
         shape = [self.choices.model_dump(mode="json"), self.run.seed]
         return digest(self.task, mine, self.run.locked_revision, models, shape)[:12]
 

@@ -1,0 +1,98 @@
+"""A whole optimization on simulated models, small enough for a test: all other parts are real."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from agents.config import ModelConfig
+from agents.models import Models
+from agents.simulated.library import invented
+from graph.state import RunChoices
+from ledger.calls import CallLog
+from ledger.ledger import FILE, Ledger
+from ledger.rows import RunRow
+from optimizer.guard import Sources
+from optimizer.plan import Plan
+from optimizer.validate import Evaluator
+from optimizer.workbench import Workbench
+from prompt_store.prompt import locked_revision
+from prompt_store.store import Store
+
+RUN = "climb"
+
+
+@contextmanager
+def workbench(
+    folder: Path,
+    *,
+    training: int = 6,
+    validation: int = 5,
+    test: int = 0,
+    rounds: int = 2,
+    seed: int = 0,
+    editor: str = "simulated",
+    **choices: Any,
+) -> Iterator[Workbench]:
+    """The workbench of an optimization in this folder, begun or gone on with."""
+    documents = list(invented(training + validation + test, seed))
+    ids = [d.id for d in documents]
+    plan = Plan(
+        training=ids[:training],
+        validation=ids[training : training + validation],
+        test=ids[training + validation :],
+        seed=seed,
+        **{"minibatch": 3, "iterations": 3, **choices},
+    )
+    place = folder / "prompts"
+    store = Store.open(place) if place.exists() else Store.init(place)
+    log = CallLog(folder / FILE)
+    with Ledger.open(folder) as ledger:
+        ledger.add_documents(documents)
+        if not ledger.runs():
+            ledger.start_run(
+                RunRow(
+                    id=RUN,
+                    kind="optimization",
+                    task="cs",
+                    prompts_revision=store.resolve("main"),
+                    locked_revision=locked_revision(),
+                    seed=seed,
+                    simulated=True,
+                )
+            )
+        models = Models(log=log, models=_cast(editor), seed=seed)
+        evaluator = Evaluator(
+            run=ledger.run(RUN),
+            task="cs",
+            choices=RunChoices(rounds=rounds),
+            models=models,
+            ledger=ledger,
+            log=log,
+            in_flight=4,
+        )
+        bench = Workbench(
+            plan=plan,
+            evaluator=evaluator,
+            store=store,
+            folder=folder,
+            sources=Sources.of(d.text for d in documents),
+        )
+        try:
+            yield bench
+        finally:
+            evaluator.equivalence.close()
+            log.close()
+
+
+def _cast(editor: str) -> dict[str, ModelConfig]:
+    """Every role simulated, the editor by name."""
+    simulated = {
+        "challenger": "simulated",
+        "weak_solver": "simulated-weak",
+        "strong_solver": "simulated-strong",
+        "editor": editor,
+    }
+    return {
+        role: ModelConfig(endpoint="simulated", model=model) for role, model in simulated.items()
+    }
