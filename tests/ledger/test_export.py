@@ -160,7 +160,7 @@ def test_dpo_pairs_answers_that_lie_far_enough_apart(ledger: Ledger) -> None:
 
 
 def test_a_margin_of_exactly_a_fifth_counts(tmp_path: Path) -> None:
-    close = accepted(weak=(attempt("weak", 1, 0.6),), strong=(attempt("strong", 1, 0.8),))
+    close = accepted(weak=(attempt("weak", 1, 0.5),), strong=(attempt("strong", 1, 0.7),))
     with a_ledger(tmp_path, close) as ledger:
         assert export(ledger, "dpo").rows == 1
 

@@ -113,6 +113,11 @@ $$"""
     )
 
 
+def test_a_line_over_a_shorter_rule_is_no_rst_heading(tmp_path: Path) -> None:
+    text = "Some prose that is not a title\n---\n\nMore."
+    assert converted(tmp_path, "a.rst", text) == text
+
+
 # LaTeX
 
 

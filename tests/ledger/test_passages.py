@@ -81,7 +81,7 @@ def test_comments_in_code_are_no_headings() -> None:
 
 
 def test_code_is_not_torn() -> None:
-    code = "```python\n" + "x = 1\n\n" * 40 + "```"
+    code = "```python\n" + "x = 1\n\n" * 130 + "```"
     text = "# T\n\n" + "\n\n".join([PARAGRAPH, code] * 6)
     for passage in cut(text, budget=300, take=99):
         assert passage.text.count("```") % 2 == 0
