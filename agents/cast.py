@@ -12,6 +12,8 @@ from agents.transport import Transport
 from ledger.calls import Call
 from tasks.types import digest
 
+FIRST = 1_000  # tokens expected of a role's first reply
+
 
 @dataclass(slots=True)
 class Tally:
@@ -32,6 +34,11 @@ class Tally:
     output_tokens: int = 0
     usd: float = 0.0
     unpriced: int = 0
+
+    @property
+    def usual(self) -> int:
+        """Tokens of a reply to expect, from those so far."""
+        return self.output_tokens // self.calls if self.calls else FIRST
 
     def add(self, call: Call) -> None:
         """Count one recorded call; a failed one only as failed."""

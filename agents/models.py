@@ -201,7 +201,7 @@ class Models:
         began = time.time()
         try:
             async with (
-                player.endpoint.gate.slot(player.role, priority, worst.tokens) as slot,
+                player.endpoint.gate.slot(player.role, priority, sent + player.tally.usual) as slot,
                 self.purse.reserve(worst) as reservation,
             ):
                 self.purse.check()

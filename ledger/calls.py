@@ -154,17 +154,23 @@ class CallLog:
             self._reader.close()
 
     def load(self, scope: str) -> None:
-        """Make the recorded calls of this scope answerable. Blocks for one indexed query."""
+        """Make the recorded calls of this scope answerable. Blocks for one indexed query.
+
+        A scope that is loaded already stays as it is: it knows what came since.
+        """
         known = _Scope()
         query = (
             f"select {', '.join(_READ)} from calls where scope = ? and status != 'failed'"
             " order by id desc"
         )
-        with self._reading, closing(self._reader.execute(query, (scope,))) as rows:
-            for row in rows:  # the first recorded answer was the one used: it is read last
-                values = {n: v for n, v in zip(_READ, row, strict=True) if v is not None}
-                known.answers[values["request_key"]] = Call(**values)
-        self._scopes[scope] = known
+        with self._reading:
+            if scope in self._scopes:
+                return
+            with closing(self._reader.execute(query, (scope,))) as rows:
+                for row in rows:  # the first recorded answer was the one used: it is read last
+                    values = {n: v for n, v in zip(_READ, row, strict=True) if v is not None}
+                    known.answers[values["request_key"]] = Call(**values)
+            self._scopes[scope] = known
 
     def forget(self, scope: str) -> None:
         """Drop this scope from memory; the database keeps its calls."""

@@ -1,5 +1,6 @@
 """Calling a model: asked once, written down first, never asked again."""
 
+import asyncio
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
 
-from agents.config import ModelConfig
+from agents.config import EndpointConfig, ModelConfig
 from agents.errors import UnknownRole
 from agents.models import Models
 from ledger.calls import CallLog
@@ -268,3 +269,23 @@ async def test_langchain_tracing_sees_every_call(tmp_path: Path) -> None:
         await models.say("weak_solver", ASKED, scope="d1")
     listening.reset(token)
     assert listener.seen == [("asked", "Why?"), ("answered", "because")]
+
+
+def test_models_live_on_from_one_event_loop_to_the_next(tmp_path: Path) -> None:
+    async def ask(sample: int) -> str:
+        async with scripted() as server:
+            at = models.cast.endpoint("local").transport
+            assert at is not None
+            at.base_url = server.url
+            said = await models.say("weak_solver", ASKED, scope="d1", sample=sample)
+            await models.aclose()
+            return said.text
+
+    log = CallLog(tmp_path / "run.db")
+    models = Models(
+        log=log,
+        endpoints={"local": EndpointConfig(base_url="http://127.0.0.1:1/v1")},
+        models={"weak_solver": ModelConfig(endpoint="local", model="m")},
+    )
+    assert [asyncio.run(ask(1)), asyncio.run(ask(2))] == ["fine", "fine"]
+    log.close()

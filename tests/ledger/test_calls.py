@@ -111,7 +111,17 @@ async def test_the_first_answer_stays_the_answer(log: CallLog) -> None:
         recorded = log.recorded("d1", "k1")
         assert recorded is not None
         assert recorded.response == "because"
+        log.forget("d1")
         log.load("d1")
+
+
+async def test_loading_a_scope_again_loses_nothing(log: CallLog) -> None:
+    log.load("d1")
+    writing = asyncio.ensure_future(log.record(CALL))
+    await asyncio.sleep(0)
+    log.load("d1")
+    await writing
+    assert log.recorded("d1", "k1") is not None
 
 
 async def test_a_hundred_calls_at_once_all_get_their_own_row(log: CallLog) -> None:
