@@ -30,6 +30,9 @@ UNTAUGHT: Mapping[str, float] = {
     "overload": 0.12,
     "case_speak": 0.3,
     "rambling": 0.3,
+    "routine": 0.0,
+    "wrong": 0.0,
+    "integer": 0.0,
 }
 # Clients ask about their case by themselves, and seldom for a definition.
 UNTAUGHT_LEGAL: Mapping[str, float] = {
@@ -41,6 +44,13 @@ UNTAUGHT_LEGAL: Mapping[str, float] = {
     "kind contradiction": 0.5,
     "generic": 0.6,
 }
+UNTAUGHT_SCIENCE: Mapping[str, float] = {
+    "routine": 0.9,
+    "wrong": 0.25,
+    "integer": 0.25,
+    "leak": 0.15,
+}
+_OWN: Mapping[str, Mapping[str, float]] = {"legal": UNTAUGHT_LEGAL, "science": UNTAUGHT_SCIENCE}
 CONDITIONS = 2  # circumstances that a context changes, unless told otherwise
 CONDITIONS_MAX = 5
 RATE_MAX = 0.95
@@ -151,6 +161,19 @@ RULES: tuple[Rule, ...] = (
         rambling=0.2,
     ),
     _rule("json", r"\bJSON\b", "Reply with one JSON object.", bad_json=0.5),
+    _rule(
+        "second way",
+        r"check the result|second way|substitution back",
+        "Check the result a second way.",
+        wrong=0.4,
+    ),
+    _rule("no integers", rf"{_NO} bare integers?", "No bare integer as an answer.", integer=0.2),
+    _rule(
+        "chain of steps",
+        r"chain of (?:correct |dependent )?steps|dependent steps",
+        "Ask for a chain of dependent steps.",
+        routine=0.8,
+    ),
     # What has to be discovered (paper, section 4, and some of our own).
     _rule(
         "document-specific insight",
@@ -217,6 +240,18 @@ RULES: tuple[Rule, ...] = (
         padding=0.6,
         misworded=0.6,
     ),
+    _rule(
+        "no textbook formula",
+        r"(?:one|single|known|textbook) (?:textbook |known )?formula (?:settles|answers|solves)",
+        "If one known formula settles the problem, discard it.",
+        routine=0.4,
+    ),
+    _rule(
+        "solve it twice",
+        r"solve it (?:twice|again)|independent(?:ly)? (?:derivation|solution|derive)",
+        "Solve it twice by independent derivations and discard it if they differ.",
+        wrong=0.2,
+    ),
     # What harms.
     _rule(
         "simple words",
@@ -224,6 +259,7 @@ RULES: tuple[Rule, ...] = (
         "Keep the question simple so that every reader can follow it.",
         kind_recall=3.0,
         kind_explanation=2.0,
+        routine=1.5,
     ),
     _rule(
         "generous context",
@@ -275,6 +311,7 @@ FEEDBACK: tuple[Rule, ...] = (
         kind_recall=0.4,
         kind_explanation=0.6,
         kind_contradiction=1.3,
+        routine=0.75,
     ),
     _rule(
         "strong failed",
@@ -321,7 +358,7 @@ def habits(
     """The habits under a prompt (its own words), this round's instruction, and a rubric policy."""
     if policy and policy.get("negatives_max") == 0:
         guidance += " Write a positive-only rubric."
-    rates = {**UNTAUGHT, **(UNTAUGHT_LEGAL if domain == "legal" else {})}
+    rates = {**UNTAUGHT, **_OWN.get(domain, {})}
     conditions, names = CONDITIONS, []
     found = [r for r in RULES if r.pattern.search(guidance)]
     found += [r for r in FEEDBACK if r.pattern.search(instruction)]

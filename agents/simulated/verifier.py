@@ -37,14 +37,22 @@ class Fault:
 
 def verify(brief: Brief, chance: Chance) -> str:
     """A verdict as JSON: findings, problems, fixes, PASS or FAIL."""
+    found = faults(brief, chance)
+    flat = "recall" if kind_of(brief.section("question")) == "recall" else "too_easy"
+    own = _from_context(brief, any(fault.field == "leak" for fault in found))
+    return verdict(brief, found, own, flat, chance)
+
+
+def verdict(brief: Brief, faults: list[Fault], own: str, flat: str, chance: Chance) -> str:
+    """The verdict on these faults, some of them overlooked; `own` is the verifier's own answer and
+    `flat` what it calls a question that asks too little."""
     missed = MISSED.get(brief.role, MISSED["verifier"])
-    found = [fault for fault in faults(brief, chance) if not chance.happens(missed)]
+    found = [fault for fault in faults if not chance.happens(missed)]
     if not found and chance.happens(FALSE_ALARM):
         found = [Fault("single_focus", "the question reads as if it asked two things", "Ask one.")]
     fields = {fault.field for fault in found}
-    flat = "recall" if kind_of(brief.section("question")) == "recall" else "too_easy"
     reply = {
-        "answer_from_context": _from_context(brief, "leak" in fields),
+        "answer_from_context": own,
         "leak": "leak" in fields,
         "question": flat if "question" in fields else "good",
         "single_focus": "single_focus" not in fields,
