@@ -1,7 +1,9 @@
 """Who plays which role: the configuration turned into chat models and gates, each built once."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Lock
 
 from langchain_core.language_models import BaseChatModel
 
@@ -97,17 +99,24 @@ class Cast:
         self.players: dict[str, Player] = {}
         self._dialects: dict[tuple[str, str], Dialect] = {}
         self._wait = wait
+        self._building = Lock()
+
+    async def ready(self, role: str) -> Player:
+        """Who plays the role, without holding up the event loop. Raises UnknownRole."""
+        return self.players.get(role) or await asyncio.to_thread(self.player, role)
 
     def player(self, role: str) -> Player:
-        """Who plays the role. Raises UnknownRole."""
-        if role not in self.players:
-            config = resolve(role, self.models)
-            at = self.endpoint(config.endpoint)
-            dialect = self._dialect(config, at.config)
-            chat = _chat(config, at, dialect)
-            shape = config.model_dump(exclude={"attempts"})
-            identity = digest(role, shape)
-            self.players[role] = Player(role, config, at, chat, dialect, Tally(), identity)
+        """Who plays the role. Raises UnknownRole. Blocks while a library is first imported."""
+        with self._building:
+            return self.players.get(role) or self._build(role)
+
+    def _build(self, role: str) -> Player:
+        config = resolve(role, self.models)
+        at = self.endpoint(config.endpoint)
+        dialect = self._dialect(config, at.config)
+        chat = _chat(config, at, dialect)
+        identity = digest(role, config.model_dump(exclude={"attempts"}))
+        self.players[role] = Player(role, config, at, chat, dialect, Tally(), identity)
         return self.players[role]
 
     def endpoint(self, name: str) -> Endpoint:

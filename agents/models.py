@@ -87,7 +87,7 @@ class Models:
         self, role: str, messages: Sequence[Message], *, scope: str, sample: int = 1
     ) -> Said:
         """The role's reply in words. `sample` numbers repeated attempts at the same messages."""
-        player = self.cast.player(role)
+        player = await self.cast.ready(role)
         request = Request.of(
             player, _plain(messages), scope=self._scope(scope), sample=sample, seed=self.seed
         )
@@ -104,7 +104,7 @@ class Models:
         sample: int = 1,
     ) -> Answered[R]:
         """The role's reply as a `reply`; what does not fit is asked for again, twice at most."""
-        player = self.cast.player(role)
+        player = await self.cast.ready(role)
         asked = conversation = _plain(messages)
         for again in range(1 + REASKS):
             request = Request.of(
@@ -134,7 +134,7 @@ class Models:
         scope: str,
     ) -> AIMessage:
         """The role's next message in a conversation, with the tools (function schemas) at hand."""
-        player = self.cast.player(role)
+        player = await self.cast.ready(role)
         request = Request.of(
             player,
             [plain(message) for message in messages],
@@ -157,7 +157,7 @@ class Models:
 
     def tallies(self) -> dict[str, Tally]:
         """What each role that was called has used, by role; live."""
-        return {role: player.tally for role, player in self.cast.players.items()}
+        return {role: player.tally for role, player in list(self.cast.players.items())}
 
     def stop(self, reason: Paused) -> None:
         """Make no further call: each raises `reason`. Calls in flight end as they do."""

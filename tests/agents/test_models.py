@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import blockbuster_ctx
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
 
@@ -289,3 +290,14 @@ def test_models_live_on_from_one_event_loop_to_the_next(tmp_path: Path) -> None:
     )
     assert [asyncio.run(ask(1)), asyncio.run(ask(2))] == ["fine", "fine"]
     log.close()
+
+
+async def test_nothing_holds_up_the_event_loop(tmp_path: Path) -> None:
+    """LangGraph's server refuses blocking calls in async code; this is what it refuses them by."""
+    async with scripted() as server, calling(tmp_path, server.url) as models:
+        with blockbuster_ctx(["agents", "ledger"]):
+            await models.say("weak_solver", ASKED, scope="d1")
+            models.forget("d1")
+            await models.say("weak_solver", ASKED, scope="d1")
+            await models.aclose()
+    assert len(server.requests) == 1
