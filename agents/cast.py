@@ -103,7 +103,9 @@ class Cast:
 
     async def ready(self, role: str) -> Player:
         """Who plays the role, without holding up the event loop. Raises UnknownRole."""
-        return self.players.get(role) or await asyncio.to_thread(self.player, role)
+        if role in self.players:
+            return self.players[role]
+        return await asyncio.to_thread(self.player, role)
 
     def player(self, role: str) -> Player:
         """Who plays the role. Raises UnknownRole. Blocks while a library is first imported."""
