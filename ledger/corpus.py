@@ -82,12 +82,12 @@ def _files(path: str | Path) -> Iterator[File | Skipped]:
     if root.is_dir():
         yield from _walk(root)
     elif root.exists():
-        yield File(root, root.name)
+        yield File(root, _shown(Path(root.name)))
     elif glob.has_magic(str(path)):
         found = [
             match for match in map(Path, glob.glob(str(path), recursive=True)) if match.is_file()
         ]
-        yield from (File(match, match.name) for match in sorted(found))
+        yield from (File(match, _shown(Path(match.name))) for match in sorted(found))
         if not found:
             yield Skipped(str(path), "no file matches")
     else:
@@ -109,7 +109,7 @@ def _walk(root: Path) -> Iterator[File | Skipped]:
         for path in (Path(folder, n) for n in sorted(names) if not n.startswith((".", "~$"))):
             if path.is_file() or path.is_symlink():  # a broken link is read, and named for it
                 empty = False
-                yield File(path, path.relative_to(root).as_posix())
+                yield File(path, _shown(path.relative_to(root)))
     yield from (
         Skipped(str(error.filename), f"cannot be read: {error.strerror}") for error in unread
     )
@@ -122,10 +122,12 @@ def _documents(file: File | Skipped, take: int, budget: int) -> Iterator[Documen
     if isinstance(file, Skipped):
         yield file
         return
-    path = str(file.path)
+    path = _shown(file.path)
+    empty = True
     try:
         source = {"source": path, "source_sha256": _sha256(file.path)}
         for text in read(file.path):
+            empty = False
             row = f":{text.row}" if text.row else ""
             if isinstance(text, BadRow):
                 yield Skipped(path + row, text.reason)
@@ -135,6 +137,8 @@ def _documents(file: File | Skipped, take: int, budget: int) -> Iterator[Documen
                 meta = source | ({"row": text.row, **text.meta} if text.row else {})
                 for passage in cut(text.text, budget=budget, take=take):
                     yield _document(file.name + row, passage, meta)
+        if empty:
+            yield Skipped(path, "empty: no rows in it")
     except FormatError as error:
         yield Skipped(path, str(error))
     except OSError as error:
@@ -145,6 +149,11 @@ def _document(name: str, passage: Passage, meta: Mapping[str, Any]) -> Document:
     part = f" [{passage.number}/{passage.total}]" if passage.total > 1 else ""
     where = {"section": passage.section, "passage": passage.number, "passages": passage.total}
     return Document.of(name + part, passage.text, **meta, **where)
+
+
+def _shown(path: Path) -> str:
+    """A path as text for people: bytes that are no UTF-8 are replaced."""
+    return path.as_posix().encode("utf-8", "replace").decode()
 
 
 def _sha256(path: Path) -> str:

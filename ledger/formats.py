@@ -1,7 +1,9 @@
 """One file of any supported format as one or more texts in plain Markdown."""
 
 import io
+import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +48,10 @@ def read(path: Path) -> Iterator[Text | BadRow]:
         for number, row in enumerate(TABLES[suffix](path), start=1):
             yield _of_row(number, row)
     elif suffix in CONVERTERS:
-        yield Text(tidy(CONVERTERS[suffix](path.read_bytes())))
+        try:
+            yield Text(tidy(CONVERTERS[suffix](path.read_bytes())))
+        except RecursionError as error:
+            raise FormatError("nested too deeply") from error
     else:
         raise FormatError(
             f"unsupported format {suffix}" if suffix else "no suffix names its format"
@@ -83,6 +88,7 @@ def plain(text: str) -> str:
 
 def pdf(data: bytes) -> str:
     """The text of a PDF. Raises FormatError when it is damaged, locked or has no text."""
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of each flaw that it repairs
     try:
         pages = [page.extract_text() for page in PdfReader(io.BytesIO(data)).pages]
     except (
@@ -119,7 +125,9 @@ _NOISE = (
 
 def html(text: str) -> str:
     """The main matter of a page: headings, prose, code and TeX maths; captions for figures."""
-    soup = BeautifulSoup(text, "html.parser")
+    with warnings.catch_warnings():  # bs4 guesses at addresses and XML; we know what we have
+        warnings.simplefilter("ignore")
+        soup = BeautifulSoup(text, "html.parser")
     for comment in soup.find_all(string=lambda string: isinstance(string, Comment)):
         comment.extract()
     for maths in soup.find_all(["dt-math", "d-math"]):

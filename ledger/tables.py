@@ -4,6 +4,7 @@ import csv
 import importlib
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,12 +28,12 @@ _LONGEST_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less tha
 
 def jsonl(path: Path) -> Iterator[Row | FormatError]:
     """One row per line; a line that is text is a row with a text."""
-    for line in decode(path.read_bytes()).splitlines():
+    for line in decode(path.read_bytes()).split("\n"):  # splitlines would cut at U+2028 in a text
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             yield FormatError(f"not JSON: {error}")
             continue
         if isinstance(row, str):
@@ -95,5 +96,7 @@ def text_of(row: Row) -> tuple[str, dict[str, Any]]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a field may stand in meta: JSON's own scalars, no NaN."""
-    return value == value and (value is None or isinstance(value, str | int | float | bool))
+    """Whether a field may stand in meta: JSON's own scalars."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | int)

@@ -46,12 +46,13 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: Path) -> No
     write(
         tmp_path, blank_dot_md=" \n\t\n", empty_dot_txt="", good_dot_md="Good.",
         image_dot_txt=b"\x89PNG\0\0\x01\x02\x03", photo_dot_jpg=b"\xff\xd8",
-        rows_dot_jsonl='{"text": "One."}\nnot json\n',
+        rows_dot_jsonl='{"text": "One."}\nnot json\n', hollow_dot_csv="text,name\n",
     )  # fmt: skip
     corpus = ingest([tmp_path, tmp_path / "missing", str(tmp_path / "*.nothing")])
     assert [d.name for d in corpus] == ["good.md", "rows.jsonl:1"]
     reasons = {Path(skipped.path).name: skipped.reason for skipped in corpus.skipped}
     assert reasons["blank.md"] == reasons["empty.txt"] == "empty: no text in it"
+    assert reasons["hollow.csv"] == "empty: no rows in it"
     assert reasons["image.txt"] == "binary data"
     assert reasons["photo.jpg"] == "unsupported format .jpg"
     assert reasons["rows.jsonl:2"].startswith("not JSON")

@@ -313,6 +313,18 @@ def test_a_row_is_its_text_column_and_keeps_the_others(tmp_path: Path) -> None:
     assert fourth == BadRow(4, "a row is neither an object nor text")
 
 
+def test_odd_but_valid_rows_are_read_and_stored_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "One\u2028line.", "n": NaN, "x": 1e999}\n' + "[" * 100_000)
+    [odd, deep] = read(path)
+    assert odd == Text("One\nline.", 1, {"column": "text", "fields": {}})
+    assert isinstance(deep, BadRow)
+
+
+def test_a_page_nested_without_end_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path, "a.html", "<div>" * 50_000) == "nested too deeply"
+
+
 def test_a_row_without_text_column_is_rendered_without_its_provenance(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"problem": "Add.", "answer": "2", "exercise_id": "x9", "license": "CC"}')
