@@ -59,8 +59,8 @@ def pose_power(chance: Chance, notation: Notation) -> tuple[str, str]:
     """A triangular matrix: what is its n-th power?"""
     a, b = notation.letters[:2]
     context = (
-        f"Let $W = \\begin{{pmatrix}} {a} & {chance.randint(2, 7)} {b} \\\\ 0 & {a} \\end{{pmatrix}}$ and "
-        "let $n$ be a positive integer."
+        f"Let $W = \\begin{{pmatrix}} {a} & {k} {b} \\\\ 0 & {a} \\end{{pmatrix}}$ "
+        "and let $n$ be a positive integer."
     )
     return context, f"Give the $n$-th power of $W$ as a matrix in terms of $n$, ${a}$ and ${b}$."
 

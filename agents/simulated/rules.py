@@ -45,7 +45,7 @@ UNTAUGHT_LEGAL: Mapping[str, float] = {
     "generic": 0.6,
 }
 UNTAUGHT_SCIENCE: Mapping[str, float] = {
-    "routine": 0.9,
+    "routine": 0.95,
     "wrong": 0.25,
     "integer": 0.25,
     "leak": 0.15,
@@ -311,7 +311,7 @@ FEEDBACK: tuple[Rule, ...] = (
         kind_recall=0.4,
         kind_explanation=0.6,
         kind_contradiction=1.3,
-        routine=0.75,
+        routine=0.9,
     ),
     _rule(
         "strong failed",

@@ -10,7 +10,7 @@ from agents.simulated.world import FAME, FAMOUS, QUESTION_SIGMA, area, chance_of
 RAMBLES = 0.04  # share of answers to hard problems that never come to an end
 RAMBLE = "Let me check this once more from the beginning, since a sign may have been lost. "
 RAMBLE_TIMES = 500  # more than any token limit
-FAMILIAR = 0.7  # share of the usual effect that a famous field has on a calculation
+FAMILIAR = 1.0  # share of the usual effect that a famous field has on a calculation
 
 
 def solve(brief: Brief, ability: float, chance: Chance) -> str:
