@@ -58,6 +58,7 @@ def solve_inverse(given: Sequence[str]) -> Answer:
 def pose_power(chance: Chance, notation: Notation) -> tuple[str, str]:
     """A triangular matrix: what is its n-th power?"""
     a, b = notation.letters[:2]
+    k = chance.randint(2, 7)
     context = (
         f"Let $W = \\begin{{pmatrix}} {a} & {k} {b} \\\\ 0 & {a} \\end{{pmatrix}}$ "
         "and let $n$ be a positive integer."
