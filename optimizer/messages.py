@@ -1,6 +1,7 @@
 """Commit messages of the optimizer: what the rule is, why, and the facts at decision time."""
 
 import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from ledger.iterations import Iteration
@@ -28,7 +29,16 @@ def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -
         "Autodata-Evaluation": f"{iteration.prompts}-1",
         "Autodata-Predicts": iteration.predicts,
     }
-    return iteration.subject, "\n\n".join(part for part in parts if part), trailers
+    body = "\n\n".join(part for part in parts if part)
+    return visible(iteration.subject), visible(body), trailers
+
+
+def visible(text: str) -> str:
+    """The text with characters that show nothing, or reorder what is shown, written as escapes."""
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cf", "Cc") else f"\\u{ord(c):04x}"
+        for c in text
+    )
 
 
 def score(value: float | None, tally: Mapping[str, int]) -> str:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agents.budget import Budget
 from agents.config import ModelConfig
 from agents.models import Models
 from agents.simulated.library import invented
@@ -32,6 +33,7 @@ def workbench(
     rounds: int = 2,
     seed: int = 0,
     editor: str = "simulated",
+    calls: int | None = None,
     **choices: Any,
 ) -> Iterator[Workbench]:
     """The workbench of an optimization in this folder, begun or gone on with."""
@@ -45,7 +47,7 @@ def workbench(
         **{"minibatch": 3, "iterations": 3, **choices},
     )
     place = folder / "prompts"
-    store = Store.open(place) if place.exists() else Store.init(place)
+    store = Store.open(place) if (place / ".git/HEAD").exists() else Store.init(place)
     log = CallLog(folder / FILE)
     with Ledger.open(folder) as ledger:
         ledger.add_documents(documents)
@@ -61,7 +63,8 @@ def workbench(
                     simulated=True,
                 )
             )
-        models = Models(log=log, models=_cast(editor), seed=seed)
+        budget = Budget(calls=calls)
+        models = Models(log=log, models=_cast(editor), budget=budget, seed=seed)
         evaluator = Evaluator(
             run=ledger.run(RUN),
             task="cs",

@@ -1,0 +1,145 @@
+"""An optimization from its first evaluation to its last: kept in git and in run.db alone."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from ledger.iterations import Final, Iteration, finals
+from optimizer.loop import build, optimize
+from optimizer.workbench import Workbench
+from prompt_store.store import Commit, champion_ref
+from tests.optimizer.bench import RUN, workbench
+
+ITERATIONS = 6
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    """A finished optimization; it is only looked at."""
+    folder = tmp_path_factory.mktemp("climb")
+    with workbench(folder, iterations=ITERATIONS, validation=8, test=4, seed=5) as bench:
+        asyncio.run(optimize(bench))
+        yield bench
+
+
+def commits(bench: Workbench) -> dict[str, Commit]:
+    return {commit.sha: commit for commit in bench.store.history()}
+
+
+def tried(bench: Workbench) -> list[Iteration]:
+    return bench.iterations()[1:]
+
+
+def test_every_iteration_is_a_commit_with_a_ref_that_says_what_became_of_it(
+    climbed: Workbench,
+) -> None:
+    refs, history = climbed.store.refs("refs/autodata/"), commits(climbed)
+    assert len(refs) == ITERATIONS + 1
+    assert {i.decision for i in tried(climbed)} >= {"kept", "rejected"}
+    for i in tried(climbed):
+        kind = {"kept": "pop", "invalid": "invalid"}.get(i.decision, "rejected")
+        assert refs[f"refs/autodata/{RUN}/{kind}/{i.number}"] == i.revision
+        trailers = history[i.revision].trailers
+        assert trailers["Autodata-Run"] == RUN
+        assert trailers["Autodata-Iteration"] == str(i.number)
+        assert trailers["Autodata-Decision"] == i.decision
+        assert trailers["Autodata-Predicts"] == i.predicts
+
+
+def test_parent_and_child_are_parent_and_child_in_git(climbed: Workbench) -> None:
+    revisions = {i.number: i.revision for i in climbed.iterations()}
+    history = commits(climbed)
+    for i in tried(climbed):
+        expected = [revisions[n] for n in (i.parent, i.other_parent) if n is not None]
+        assert list(history[i.revision].parents) == expected
+
+
+def test_only_strictly_better_prompts_join_the_population(climbed: Workbench) -> None:
+    for i in tried(climbed):
+        if i.decision == "kept":
+            assert i.score is not None
+            assert i.parent_score is not None
+            assert i.score > i.parent_score
+            assert i.tried == len(climbed.plan.validation)
+    joined = {0} | {i.number for i in tried(climbed) if i.decision == "kept"}
+    assert {i.parent for i in tried(climbed)} <= joined
+
+
+def test_main_stays_where_people_left_it_and_the_champion_is_a_branch(climbed: Workbench) -> None:
+    refs = climbed.store.refs()
+    assert refs["refs/heads/main"] == climbed.iterations()[0].revision
+    population = climbed.population(climbed.iterations())
+    best = max(population, key=lambda h: (h.score, -h.number)).number
+    [champion] = [i for i in climbed.iterations() if i.number == best]
+    assert refs[champion_ref(RUN)] == champion.revision
+
+
+def test_the_winner_is_scored_again_and_once_on_sealed_documents(climbed: Workbench) -> None:
+    start, winner = _start_and_winner(climbed)
+    assert winner.evaluations == 5
+    assert winner.decided == 5 * len(climbed.plan.validation)
+    assert winner.test_decided == start.test_decided == len(climbed.plan.test)
+    revision = next(i.revision for i in climbed.iterations() if i.number == winner.number)
+    note = commits(climbed)[revision].note
+    assert f"{winner.accepted} of {winner.decided}" in note
+    assert note.count("Sealed test, once") == 1
+
+
+def _start_and_winner(bench: Workbench) -> tuple[Final, Final]:
+    found = finals(bench.ledger, bench.run_id)
+    start = next(f for f in found if f.number == 0)
+    return start, next(f for f in found if f.place == 1)
+
+
+def test_analyst_and_editor_never_see_held_out_text(climbed: Workbench) -> None:
+    asked = climbed.ledger.query(
+        "select id from calls where role in ('analyst', 'editor') order by id"
+    )
+    assert asked
+    held_out = [climbed.ledger.document(d) for d in (*climbed.plan.validation, *climbed.plan.test)]
+    sentences = {s for d in held_out for s in d.text.split(". ") if len(s) > 40}
+    words = " ".join(
+        message["content"] for row in asked for message in climbed.evaluator.log.request(row["id"])
+    )
+    files = [path.read_text() for path in (climbed.folder / "evidence").rglob("*.md")]
+    assert files
+    for text in (words, *files):
+        assert not [sentence for sentence in sentences if sentence in text]
+
+
+def test_no_call_is_made_twice(climbed: Workbench) -> None:
+    [row] = climbed.ledger.query(
+        "select count(*) as made, count(distinct scope || request_key) as different from calls"
+    )
+    assert row["made"] == row["different"]
+
+
+async def test_a_finished_optimization_asks_for_nothing_more(climbed: Workbench) -> None:
+    before = climbed.ledger.query("select count(*) as n from calls")
+    await optimize(climbed)
+    assert climbed.ledger.query("select count(*) as n from calls") == before
+
+
+def test_plain_git_shows_the_history_of_good_edits(climbed: Workbench) -> None:
+    kept = [i for i in tried(climbed) if i.decision == "kept"]
+    command = ["git", "log", "--format=%s", champion_ref(RUN)]
+    shown = subprocess.run(command, cwd=climbed.store.path, capture_output=True, text=True)
+    assert any(i.subject[:60] in shown.stdout for i in kept)
+    assert subprocess.run(["git", "fsck"], cwd=climbed.store.path, check=False).returncode == 0
+
+
+def test_the_drawing_shows_the_way_of_an_edit() -> None:
+    drawn = build(lambda: pytest.fail("drawing opens nothing")).get_graph().draw_mermaid()
+    for edge in (
+        "select -.-> evaluate",
+        "evaluate -.-> analyse",
+        "analyse -.-> edit",
+        "edit -.-> guard",
+        "guard -.-> validate",
+        "validate --> decide",
+        "decide --> record",
+        "record -.-> select",
+    ):
+        assert f"\t{edge};" in drawn

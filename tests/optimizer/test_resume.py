@@ -1,0 +1,87 @@
+"""Killed at any moment and started again, an optimization goes on as if nothing had happened."""
+
+import asyncio
+import random
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from agents.errors import BudgetReached
+from ledger.iterations import finals
+from ledger.ledger import FILE
+from optimizer.loop import optimize
+from optimizer.workbench import Workbench
+from tests.optimizer.bench import RUN, workbench
+from tests.optimizer.killable import CHOICES
+
+KILLS = 10
+
+
+def story(bench: Workbench) -> list[Any]:
+    """Everything that must not depend on interruptions: iterations, trees, refs, finals."""
+    refs = {sha: ref for ref, sha in bench.store.refs("refs/autodata/").items()}
+    champion = bench.store.refs("refs/heads/autodata/")
+    return [
+        [
+            (i.model_dump(exclude={"revision", "finished_at", "checks"}), refs[i.revision])
+            for i in bench.iterations()
+        ],
+        {ref: refs[sha] for ref, sha in champion.items()},
+        [bench.store.files(i.revision) for i in bench.iterations()],
+        finals(bench.ledger, RUN),
+    ]
+
+
+def calls(folder: Path, what: str = "count(*)") -> int:
+    """Calls on record so far."""
+    if not (folder / FILE).exists():
+        return 0
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        try:
+            return int(database.execute(f"select {what} from calls").fetchone()[0])
+        except sqlite3.OperationalError:  # killed before the table was made
+            return 0
+
+
+def run_and_kill(folder: Path, after: int) -> bool:
+    """Start, and kill -9 after so many more calls; False when it came to its end."""
+    goal = calls(folder) + after
+    command = [sys.executable, "-m", "tests.optimizer.killable", str(folder)]
+    with subprocess.Popen(command) as process:
+        while process.returncode is None:
+            if calls(folder) >= goal:
+                process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+        return process.returncode != 0
+
+
+def test_killed_ten_times_it_ends_with_the_same_refs(tmp_path: Path) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    with workbench(undisturbed, **CHOICES) as bench:
+        asyncio.run(optimize(bench))
+        expected, whole = story(bench), calls(undisturbed)
+    moments = random.Random(1)
+    killed.mkdir()
+    for _ in range(KILLS):
+        assert run_and_kill(killed, moments.randint(1, whole // (KILLS + 2)))
+    assert not run_and_kill(killed, 10 * whole)
+    with workbench(killed, **CHOICES) as bench:
+        assert story(bench) == expected
+    assert calls(killed, "count(distinct scope || request_key)") == whole
+    in_flight = KILLS * 2 * 4 * 3  # kills × lanes × documents × attempts at once
+    assert calls(killed) <= whole + in_flight
+
+
+async def test_a_budget_covers_everything_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    for budget in (40, None):
+        with workbench(tmp_path, **{**CHOICES, "parallel": 1, "iterations": 1}, calls=budget) as b:
+            try:
+                await optimize(b)
+            except BudgetReached:
+                assert budget == calls(tmp_path) == b.evaluator.models.purse.spent.calls
+    with workbench(tmp_path, **{**CHOICES, "parallel": 1, "iterations": 1}) as bench:
+        assert [i.number for i in bench.iterations()] == [0, 1]
