@@ -1,6 +1,6 @@
 """The nodes, each thin: read the state, ask once, return what changed.
 
-`async def` asks a model; plain `def` touches SQLite.
+`async def` asks a model or only thinks; plain `def` touches SQLite, and runs in a thread.
 """
 
 import asyncio
@@ -198,7 +198,7 @@ class Nodes:
             return {"objections": (judgement,)}
         return {"judgement": judgement}
 
-    def decide(self, state: State) -> Update:
+    async def decide(self, state: State) -> Update:
         """The policy's objections; none sends the candidate to the final verifier."""
         objections = state.objections + policy_of(state).objections(round_so_far(state))
         return closed(state, objections) if objections else {}

@@ -92,12 +92,10 @@ class Prompt(Frozen):
         One pass: a value that itself contains `{{…}}` or the user line stays as it is. Raises
         PromptError when a placeholder or a value is missing, unknown or repeated.
         """
-        faults = [*self.placeholder_faults(), *_differences("value", values, self.declared)]
-        if faults:
+        declared, parts = _checked(self)
+        if faults := _differences("value", values, declared):
             raise PromptError(f"{self.path}: {'; '.join(faults)}; {self.expectation()}")
-        system, user = (
-            PLACEHOLDER.sub(lambda found: values[found[1]], part) for part in self.parts()
-        )
+        system, user = (PLACEHOLDER.sub(lambda found: values[found[1]], part) for part in parts)
         return Message(role="system", content=system), Message(role="user", content=user)
 
     def parts(self) -> tuple[str, str]:
@@ -122,6 +120,14 @@ class Prompt(Frozen):
     def expectation(self) -> str:
         """What is declared, for the end of an error message."""
         return f"declared are {', '.join(map(braced, self.declared)) or 'none'}"
+
+
+@lru_cache(maxsize=256)
+def _checked(prompt: Prompt) -> tuple[tuple[str, ...], tuple[str, str]]:
+    """What a prompt takes and its two parts, found out once; raises PromptError at any fault."""
+    if faults := prompt.placeholder_faults():
+        raise PromptError(f"{prompt.path}: {'; '.join(faults)}; {prompt.expectation()}")
+    return prompt.declared, prompt.parts()
 
 
 class PromptSet(Frozen):
