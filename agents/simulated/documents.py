@@ -40,8 +40,10 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_DETERMINERS = _words("the a an each every its their this any no that these those all both some")
-_OPENERS = _DETERMINERS | _words("of in for")  # after these a noun phrase begins
+_DETERMINERS = _words("the a an each every its their this any no these all both some")
+_OPENERS = _DETERMINERS | _words(
+    "of in for with by on from into between under"
+)  # after these a noun phrase begins
 # Words that end a noun phrase: function words, and verbs that usually follow one.
 _BOUNDARY = _DETERMINERS | _words(
     """
@@ -51,7 +53,8 @@ _BOUNDARY = _DETERMINERS | _words(
     upon via with within without about above across after against along among around before behind
     below beneath between beyond during except inside near past through throughout can could may
     might must shall should will would cannot also only even just still yet already again once ever
-    never always often usually sometimes too very more most less least much many few several such
+    that those never always often usually sometimes too very more most less least much many few
+    several such himself herself therefore despite hence either whether instead away back early late
     same other another own than there here now it he she they we you i me him her them us his our
     your my itself themselves one two three first second last next like alone down soon forever
     use uses used using make makes made get gets got give gives given take takes taken need needs
@@ -77,6 +80,7 @@ _EMPTY = _words(
     """
 )
 
+_NOUN_ENDINGS = ("tion", "sion", "ment", "ness", "ity", "ance", "ence", "ism", "ship", "ure", "age")
 TERMS = 60  # as many as a challenger keeps in mind
 
 
@@ -179,17 +183,19 @@ def _terms(prose: str) -> tuple[str, ...]:
 def _is_clause(phrase: str, verbs: set[str], nouns: set[str]) -> bool:
     """True for a phrase such as "leader appends", whose last word is not known as a noun."""
     last = phrase.split()[-1]
-    singulars = {last[:-1], last[:-2]}
-    return last.endswith("s") and bool(verbs & singulars or not nouns & {last, *singulars})
+    forms = {last, last + "s", last.removesuffix("s"), last.removesuffix("es")}
+    if last.endswith("s") and verbs & {last[:-1], last[:-2]}:
+        return True
+    return not nouns & forms and not last.removesuffix("s").endswith(_NOUN_ENDINGS)
 
 
 def _is_term(phrase: list[str]) -> bool:
-    last = phrase[-1]
+    *before, last = phrase
     return (
         not _EMPTY.intersection(phrase)
-        and all(len(word) >= 3 for word in phrase)
-        and not last.endswith(("ly", "ing", "ed", "able", "ible", "ous", "ive", "ful"))
-        and not any(word.endswith("ly") for word in phrase)
+        and all(len(word) >= 3 and not word.endswith("ly") for word in phrase)
+        and not last.endswith(("ing", "ed", "able", "ible", "ous", "ive", "ful"))
+        and not any(word.endswith("s") and word[-2] not in "su" for word in before)
     )
 
 

@@ -8,13 +8,13 @@ from agents.simulated.reading import Brief
 from agents.simulated.writing import spoilt
 
 WORDS_MIN = 250  # a bare disposition is shorter
-REASONS_MIN = 4  # sentences that give a reason or an order, at least
+REASONS_MIN = 3  # sentences that give a reason or an order, at least
 BAD_JSON = 0.01
 ENTRIES = 3  # facts, issues and holdings each
 
 _REASON = re.compile(
     r"\b(?:because|therefore|thus|hence|it follows|we (?:hold|conclude|believe|think|agree)"
-    r"|the (?:reason|rule|test|principle)|unless|provided that|shall)\b",
+    r"|the (?:reason|rule|test|principle|standard|burden)|unless|provided that|shall|must)\b",
     re.IGNORECASE,
 )
 _HOLDING = re.compile(r"\bwe (?:\w+ )?(?:hold|conclude|agree|reject)\b|\bshall be\b", re.IGNORECASE)

@@ -70,7 +70,8 @@ DOMAIN_DIFFICULTY: Mapping[str, float] = {"cs": 0.0, "legal": 1.7}
 CONDITION = 0.35  # logits for each condition beyond the first that has to be kept in mind
 GENERIC = -1.3  # logits for a matter that every practitioner knows without the document
 # Fields differ in how much has been written about them: a draw from N(0, 1) per field. In a famous
-# one only special matters (three words or more) are not common knowledge.
+# one only special matters, those with a name of 18 letters or more, are not common knowledge.
+SPECIAL = 18
 FAMOUS, FAME = 0.1, -2.2
 OBSCURE, OBSCURITY = 0.8, 0.8
 FACET_DIFFICULTY = {"conclusion": 0.0, "driver": 0.2, "extent": 0.4}
@@ -158,8 +159,8 @@ class Case:
 
 
 def is_special(aspect: str) -> bool:
-    """True for a matter with a name of its own, which only a reader of the source will know."""
-    return len(aspect.split()) >= 3
+    """True for a matter with a long name of its own, which only readers of the source know."""
+    return len(aspect) >= SPECIAL
 
 
 def case(domain: str, context: str, question: str) -> Case:
