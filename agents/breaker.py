@@ -89,8 +89,8 @@ class Breaker:
     def _permanent(self, error: WireError) -> Paused | None:
         said = f"{self.where} answered {describe(error)}"
         if error.status in (401, 402, 403) or error.code == NO_QUOTA:
-            variable = self.config.api_key_env or "OPENAI_API_KEY"
-            return Unauthorized(said, f"Check the key in {variable} and its quota, then resume")
+            key = f"the key in {self.config.key_env}" if self.config.key_env else "api_key_env"
+            return Unauthorized(said, f"Check {key} and the quota, then resume")
         if error.status in (400, 413, 422):  # this request's fault, not the endpoint's
             return None
         model = error.sent.get("model", "")

@@ -15,12 +15,16 @@ GAIN = 1.1  # times as much work done: worth the longer wait
 
 
 class Capacity:
-    """The limit on requests in flight, 1 … `most`. Each request reports how it ended."""
+    """The limit on requests in flight, 1 … `most`. Each request reports how it ended.
 
-    def __init__(self, most: int) -> None:
+    Unless it is `adaptive` the limit stays at the most.
+    """
+
+    def __init__(self, most: int, *, adaptive: bool = True) -> None:
         self.most = most
+        self.adaptive = adaptive
         self.in_flight = 0
-        self._limit = float(min(most, START))
+        self._limit = float(min(most, START) if adaptive else most)
         self._floor = 1.0  # of the present burst: half of the limit that it met
         self._burst = 0
         self._found = False  # whether the endpoint ever showed a limit
@@ -50,6 +54,8 @@ class Capacity:
 
         Requests of one `kind` (a role) take comparable time.
         """
+        if not self.adaptive:
+            return
         enough = self._speed.note(kind, seconds, self.in_flight + 1, self.limit)
         if enough is not None:
             self._found = True
@@ -64,6 +70,8 @@ class Capacity:
         Once per burst, and by half at the most: requests that started before the limit fell are
         refused for the same reason.
         """
+        if not self.adaptive:
+            return
         if burst == self._burst:
             again = self._found and self.limit <= self.in_flight + 2
             self._patience = min(PATIENCE, 2 * self._patience) if again else 1

@@ -7,7 +7,8 @@ from threading import Lock
 
 from langchain_core.language_models import BaseChatModel
 
-from agents.config import SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
+from agents.batches import LINES, SHARE, BatchTransport
+from agents.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
 from agents.dialect import LIMITS, Dialect
 from agents.limits import Gate
 from agents.transport import Transport
@@ -65,6 +66,7 @@ class Endpoint:
     config: EndpointConfig
     gate: Gate
     transport: Transport | None
+    share: float = 1.0  # of the usual price
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Cast:
         models: Mapping[str, ModelConfig],
         *,
         wait: bool,
+        batch: str | None = None,
     ) -> None:
         """Raises UnknownRole for a model on an endpoint that is not configured."""
         self.models = dict(models)
@@ -99,6 +102,7 @@ class Cast:
         self.players: dict[str, Player] = {}
         self._dialects: dict[tuple[str, str], Dialect] = {}
         self._wait = wait
+        self._batch = batch
         self._building = Lock()
 
     async def ready(self, role: str) -> Player:
@@ -124,18 +128,25 @@ class Cast:
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint of this name. Raises UnknownRole."""
         if name not in self.endpoints:
-            config = endpoint(name, self.configs)
-            inside = name == SIMULATED and name not in self.configs
-            transport = None if inside else Transport(name, config)
-            address = transport.base_url if transport else "in this process"
-            gate = Gate(name, address, config, wait=self._wait)
-            self.endpoints[name] = Endpoint(name, config, gate, transport)
+            self.endpoints[name] = self._connect(name, endpoint(name, self.configs))
         return self.endpoints[name]
+
+    def _connect(self, name: str, config: EndpointConfig) -> Endpoint:
+        if name == SIMULATED and name not in self.configs:
+            gate = Gate(name, "in this process", config, wait=self._wait)
+            return Endpoint(name, config, gate, None)
+        if self._batch is None:
+            gate = Gate(name, config.address, config, wait=self._wait)
+            return Endpoint(name, config, gate, Transport(name, config))
+        # What limits single requests does not limit batches; how many, their transport knows.
+        wide = config.model_copy(update={"max_concurrency": LINES, "rpm": None, "tpm": None})
+        gate = Gate(name, config.address, wide, wait=self._wait, adaptive=False)
+        return Endpoint(name, config, gate, BatchTransport(name, config, self._batch), SHARE)
 
     def _dialect(self, config: ModelConfig, at: EndpointConfig) -> Dialect:
         """One per model and endpoint, shared by its roles. Only OpenAI's own models refuse
         `max_tokens`; older servers of other makes silently ignore its successor."""
-        limit = LIMITS[at.base_url is None]
+        limit = LIMITS[at.address == OPENAI]
         return self._dialects.setdefault((config.endpoint, config.model), Dialect(limit))
 
 

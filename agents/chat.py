@@ -16,6 +16,7 @@ from langchain_openai import ChatOpenAI
 from agents.config import ModelConfig
 from agents.dialect import Dialect
 from agents.errors import WireError
+from agents.request import REQUEST_ID
 from agents.transport import Transport
 
 REASONING = ("reasoning_content", "reasoning")  # vLLM, DeepSeek, … and OpenRouter, newer vLLM
@@ -34,9 +35,10 @@ class Completions:
 
     async def create(self, **payload: Any) -> dict[str, Any]:
         """The response body. Raises WireError, which carries what was sent."""
+        request_id = payload.pop(REQUEST_ID, "")
         sent = self.dialect.shape({**payload, **self.extra})
         try:
-            body = await self.transport.post("/chat/completions", sent)
+            body = await self.transport.complete(sent, request_id)
             _check(body)
         except WireError as error:
             error.sent = sent

@@ -1,5 +1,6 @@
 """Which model plays which role, and where it is reached."""
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +11,7 @@ from agents.errors import UnknownRole
 
 SIMULATED = "simulated"  # the endpoint inside this process
 
+OPENAI = "https://api.openai.com/v1"
 MILLION = 1_000_000
 
 # Role → the role whose model it takes when it has none of its own.
@@ -48,6 +50,16 @@ class EndpointConfig(BaseModel):
         120.0, ge=0, description="Seconds of nothing but failures until the run pauses"
     )
     backoff: float = Field(0.5, gt=0, description="Seconds before the first retry, then doubling")
+
+    @property
+    def address(self) -> str:
+        """Where it is reached."""
+        return (self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
+
+    @property
+    def key_env(self) -> str | None:
+        """The environment variable that holds its key, None when it takes none."""
+        return self.api_key_env or (None if self.base_url else "OPENAI_API_KEY")
 
 
 class ModelConfig(BaseModel):

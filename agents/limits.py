@@ -103,11 +103,12 @@ class Gate:
         config: EndpointConfig,
         *,
         wait: bool = False,
+        adaptive: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self.longest = LONGEST
-        self.capacity = Capacity(config.max_concurrency)
+        self.capacity = Capacity(config.max_concurrency, adaptive=adaptive)
         self.breaker = Breaker(name, address, config, wait=wait, clock=clock)
         self._requests = Rate(config.rpm, clock) if config.rpm else None
         self._tokens = Rate(config.tpm, clock) if config.tpm else None

@@ -70,12 +70,15 @@ class Models:
         budget: Budget | None = None,
         seed: int | None = None,
         wait: bool = False,
+        batch: str | None = None,
     ) -> None:
-        """Raises UnknownRole for a model on an unknown endpoint, UnknownPrice for a budget in USD
+        """With `batch`, the run's id, calls go through the endpoints' batch API.
+
+        Raises UnknownRole for a model on an unknown endpoint, UnknownPrice for a budget in USD
         over a model whose price nobody stated."""
         self.log = log
         self.seed = seed
-        self.cast = Cast(endpoints or {}, models or {}, wait=wait)
+        self.cast = Cast(endpoints or {}, models or {}, wait=wait, batch=batch)
         self.prices = Prices(prices or {})
         self.purse = Purse(budget or Budget(), log.spent())
         self._order: dict[str, int] = {}
@@ -230,23 +233,22 @@ class Models:
         """US dollars for one answer; None when its price or its tokens are unknown."""
         if reading.input_tokens is None or reading.output_tokens is None:
             return None
-        return self.prices.usd(
-            player.config,
-            player.endpoint.config,
-            input_tokens=reading.input_tokens,
-            output_tokens=reading.output_tokens,
-            cached_tokens=reading.cached_tokens or 0,
-        )
+        cached = reading.cached_tokens or 0
+        return self._cost(player, reading.input_tokens, reading.output_tokens, cached)
 
     def _worst(self, player: Player, sent: int) -> Spent:
         """The most that a call may use: so many tokens sent, and the longest reply."""
         said = player.config.max_tokens or OUTPUT
-        usd = None
-        if self.purse.budget.usd is not None:
-            usd = self.prices.usd(
-                player.config, player.endpoint.config, input_tokens=sent, output_tokens=said
-            )
+        budgeted = self.purse.budget.usd is not None
+        usd = self._cost(player, sent, said, 0) if budgeted else None
         return Spent(usd or 0.0, 1, sent + said)
+
+    def _cost(self, player: Player, sent: int, said: int, cached: int) -> float | None:
+        at = player.endpoint
+        usd = self.prices.usd(
+            player.config, at.config, input_tokens=sent, output_tokens=said, cached_tokens=cached
+        )
+        return None if usd is None else at.share * usd
 
     def _check_prices(self) -> None:
         if self.purse.budget.usd is None:

@@ -34,7 +34,7 @@ class Prices:
         if config.endpoint == SIMULATED:
             return 0.0
         stated = self.stated.get(f"{config.endpoint}/{config.model}")
-        pricing = stated.usd if stated else _listed(config.model, endpoint.base_url)
+        pricing = stated.usd if stated else _listed(config.model, endpoint.address)
         return pricing(input_tokens, output_tokens, cached_tokens) if pricing else None
 
     def known(self, config: ModelConfig, endpoint: EndpointConfig) -> bool:
@@ -43,15 +43,13 @@ class Prices:
 
 
 @cache
-def _listed(model: str, base_url: str | None) -> Pricing | None:
+def _listed(model: str, address: str) -> Pricing | None:
     """The price that genai-prices lists. Most are flat, and then looked up only once: a look-up
     costs as much CPU time as half of a call."""
 
     def look_up(sent: int, said: int, cached: int) -> PriceCalculation:
         usage = Usage(input_tokens=sent, cache_read_tokens=cached, output_tokens=said)
-        if base_url is None:
-            return calc_price(usage, model, provider_id="openai")
-        return calc_price(usage, model, provider_api_url=base_url)
+        return calc_price(usage, model, provider_api_url=address)
 
     try:
         found = look_up(1, 1, 0)

@@ -20,6 +20,7 @@ KINDS: Mapping[str, Callable[[str], BaseMessage]] = {
     "assistant": decode,
     "tool": tool_message,
 }
+REQUEST_ID = "request_id"  # an option that names the request within the run; it is not sent
 KEY = 32  # hex digits: 128 bits tell any two requests apart
 BYTES = 3  # of UTF-8 per token, at the least, in any script
 FRAME = 16  # tokens that a chat template puts around a message, at the most
@@ -72,6 +73,7 @@ class Request:
         schema = _schema(reply) if reply else ""
         shape = [sample, schema, again, *([digest(tools)] if tools else [])]
         key = digest(player.identity, said, options.get("seed"), *shape)[:KEY]
+        options[REQUEST_ID] = digest(scope, key)[:KEY]
         return cls(player, scope, sample, messages, reply, key, options)
 
     @property

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from time import time
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -19,8 +20,9 @@ import aiohttp
 from agents.config import EndpointConfig
 from agents.errors import TIMED_OUT, Unauthorized, WireError
 
-OPENAI = "https://api.openai.com/v1"
+JSON = {"Content-Type": "application/json"}
 CONNECT = 20.0  # seconds to open a connection; a host that takes longer is not there
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 EXCERPT = 500  # characters of a server's words that are worth repeating
 
 
@@ -30,31 +32,34 @@ class Transport:
     def __init__(self, name: str, config: EndpointConfig) -> None:
         self.name = name
         self.config = config
-        base = config.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
-        self.base_url = base.rstrip("/")
+        self.base_url = config.address
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    async def complete(self, payload: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+        """The chat completion for a payload; `request_id` names the request within the run."""
+        return await self.post("/chat/completions", payload)
+
     async def post(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The reply to a JSON payload. Raises WireError; Unauthorized when there is no key."""
-        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
-        body = text.encode("utf-8", "replace")  # lone surrogates have no place on a wire
-        return await self._request("POST", path, body)
+        return _object(await self.exchange("POST", path, encode(payload), JSON))
 
     async def get(self, path: str) -> dict[str, Any]:
         """A JSON resource. Raises WireError; Unauthorized when there is no key."""
-        return await self._request("GET", path, None)
+        return _object(await self.exchange("GET", path))
 
-    async def aclose(self) -> None:
-        """Close the connections; a later call opens new ones."""
-        session, self._session = self._session, None
-        if session is not None and self._loop is asyncio.get_running_loop():
-            await session.close()
-
-    async def _request(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | aiohttp.FormData | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The body of a 200. Raises WireError; Unauthorized when there is no key."""
+        session, url = self._open(), self.base_url + path
         try:
-            async with self._open().request(
-                method, self.base_url + path, data=body, allow_redirects=False, proxy=self._proxy
+            async with session.request(
+                method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
                 raw = await response.read()
         except TimeoutError as error:
@@ -63,8 +68,14 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise WireError(str(error) or type(error).__name__) from error
         if response.status != 200:
-            raise refusal(response.status, response.headers, raw)
-        return _object(raw)
+            raise refusal(response.status, raw, response.headers)
+        return raw
+
+    async def aclose(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        session, self._session = self._session, None
+        if session is not None and self._loop is asyncio.get_running_loop():
+            await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -75,16 +86,15 @@ class Transport:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self.config.max_concurrency),
                 timeout=aiohttp.ClientTimeout(self.config.timeout, sock_connect=CONNECT),
-                headers=self._headers(),
+                headers=self._authorization(),
                 skip_auto_headers=("User-Agent",),
             )
         return self._session
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json"}
-        variable = self.config.api_key_env or ("" if self.config.base_url else "OPENAI_API_KEY")
-        if not variable:
-            return headers
+    def _authorization(self) -> dict[str, str]:
+        variable = self.config.key_env
+        if variable is None:
+            return {}
         key = os.environ.get(variable, "").strip()
         if not key:
             raise Unauthorized(
@@ -92,10 +102,16 @@ class Transport:
                 f"{variable} is not set",
                 f"export {variable}=… and resume",
             )
-        return {**headers, "Authorization": f"Bearer {key}"}
+        return {"Authorization": f"Bearer {key}"}
 
 
-def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> WireError:
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """A payload as JSON in UTF-8; lone surrogates have no place on a wire."""
+    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def refusal(status: int, raw: bytes, headers: Mapping[str, str] = NO_HEADERS) -> WireError:
     """What a server said with an error status, in OpenAI's form or any other."""
     text = raw.decode("utf-8", "replace").strip()
     try:
