@@ -40,6 +40,7 @@ class BatchTransport(Transport):
         self._waiting: dict[str, tuple[Mapping[str, Any], asyncio.Future[Line]]] = {}
         self._promised: Promises = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._known: set[str] = set()  # batches that this process follows or has read
         self._recovering: asyncio.Task[None] | None = None
 
     async def complete(self, payload: Mapping[str, Any], request_id: str) -> dict[str, Any]:
@@ -59,6 +60,8 @@ class BatchTransport(Transport):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._recovering = None
+        self._known.clear()
+        self._promised.clear()
         await super().aclose()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -104,9 +107,12 @@ class BatchTransport(Transport):
                 "completion_window": "24h",
                 "metadata": {TAG: self.run},
             }
-            return await self.post("/batches", request)
+            batch = await self.post("/batches", request)
         except WireError as error:
+            self._recovering = None  # it may have been taken all the same: look before a retry
             raise self._explained(error) from error
+        self._known.add(batch["id"])
+        return batch
 
     async def _follow(self, batch: Line, promises: Promises) -> None:
         """Look at a batch until it has ended, then keep its promises. Raises WireError."""
@@ -165,9 +171,11 @@ class BatchTransport(Transport):
                 promises = {str(line["custom_id"]): new() for line in sent}
                 self._promised |= promises
                 self._start(self._keep(promises, self._look(batch["id"])))
+            self._known.add(batch["id"])
 
     async def _batches(self) -> AsyncIterator[Line]:
-        """This run's batches, newest first. Raises Paused when the endpoint has no batches."""
+        """This run's batches that are new to us, newest first. Raises Paused where there is no
+        such thing."""
         after = ""
         while True:
             try:
@@ -175,7 +183,8 @@ class BatchTransport(Transport):
             except WireError as error:
                 raise self._explained(error) from error
             for batch in page.get("data", ()):
-                if (batch.get("metadata") or {}).get(TAG) == self.run:
+                ours = (batch.get("metadata") or {}).get(TAG) == self.run
+                if ours and batch["id"] not in self._known:
                     yield batch
             if not page.get("has_more"):
                 return

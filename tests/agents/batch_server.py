@@ -25,6 +25,7 @@ class BatchServer:
         self.seen: dict[str, int] = {}
         self.looked = asyncio.Event()
         self.trouble: list[int] = []  # statuses with which the next looks fail
+        self.lost: list[int] = []  # statuses that hide that a batch was taken
         self.url = ""
 
     @property
@@ -56,6 +57,8 @@ class BatchServer:
         batch = {"id": name, "status": "in_progress", **asked}
         self.batches[name] = batch
         self.seen[name] = 0
+        if self.lost:
+            return web.json_response({}, status=self.lost.pop())
         return web.json_response(batch)
 
     async def look(self, request: web.Request) -> web.Response:

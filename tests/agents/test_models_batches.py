@@ -76,6 +76,13 @@ async def test_a_killed_process_finds_its_batch_again(tmp_path: Path) -> None:
     assert len(set(rows(tmp_path, "request_key"))) == 3
 
 
+async def test_a_batch_whose_receipt_got_lost_is_not_sent_again(tmp_path: Path) -> None:
+    async with batching(fine) as server, running(tmp_path, server) as models:
+        server.lost = [504]
+        assert [s.text for s in await solve(models, 3)] == ["fine"] * 3
+    assert server.lines == [3]
+
+
 async def test_another_run_shares_nothing(tmp_path: Path) -> None:
     async with batching(fine) as server:
         for run in ("r1", "r2"):
