@@ -13,6 +13,7 @@ COMMANDS = {
     "show": "Read what happened: all documents of a run, or the story of one.",
     "export": "Write the accepted examples to a file for training.",
     "redecide": "Decide a run's recorded scores by other thresholds; asks no model.",
+    "optimize": "Let an agent improve the prompts, and keep the edits that help.",
     "doctor": "Check configuration, endpoints, keys and models before a run.",
 }
 

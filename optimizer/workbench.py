@@ -2,7 +2,7 @@
 call log do not hold."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -30,13 +30,17 @@ RELATIVES = 6  # of the best harnesses that are looked at for a crossover
 
 @dataclass
 class Workbench:
-    """One optimization: its plan, and where everything is. `sources` are all its documents."""
+    """One optimization: its plan, and where everything is.
+
+    `sources` are all its documents; `on_record` is told of every iteration once it is on record.
+    """
 
     plan: Plan
     evaluator: Evaluator
     store: Store
     folder: Path
     sources: Sources
+    on_record: Callable[[Iteration], None] = lambda iteration: None
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turns: asyncio.Condition = field(default_factory=asyncio.Condition)
     _prompts: dict[str, PromptSet] = field(default_factory=dict)
@@ -160,6 +164,7 @@ class Workbench:
         """Put an iteration on record: its row, then its refs. Blocks on SQLite and git."""
         record_iteration(self.ledger, self.run_id, iteration)
         self.point(iteration)
+        self.on_record(iteration)
 
     def point(self, iteration: Iteration) -> None:
         """Point the refs of a recorded iteration, and the champion, in one transaction."""

@@ -7,10 +7,12 @@ import click
 
 from autodata import options
 from autodata.exits import exits
+from autodata.optimization import Optimization
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.settings_file import load
 from autodata.sitting import Sitting
+from ledger.ledger import Ledger
 
 
 @click.command("resume")
@@ -34,4 +36,7 @@ def command(run: Path, wait: bool, sets: tuple[str, ...], **flags: Any) -> int:
     """
     folder = RunFolder(run).existing()
     settings = load(folder.config, options.overrides(flags, sets))
-    return Sitting(folder, settings, screen(), wait).go_on()
+    with Ledger.open(folder.path, create=False) as ledger:
+        optimizes = ledger.run().kind == "optimization"
+    sitting = Optimization if optimizes else Sitting
+    return sitting(folder, settings, screen(), wait).go_on()

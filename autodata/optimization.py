@@ -1,0 +1,228 @@
+"""One sitting of an optimization: from the lock on its folder to what it found, however it ends."""
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from agents.errors import Interrupted, Paused
+from agents.models import Models
+from autodata.exits import DONE, INTERRUPTED, PAUSED
+from autodata.open import DEFAULT_STORE, documents_in_flight, resolve, run_row
+from autodata.optimization_screen import iteration_line, print_result, watched
+from autodata.run_folder import RunFolder, RunFolderError
+from autodata.settings import Settings, changes
+from autodata.settings_file import SettingsError
+from ledger.calls import CallLog
+from ledger.ledger import FILE, Ledger
+from ledger.rows import RunRow, Status
+from optimizer.guard import Sources
+from optimizer.loop import optimize
+from optimizer.plan import Plan
+from optimizer.validate import STOPPED, Evaluator
+from optimizer.workbench import Workbench
+from prompt_store.store import Store
+from tasks.types import Document
+
+PLAN = "optimize"  # where a run's configuration keeps the plan
+MAY_CHANGE = (f"{PLAN}.iterations",)  # a longer run of the same kind goes on from a shorter one
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """A run folder, the settings to optimize with, and where to tell about it."""
+
+    folder: RunFolder
+    settings: Settings
+    console: Console
+    wait: bool = False
+
+    def begin(
+        self,
+        training: Sequence[Document],
+        validation: Sequence[Document],
+        test: Sequence[Document],
+        choices: Mapping[str, Any],
+    ) -> int:
+        """Begins an optimization, or goes on with the one that is there. Returns the exit code.
+
+        Raises RunFolderError, LedgerError, SettingsError, StoreError before a model is asked.
+        """
+        sides = {"training": training, "validation": validation, "test": test}
+        plan = planned({n: [d.id for d in docs] for n, docs in sides.items()}, choices)
+        with self.folder.fresh().locked():
+            settings = self._with_store()
+            with Ledger.open(self.folder.path) as ledger:
+                run = next(reversed(ledger.runs()), None)
+                if run is None:
+                    ledger.add_documents([*training, *validation, *test])
+                    run = optimization_row(settings, plan)
+                    ledger.start_run(run)
+                self._check_unchanged(run, settings, plan)
+            return self._sit(run, settings, plan)
+
+    def go_on(self) -> int:
+        """Goes on with the optimization that is there. Returns the exit code; raises as `begin`."""
+        with self.folder.existing().locked():
+            with Ledger.open(self.folder.path, create=False) as ledger:
+                run = ledger.run()
+            plan, settings = plan_of(run), self._with_store()
+            self._check_unchanged(run, settings, plan)
+            return self._sit(run, settings, plan)
+
+    def _with_store(self) -> Settings:
+        """The settings, resolved, with a prompt store; a new one where there is none yet."""
+        path = Path(self.settings.prompts.path or DEFAULT_STORE)
+        if not path.exists():
+            Store.init(path)
+            self.console.print(f"A prompt store was created at {path}, from the packaged prompts.")
+        store = self.settings.prompts.model_copy(update={"path": str(path)})
+        settings = self.settings.model_copy(update={"prompts": store})
+        return resolve(settings, settings.run.task or "")[0]
+
+    def _check_unchanged(self, run: RunRow, settings: Settings, plan: Plan) -> None:
+        if run.kind != "optimization":
+            raise RunFolderError(f"{self.folder.path} holds a run of another kind; name a new one")
+        found = changes(run.config, _config(settings, plan))
+        if found := [change for change in found if not change.startswith(MAY_CHANGE)]:
+            raise RunFolderError(
+                f"{self.folder.path} was begun with another configuration:\n  "
+                + "\n  ".join(found)
+                + f"\nGo on as it was with `autodata resume {self.folder.path}`, or name a new "
+                "folder"
+            )
+
+    def _sit(self, run: RunRow, settings: Settings, plan: Plan) -> int:
+        self.folder.keep(settings)
+        bench = open_workbench(self.folder.path, run, settings, plan, wait=self.wait)
+        bench.ledger.set_status("running", run.id)
+        pause: Paused | None = None
+        status: Status = "interrupted"  # unless it ends in a better way
+        try:
+            asyncio.run(self._work(bench))
+            status = "done"
+        except Paused as paused:
+            pause = paused
+            status = "interrupted" if isinstance(paused, Interrupted) else "paused"
+        finally:
+            with Ledger.open(self.folder.path) as ledger:
+                ledger.set_status(status, run.id)
+                print_result(self.console, ledger, run, status, settings.prompts.path or "")
+        if pause is None:
+            return DONE
+        self.console.print(
+            f"{pause}.\nGo on with: autodata resume {self.folder.path}", soft_wrap=True
+        )
+        return INTERRUPTED if isinstance(pause, Interrupted) else PAUSED
+
+    async def _work(self, bench: Workbench) -> None:
+        """All iterations and the final evaluation. Raises Paused."""
+        bench.on_record = lambda iteration: self.console.print(
+            iteration_line(iteration), soft_wrap=True
+        )
+        self._stop_on_signals(bench)
+        try:
+            async with watched(self.console, bench):
+                await optimize(bench)
+        except asyncio.CancelledError:
+            raise STOPPED from None
+        finally:
+            await close(bench)
+
+    def _stop_on_signals(self, bench: Workbench) -> None:
+        """The first Ctrl-C lets calls in flight end and be recorded, the second drops them."""
+        work = asyncio.current_task()
+        assert work is not None
+
+        def stop() -> None:
+            if bench.evaluator.stop.is_set():
+                work.cancel()
+                return
+            self.console.print("Stopping when the calls in flight have ended; again to stop now")
+            bench.evaluator.stop.set()
+            bench.evaluator.models.stop(STOPPED)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def planned(documents: Mapping[str, Sequence[str]], choices: Mapping[str, Any]) -> Plan:
+    """The plan for these documents. Raises SettingsError."""
+    said = {name: value for name, value in choices.items() if value is not None}
+    try:
+        return Plan.model_validate({**documents, **said})
+    except ValidationError as error:
+        faults = [
+            ": ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")])
+            for e in error.errors()
+        ]
+        raise SettingsError("; ".join(faults)) from error
+
+
+def plan_of(run: RunRow) -> Plan:
+    """The plan that an optimization was begun with."""
+    return Plan.model_validate(run.config[PLAN])
+
+
+def optimization_row(settings: Settings, plan: Plan) -> RunRow:
+    """The row of an optimization that begins now."""
+    row = run_row(settings)
+    agents = {
+        role: f"{settings.model(role).endpoint}/{settings.model(role).model}"
+        for role in ("analyst", "editor")
+    }
+    update = {
+        "kind": "optimization",
+        "config": _config(settings, plan),
+        "models": {**row.models, **agents},
+    }
+    return row.model_copy(update=update)
+
+
+def open_workbench(
+    folder: Path, run: RunRow, settings: Settings, plan: Plan, *, wait: bool = False
+) -> Workbench:
+    """The workbench of an optimization, to be closed by `close`."""
+    ledger, log = Ledger.open(folder), CallLog(folder / FILE)
+    models = Models(
+        log=log,
+        endpoints=settings.endpoints,
+        models=settings.models,
+        prices=settings.prices,
+        budget=settings.budget,
+        seed=settings.run.seed,
+        wait=wait,
+    )
+    evaluator = Evaluator(
+        run=run,
+        task=settings.run.task or "cs",
+        choices=settings.choices,
+        models=models,
+        ledger=ledger,
+        log=log,
+        in_flight=documents_in_flight(settings),
+    )
+    documents = (*plan.training, *plan.validation, *plan.test)
+    return Workbench(
+        plan=plan,
+        evaluator=evaluator,
+        store=Store.open(Path(settings.prompts.path or DEFAULT_STORE)),
+        folder=folder,
+        sources=Sources.of(ledger.document(d).text for d in documents),
+    )
+
+
+async def close(bench: Workbench) -> None:
+    """Closes connections, worker process and files; the models first."""
+    await bench.evaluator.models.aclose()
+    for closing in (bench.evaluator.equivalence, bench.evaluator.log, bench.ledger):
+        await asyncio.to_thread(closing.close)
+
+
+def _config(settings: Settings, plan: Plan) -> dict[str, Any]:
+    return settings.plain() | {PLAN: plan.model_dump(mode="json")}
