@@ -1,6 +1,7 @@
 """Opens what a run works with: prompts at one exact revision, models, ledger and call log."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -81,17 +82,19 @@ def open_workshop(
     With `wait` an endpoint that is down is waited for. Raises LedgerError, CallLogError,
     UnknownPrice.
     """
-    ledger = Ledger.open(folder.path)
-    log = CallLog(folder.path / FILE)
-    models = Models(
-        log=log,
-        endpoints=settings.endpoints,
-        models=settings.models,
-        prices=settings.prices,
-        budget=settings.budget,
-        seed=settings.run.seed,
-        wait=wait,
-    )
+    with ExitStack() as undo:
+        ledger = undo.enter_context(Ledger.open(folder.path))
+        log = undo.enter_context(closing(CallLog(folder.path / FILE)))
+        models = Models(
+            log=log,
+            endpoints=settings.endpoints,
+            models=settings.models,
+            prices=settings.prices,
+            budget=settings.budget,
+            seed=settings.run.seed,
+            wait=wait,
+        )
+        undo.pop_all()  # the workshop closes them
     return Workshop(models, prompts, ledger, log, run_id, run_by_task or {})
 
 

@@ -44,19 +44,16 @@ class Sitting:
         `skipped` is read once the documents are. Returns the exit code. Raises RunFolderError,
         LedgerError, PromptError or StoreError before anything is asked of a model.
         """
+        settings, prompts = resolve(self.settings, self.settings.run.task or "")
         with self.folder.fresh().locked():
             with Ledger.open(self.folder.path) as ledger:
-                settings, prompts = resolve(self.settings, self.settings.run.task or "")
                 run = next(reversed(ledger.runs()), None)
                 if run:
                     self.folder.check_unchanged(run, settings)
                 ledger.add_documents(documents)
                 for file in skipped:
                     self.console.print(f"skipped  {file}", style="yellow", soft_wrap=True)
-                if run is None:
-                    run = run_row(settings)
-                    ledger.start_run(run)
-            code = self._sit(run, settings, prompts)
+            code = self._sit(run or run_row(settings), settings, prompts)
         return FAILED if code == DONE and skipped else code
 
     def go_on(self) -> int:
@@ -70,9 +67,12 @@ class Sitting:
 
     def _sit(self, run: RunRow, settings: Settings, prompts: PromptSet) -> int:
         """Runs what is undecided and tells how it ended."""
-        self.folder.keep(settings)
         workshop = open_workshop(self.folder, run.id, settings, prompts, wait=self.wait)
-        workshop.ledger.set_status("running", run.id)
+        self.folder.keep(settings)
+        if any(run.id == known.id for known in workshop.ledger.runs()):
+            workshop.ledger.set_status("running", run.id)
+        else:
+            workshop.ledger.start_run(run)
         batch = Batch(
             task=run.task,
             choices=settings.choices,

@@ -105,6 +105,12 @@ def test_a_budget_ends_with_finished_rows_and_a_higher_one_goes_on(folder: Folde
     assert json.loads(folder("status", "run", "--json"))["documents"]["undecided"] == 0
 
 
+def test_a_budget_in_usd_needs_every_price(folder: Folder, server: Simulated) -> None:
+    said = folder(*RUN, "--budget-usd", "1", code=2)
+    assert "the price of here/simulated is unknown" in said
+    assert server.stats["requests"] == 0
+
+
 def test_two_runs_with_the_same_seed_give_the_same_examples(folder: Folder) -> None:
     """However many documents are worked on at once; another seed gives others."""
     for run, in_flight in (("one", 1), ("two", 6)):

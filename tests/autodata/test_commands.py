@@ -1,0 +1,239 @@
+"""Every mistake at the door ends in one message, the right exit code and no traceback."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from autodata.cli import COMMANDS, main
+from tests.outside import BIN, DEMO, Folder, Simulated
+
+DOCUMENT = DEMO / "cs" / "bounded-load-hashing.md"
+
+
+@pytest.fixture(autouse=True)
+def _inside_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def autodata(*words: str | Path, code: int = 0) -> str:
+    """What the command prints; it must end with this exit code and without a traceback."""
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.output
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run over one document."""
+    autodata("run", DOCUMENT, "--task", "cs", "--out", "run")
+    return tmp_path / "run"
+
+
+def test_help_answers_at_once_and_creates_nothing(tmp_path: Path) -> None:
+    began = time.monotonic()
+    subprocess.run([BIN / "autodata", "--help"], check=True, cwd=tmp_path, capture_output=True)
+    assert time.monotonic() - began < 0.5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_none_of_the_machinery() -> None:
+    script = (
+        "import sys; from click.testing import CliRunner; from autodata.cli import main;"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0;"
+        "print([m for m in ('langchain_core', 'graph', 'ledger', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert done.stdout.strip() == b"[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert f"autodata {name}" in autodata(name, "--help")
+    assert "Examples:" in (command.help or "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["missing/", "--task", "cs"], "missing/: there is no such file or folder"),
+        (["empty", "--task", "cs"], "empty: the folder holds no files"),
+        (["*.nothing", "--task", "cs"], "*.nothing: no file matches"),
+        (["blank.md", "--task", "cs"], "blank.md: empty"),
+        (["binary.md", "--task", "cs"], "binary.md: "),
+        ([str(DOCUMENT)], "--task cs, --task legal or --task science"),
+        ([str(DOCUMENT), "--task", "medicine"], "the tasks are cs, legal, science"),
+        ([str(DOCUMENT), "--task", "cs", "--rounds", "-1"], "--rounds -1: run.rounds must be"),
+        ([str(DOCUMENT), "--task", "cs", "--target", "0"], "--target 0: run.target must be"),
+        ([str(DOCUMENT), "--task", "cs", "--budget-usd", "-1"], "--budget-usd -1.0: budget.usd"),
+        ([str(DOCUMENT), "--task", "cs", "--preset", "strict"], "must be 'paper' or 'deployed'"),
+        ([str(DOCUMENT), "--task", "cs", "--set", "run.rouds=2"], "did you mean run.rounds?"),
+        ([str(DOCUMENT), "--task", "cs", "--config", "no.yaml"], "no.yaml: cannot be read"),
+        ([str(DOCUMENT), "--task", "cs", "--config", "bad.yaml"], "bad.yaml, line 2: not YAML"),
+        ([str(DOCUMENT), "--task", "cs", "--prompts", "v9"], "no prompt store"),
+    ],
+)
+def test_a_wrong_run_is_refused_before_anything_is_asked(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "blank.md").write_text(" \n\t\n")
+    (tmp_path / "binary.md").write_bytes(bytes(range(256)) * 8)
+    (tmp_path / "bad.yaml").write_text("run:\n  rounds: ]\n")
+    told = autodata("run", *words, "--out", "run", code=2)
+    assert said in told
+    assert not (tmp_path / "run" / "run.db").exists()
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_run(tmp_path: Path) -> None:
+    (tmp_path / "blank.md").write_text(" \n")
+    told = autodata("run", DOCUMENT, "blank.md", "--task", "cs", "--out", "run", code=1)
+    assert "blank.md: empty" in told
+    assert "cs run" in told
+    assert ": done" in told
+
+
+def test_braces_and_placeholders_in_a_document_stay_text(tmp_path: Path) -> None:
+    text = DOCUMENT.read_text() + '\n\nUse {{document}} and {{nothing}} as {"a": {"b": 1}}.\n'
+    (tmp_path / "braces.md").write_text(text)
+    autodata("run", "braces.md", "--task", "cs", "--out", "run")
+    with sqlite3.connect("run/run.db") as database:
+        [(stored,)] = database.execute("select text from documents").fetchall()
+    database.close()
+    assert "{{nothing}}" in stored
+
+
+@pytest.mark.parametrize("name", ["resume", "status", "show", "redecide"])
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, name: str) -> None:
+    assert "there is no folder missing" in autodata(name, "missing", code=2)
+    (tmp_path / "other").mkdir()
+    assert "other is not a run folder" in autodata(name, "other", code=2)
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_a_folder_with_other_files_is_not_made_a_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.md").write_text("precious")
+    told = autodata("run", DOCUMENT, "--task", "cs", "--out", ".", code=2)
+    assert "holds other files" in told
+    assert not (tmp_path / "run.db").exists()
+
+
+def test_a_corrupt_or_newer_database_is_refused(tmp_path: Path, run: Path) -> None:
+    with sqlite3.connect(run / "run.db") as database:
+        database.execute(
+            "insert into _sqlite_migrations (migration_set, name, applied_at)"
+            " values ('autodata', 'from_the_future', '2030-01-01')"
+        )
+    database.close()
+    assert "a newer autodata wrote it" in autodata("status", "run", code=2)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.db").write_bytes(b"not a database" * 100)
+    assert "broken/run.db" in autodata("status", "broken", code=2)
+
+
+def test_status_is_readable_by_people_and_programs(run: Path) -> None:
+    told = autodata("status", "run")
+    assert "1 accepted" in told or "1 rejected" in told
+    assert "Simulated models" in told
+    said = json.loads(autodata("status", "run", "--json"))
+    assert said["status"] == "done"
+    assert said["simulated"] is True
+    assert said["documents"]["total"] == 1
+    assert said["calls"] == sum(usage["calls"] for usage in said["usage"].values())
+
+
+def test_the_folder_holds_the_whole_configuration_and_no_secret(run: Path) -> None:
+    kept = (run / "config.yaml").read_text()
+    assert "task: cs" in kept
+    assert "seed: 0" in kept
+    assert "revision: seed-" in kept
+
+
+def test_show_tells_a_run_as_a_table_and_a_document_as_a_story(run: Path) -> None:
+    table = autodata("show", "run")
+    assert "bounded-load-hashing.md" in table
+    document = table.splitlines()[1].split()[0]
+    for wanted in (document, "bounded-load-hashing.md", "HASHING"):
+        story = autodata("show", "run", wanted)
+        assert "Round 1: " in story
+        assert "objection" in story
+        assert "Simulated models" in story
+    assert len(autodata("show", "run", document, "--full")) > len(story)
+    assert "no document of this run is called 'nope'" in autodata("show", "run", "nope", code=2)
+
+
+def test_several_documents_may_be_meant(tmp_path: Path) -> None:
+    autodata("run", DEMO / "cs", "--task", "cs", "--out", "run", "--budget-calls", "0", code=3)
+    told = autodata("show", "run", "l", code=2)
+    assert "'l' may be any of these" in told
+    assert "has no recorded round yet" in autodata("show", "run", "leader", code=2)
+
+
+def test_export_writes_examples_or_says_why_not(tmp_path: Path, run: Path) -> None:
+    autodata("run", DEMO / "cs", "--task", "cs", "--out", "all")
+    assert "dataset card in" in autodata("export", "all", "--format", "jsonl", "-o", "out/x.jsonl")
+    rows = (tmp_path / "out" / "x.jsonl").read_text().splitlines()
+    assert len(rows) == json.loads(autodata("status", "all", "--json"))["documents"]["accepted"]
+    assert "unknown format 'csv'" in autodata("export", "all", "--format", "csv", code=2)
+    autodata("run", DOCUMENT, "--task", "cs", "--out", "none", "--budget-calls", "0", code=3)
+    assert "no accepted example" in autodata("export", "none", "--format", "jsonl", code=2)
+
+
+def test_redecide_shows_what_other_thresholds_would_change() -> None:
+    autodata("run", DEMO / "cs", "--task", "cs", "--out", "run")
+    accepted = json.loads(autodata("status", "run", "--json"))["documents"]["accepted"]
+    same = autodata("redecide", "run")
+    assert f"{accepted} accepted as recorded; by these thresholds {accepted} accepted" in same
+    stricter = autodata("redecide", "run", "--set", "acceptance.weak_max=0.0")
+    assert "by these thresholds 0 accepted" in stricter
+
+
+def test_the_demo_shows_acceptances_rejections_and_a_story(tmp_path: Path) -> None:
+    told = autodata("demo", "--out", "demo")
+    for word in ("accepted", "rejected", "skipped", "TOO_EASY", "LEAK", "Round 1", "Simulated"):
+        assert word in told
+    assert {folder.name for folder in (tmp_path / "demo").iterdir()} == {"cs", "legal", "science"}
+    assert "the tasks are" in autodata("demo", "--task", "medicine", code=2)
+
+
+def test_the_demo_may_be_one_task_and_few_documents() -> None:
+    told = autodata("demo", "--task", "legal", "--documents", "2", "--out", "demo")
+    assert "documents   2:" in told
+
+
+def test_a_target_stops_the_run_when_enough_is_accepted() -> None:
+    words = ("--task", "cs", "--out", "run", "--set", "run.documents_in_flight=1")
+    autodata("run", DEMO / "cs", *words, "--target", "1")
+    counts = json.loads(autodata("status", "run", "--json"))["documents"]
+    assert counts["accepted"] == 1
+    assert counts["undecided"]
+    autodata("resume", "run", "--target", "2")
+    assert json.loads(autodata("status", "run", "--json"))["documents"]["accepted"] == 2
+
+
+def test_the_doctor_examines_every_model(folder: Folder, server: Simulated) -> None:
+    told = folder("doctor")
+    assert "structured replies by json_schema" in told
+    assert "no problems" in told
+    folder.env["SIMULATED_KEY"] = "wrong"
+    report = json.loads(folder("doctor", "--json", code=1))
+    assert {model["model"] for model in report["models"]} == {
+        "simulated",
+        "simulated-weak",
+        "simulated-strong",
+    }
+    assert all("401" in model["probe"]["problem"] for model in report["models"])
+    assert all("SIMULATED_KEY" in model["probe"]["remedy"] for model in report["models"])
+    folder.env["SIMULATED_KEY"] = "right"
+    assert "no price" not in folder("doctor")
+    assert "a budget in USD cannot be kept" in folder("doctor", "--set", "budget.usd=1", code=1)
