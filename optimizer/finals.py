@@ -20,8 +20,13 @@ async def settle(bench: Workbench) -> None:
 
     Nothing is done twice: a run whose final evaluation is on record is over.
     """
-    if await asyncio.to_thread(finals, bench.ledger, bench.run_id):
-        return
+    if not await asyncio.to_thread(finals, bench.ledger, bench.run_id):
+        await _settle(bench)
+    await asyncio.to_thread(bench.point, bench.champion())
+
+
+async def _settle(bench: Workbench) -> None:
+    """The best harnesses again, the winner and the start on the test documents."""
     recorded = await asyncio.to_thread(bench.iterations)
     population = await asyncio.to_thread(bench.population, recorded)
     by_number = {i.number: i for i in members(recorded)}
@@ -70,10 +75,12 @@ async def _prompts(bench: Workbench, iteration: Iteration) -> PromptSet:
 
 
 def _record(bench: Workbench, found: list[Final], by_number: dict[int, Iteration]) -> None:
-    """Notes on the commits first: they are appended once, and the rows say that it is done."""
+    """Notes on the commits, each once, then the rows, which say that it is done."""
+    notes = {commit.sha: commit.note for commit in bench.store.history()}
     for final in found:
-        revision = by_number[final.number].revision
-        bench.store.note(revision, note(bench.run_id, final))
+        revision, text = by_number[final.number].revision, note(bench.run_id, final)
+        if text not in notes[revision]:
+            bench.store.note(revision, text)
     record_finals(bench.ledger, bench.run_id, found)
 
 

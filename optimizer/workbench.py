@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from ledger.iterations import Iteration, iterations, record_iteration
+from ledger.iterations import Iteration, finals, iterations, record_iteration
 from ledger.ledger import Ledger
 from optimizer.guard import Sources
 from optimizer.messages import message
@@ -177,8 +177,10 @@ class Workbench:
             self.store.update_refs(moves)
 
     def champion(self) -> Iteration:
-        """The harness with the best pooled score; among equals the oldest."""
+        """The winner once it is settled; until then the best pooled score, the oldest of equals."""
         recorded = self.iterations()
+        if settled := [f for f in finals(self.ledger, self.run_id) if f.place == 1]:
+            return next(i for i in recorded if i.number == settled[0].number)
         population = self.population(recorded)
         [number] = [
             h.number for h, share in zip(population, best(population), strict=True) if share

@@ -1,0 +1,203 @@
+"""autodata prompts: the store of prompts, its history, and what an optimization proposes."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autodata.exits import DONE, FAILED, exits
+from autodata.open import DEFAULT_STORE
+from autodata.screen import screen
+from autodata.settings_file import load
+from ledger.ledger import Ledger
+from optimizer.guard import Sources, faults
+from optimizer.review import compared, moved_lines
+from prompt_store.check import problems
+from prompt_store.prompt import PromptSet
+from prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown
+from prompt_store.store import Commit, Store
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The prompt store; prompts.path of ./autodata.yaml, or ./prompts.",
+)
+revision_argument = click.argument("revision", default="main", metavar="REV")
+
+
+@click.group("prompts")
+def command() -> None:
+    """The store of prompts: a git repository of its own. `main` belongs to you; an optimization
+    proposes branches autodata/<run>/champion."""
+
+
+@command.command("init")
+@click.argument("path", default=DEFAULT_STORE, type=click.Path(path_type=Path))
+@exits
+def init(path: Path) -> None:
+    """Create a prompt store from the packaged prompts.
+
+    \b
+    Examples:
+      autodata prompts init
+      autodata prompts init ~/prompts/cs
+    """
+    store = Store.init(path)
+    screen().print(
+        f"{path} holds the packaged prompts on main ({store.resolve('main')[:12]}). Edit and "
+        "commit there like in any repository; runs use main unless --prompts names a revision.",
+        soft_wrap=True,
+    )
+
+
+@command.command("log")
+@store_option
+@click.option("--all", "everything", is_flag=True, help="Rejected and invalid mutants, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, oldest first.")
+@exits
+def log(store: Path | None, everything: bool, as_json: bool) -> None:
+    """Draw the family tree of the prompts, with decisions and scores.
+
+    \b
+    Examples:
+      autodata prompts log
+      autodata prompts log --all --json | jq '.[] | select(.decision == "kept")'
+    """
+    opened, patterns = open_store(store), ALL if everything else KEPT
+    if as_json:
+        print(json.dumps([plain(commit) for commit in opened.history(_refs(opened, everything))]))
+        return
+    console = screen()
+    print(graph(opened, patterns, color=console.is_terminal), end="")
+    line = shlex.join(["git", "-C", str(opened.path), *log_arguments(patterns)])
+    console.print(f"\nWith plain git: {line}", style="dim", soft_wrap=True, markup=False)
+
+
+@command.command("show")
+@revision_argument
+@store_option
+@exits
+def show(revision: str, store: Path | None) -> None:
+    """Show one revision: what it says, why, what came of it, and the change.
+
+    \b
+    Examples:
+      autodata prompts show autodata/cs-20261122-101500/champion
+      autodata prompts show refs/autodata/cs-20261122-101500/rejected/7
+    """
+    print(shown(open_store(store), revision), end="")
+
+
+@command.command("diff")
+@click.argument("old", metavar="REV")
+@click.argument("new", metavar="REV")
+@click.option("--run", type=click.Path(path_type=Path), help="Run folder with their evaluations.")
+@store_option
+@exits
+def diff(old: str, new: str, run: Path | None, store: Path | None) -> None:
+    """Show what differs between two revisions, and which failures became rarer.
+
+    Failure counts come from the evaluations of an optimization: name its run folder.
+
+    \b
+    Examples:
+      autodata prompts diff main autodata/cs-20261122-101500/champion
+      autodata prompts diff main autodata/cs-20261122-101500/champion --run runs/opt
+    """
+    opened = open_store(store)
+    print(opened.diff(old, new), end="")
+    if run is None:
+        return
+    with Ledger.open(run, create=False) as ledger:
+        before, after, documents = compared(ledger, opened.resolve(old), opened.resolve(new))
+    print("\n".join(["", *moved_lines(before, after, documents)]))
+
+
+@command.command("check")
+@revision_argument
+@click.option("--against", metavar="REV", help="Hold the change since REV to the editor's rules.")
+@store_option
+@exits
+def check(revision: str, against: str | None, store: Path | None) -> int:
+    """Check that a revision can be used: placeholders, form, rubric policy.
+
+    \b
+    Examples:
+      autodata prompts check
+      autodata prompts check my-branch --against main
+    """
+    opened, console = open_store(store), screen()
+    files = opened.files(revision)
+    found = problems(PromptSet(revision=revision, files=files))
+    if against:
+        before = opened.files(against)
+        tasks = sorted({p.partition("/")[0] for p in files if files.get(p) != before.get(p)})
+        found += [str(f) for task in tasks for f in faults(task, before, files, Sources())]
+    for problem in found:
+        console.print(problem, style="red", soft_wrap=True, markup=False)
+    console.print(f"{revision}: {len(found)} problems" if found else f"{revision} can be used")
+    return FAILED if found else DONE
+
+
+@command.command("adopt")
+@click.argument("revision", metavar="REV")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Copy the prompts there (such as prompt_store/seed) instead of merging.",
+)
+@store_option
+@exits
+def adopt(revision: str, to: Path | None, store: Path | None) -> int:
+    """Merge a champion into main, or copy its prompts to the seeds of a checkout.
+
+    \b
+    Examples:
+      autodata prompts adopt autodata/cs-20261122-101500/champion
+      autodata prompts adopt autodata/cs-20261122-101500/champion --to prompt_store/seed
+    """
+    opened, console = open_store(store), screen()
+    prompts = opened.read(revision)
+    if to is None:
+        sha = merge(opened, revision, f"Adopt {revision}")
+        console.print(f"main is now {sha[:12]}, a merge of {revision}", soft_wrap=True)
+        return DONE
+    for path, text in prompts.files.items():
+        place = to / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    console.print(f"{len(prompts.files)} files of {revision} were written to {to}")
+    return DONE
+
+
+def open_store(path: Path | None) -> Store:
+    """The store that was named, or the configured one. Raises StoreError."""
+    return Store.open(path or Path(load(None, []).prompts.path or DEFAULT_STORE))
+
+
+def plain(commit: Commit) -> dict[str, Any]:
+    """A commit for `--json`; what no optimization wrote has nulls."""
+    said = {name.removeprefix("Autodata-"): value for name, value in commit.trailers.items()}
+    return {
+        "sha": commit.sha,
+        "parents": list(commit.parents),
+        "time": commit.time,
+        "subject": commit.subject,
+        "run": said.get("Run"),
+        "iteration": int(said["Iteration"]) if "Iteration" in said else None,
+        "decision": said.get("Decision"),
+        "score": said.get("Score"),
+        "parent_score": said.get("Parent-Score"),
+        "predicts": said.get("Predicts"),
+        "note": commit.note or None,
+    }
+
+
+def _refs(store: Store, everything: bool) -> list[str]:
+    return [
+        ref for ref in store.refs() if everything or "/pop/" in ref or ref.startswith("refs/heads/")
+    ]
