@@ -272,6 +272,26 @@ async def test_langchain_tracing_sees_every_call(tmp_path: Path) -> None:
     assert listener.seen == [("asked", "Why?"), ("answered", "because")]
 
 
+async def test_a_call_is_the_same_whether_or_not_somebody_listens(tmp_path: Path) -> None:
+    reply = says("becau", finish_reason="length", reasoning_content="hm")
+    written, asked = [], []
+    for listener in (None, Listener()):
+        token = listening.set(listener)
+        folder = tmp_path / str(listener is None)
+        folder.mkdir()
+        async with (
+            scripted(otherwise=reply) as server,
+            calling(folder, server.url, model={"temperature": 0.5, "max_tokens": 9}) as models,
+        ):
+            await models.say("weak_solver", ASKED, scope="d1")
+        listening.reset(token)
+        columns = "status, response, reasoning, finish_reason, input_tokens, output_tokens"
+        written.append(rows(folder, columns))
+        asked.append(server.requests)
+    assert written[0] == written[1] == [("truncated", "becau", "hm", "length", 10, 5)]
+    assert asked[0] == asked[1]
+
+
 def test_models_live_on_from_one_event_loop_to_the_next(tmp_path: Path) -> None:
     async def ask(sample: int) -> str:
         async with scripted() as server:
