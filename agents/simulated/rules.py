@@ -195,8 +195,10 @@ RULES: tuple[Rule, ...] = (
         "positive-only rubric",
         r"positive-only|only positive (?:criteria|weights)|no negative criteri",
         "Write positive-only rubrics.",
+        conditions=1,
+        special=3.0,
         misworded=0.0,
-        padding=0.4,
+        padding=0.3,
     ),
     _rule(
         "strict weights",

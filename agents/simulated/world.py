@@ -72,7 +72,7 @@ GENERIC = -1.3  # logits for a matter that every practitioner knows without the 
 # Fields differ in how much has been written about them: a draw from N(0, 1) per field. In a famous
 # one only special matters, those with a name of 18 letters or more, are not common knowledge.
 SPECIAL = 18
-FAMOUS, FAME = 0.1, -2.2
+FAMOUS, FAME = 0.35, -2.8
 OBSCURE, OBSCURITY = 0.8, 0.8
 FACET_DIFFICULTY = {"conclusion": 0.0, "driver": 0.2, "extent": 0.4}
 QUESTION_SIGMA = 0.45
