@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "Write the accepted examples to a file for training.",
     "redecide": "Decide a run's recorded scores by other thresholds; asks no model.",
     "optimize": "Let an agent improve the prompts, and keep the edits that help.",
+    "report": "Write what an optimization found as a page to read in a browser.",
     "prompts": "The store of prompts: its history, its champions, adopting one.",
     "doctor": "Check configuration, endpoints, keys and models before a run.",
 }

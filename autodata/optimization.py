@@ -112,7 +112,7 @@ class Optimization:
         finally:
             with Ledger.open(self.folder.path) as ledger:
                 ledger.set_status(status, run.id)
-                print_result(self.console, ledger, run, status, settings.prompts.path or "")
+                print_result(self.console, ledger, run, status)
         if pause is None:
             return DONE
         self.console.print(

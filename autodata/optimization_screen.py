@@ -64,7 +64,7 @@ def iteration_line(i: Iteration) -> Text:
     return line.append(f"{said}{why}")
 
 
-def print_result(console: Console, ledger: Ledger, run: RunRow, status: str, store: str) -> None:
+def print_result(console: Console, ledger: Ledger, run: RunRow, status: str) -> None:
     """What the optimization found so far, and what to do with it."""
     made, final = iterations(ledger, run.id), finals(ledger, run.id)
     console.print()
@@ -74,6 +74,7 @@ def print_result(console: Console, ledger: Ledger, run: RunRow, status: str, sto
     if run.simulated:
         console.print(SIMULATED, style="yellow", soft_wrap=True)
     if final:
+        store = run.config["prompts"]["path"]
         branch = champion_ref(run.id).removeprefix("refs/heads/")
         console.print(
             f"Review it with: autodata prompts log --store {store}\n"

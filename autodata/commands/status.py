@@ -7,6 +7,7 @@ import click
 
 from autodata import options
 from autodata.exits import exits
+from autodata.optimization_screen import print_result
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.summary import print_summary
@@ -29,8 +30,10 @@ def command(run: Path, as_json: bool) -> None:
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
         summary = summarize(ledger)
-    status = folder.status(summary.run)
-    if as_json:
-        print(json.dumps(summary.plain() | {"status": status}, indent=2))
-    else:
-        print_summary(screen(), summary, status)
+        status = folder.status(summary.run)
+        if as_json:
+            print(json.dumps(summary.plain() | {"status": status}, indent=2))
+        elif summary.run.kind == "optimization":
+            print_result(screen(), ledger, summary.run, status)
+        else:
+            print_summary(screen(), summary, status)

@@ -1,0 +1,1 @@
+"""Reports to read in a browser: one file, nothing loaded from elsewhere."""
