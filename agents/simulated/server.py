@@ -2,177 +2,169 @@
 
     python -m agents.simulated --port 8900
 
-It answers `POST /v1/chat/completions` and `GET /v1/models`, and says in `GET /stats` what it was
-asked. It refuses to listen on any other than a loopback address.
+It answers `POST /v1/chat/completions` and `GET /v1/models`, says in `GET /stats` what it was asked,
+and takes new faults by `POST /faults`. It refuses to listen on any other than a loopback address.
 """
 
-import asyncio
 import ipaddress
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from agents.simulated.brain import ABILITIES, SimulatedReply, respond
+from agents.simulated.brain import ABILITIES, respond
+from agents.simulated.faults import Faults, Trouble
 from agents.simulated.reading import read
 from agents.simulated.samples import PrefixCache, Samples
+from agents.simulated.wire import CompletionRequest, complaint, completion, refusal
 
 MODELS = (*ABILITIES, "simulated")
 REQUEST_BYTES = 64 * 2**20
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class NotLoopback(ValueError):
     """The host is not this machine; the message says which hosts are."""
 
 
-class CompletionRequest(BaseModel):
-    """The part of an OpenAI chat completion request that a simulated model reads."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model: str = Field(min_length=1)
-    messages: list[dict[str, Any]] = Field(min_length=1)
-    seed: int | None = None
-    temperature: float | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    stream: bool | None = None
-
-
 @dataclass
 class Stats:
-    """What the server was asked since it started."""
+    """What the server was asked since it started; `completions` counts answers of a model."""
 
     requests: int = 0
+    completions: int = 0
     in_flight: int = 0
     most_in_flight: int = 0
-    statuses: Counter[int] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
     roles: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
 
-    def as_json(self) -> dict[str, Any]:
-        """The figures as one JSON object."""
-        return {
-            **vars(self),
-            "statuses": {str(status): n for status, n in sorted(self.statuses.items())},
-            "models": dict(self.models),
-            "roles": dict(self.roles),
-        }
 
-
-@dataclass
 class Server:
     """One simulated endpoint: its settings and what it remembers.
 
-    `latency` is seconds per completion; with a `key` every other bearer token gets a 401; `seed`
-    is used for requests that bring none and have temperature 0.
+    With a `key` every other bearer token gets a 401. `seed` shifts the samples of requests that
+    bring no seed of their own.
     """
 
-    latency: float = 0.0
-    key: str | None = None
-    seed: int | None = None
-    stats: Stats = field(default_factory=Stats)
-    samples: Samples = field(default_factory=Samples)
-    prefixes: PrefixCache = field(default_factory=PrefixCache)
-    base_url: str = ""
+    def __init__(
+        self, *, faults: Faults | None = None, key: str | None = None, seed: int = 0
+    ) -> None:
+        self.key = key
+        self.seed = seed
+        self.stats = Stats()
+        self.base_url = ""
+        self._trouble = Trouble(faults or Faults())
+        self._samples = Samples()
+        self._prefixes = PrefixCache()
 
     def app(self) -> web.Application:
         """The web application."""
         app = web.Application(client_max_size=REQUEST_BYTES, middlewares=[self._counted])
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/stats", self._stats)
+        app.router.add_get("/stats", self._show_stats)
+        app.router.add_get("/faults", self._show_faults)
+        app.router.add_post("/faults", self._set_faults)
         return app
 
+    def beset(self, faults: Faults) -> None:
+        """Have these faults from the next request on; scripts and draws begin anew."""
+        self._trouble = Trouble(faults)
+
     @web.middleware
-    async def _counted(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith("/v1/"):
-            return await _answered(handler, request)
+            return await handler(request)
         self.stats.requests += 1
         self.stats.in_flight += 1
         self.stats.most_in_flight = max(self.stats.most_in_flight, self.stats.in_flight)
         try:
             if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
-                response: web.StreamResponse = _refusal(401, "Incorrect API key provided.")
+                response: web.StreamResponse = refusal(
+                    401, "Incorrect API key provided.", "invalid_api_key"
+                )
             else:
-                response = await _answered(handler, request)
-            self.stats.statuses[response.status] += 1
+                response = await handler(request)
+            self.stats.statuses[str(response.status)] += 1
             return response
         finally:
             self.stats.in_flight -= 1
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
+        trouble = self._trouble
         try:
             asked = CompletionRequest.model_validate_json(await request.read())
         except ValidationError as error:
-            faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            return _refusal(400, "; ".join(faults))
+            return refusal(400, complaint(error))
         if asked.stream:
-            return _refusal(400, "stream: this server answers in one piece; leave it out")
+            return refusal(400, "stream: this server answers in one piece; leave it out")
+        if trouble.faults.models and asked.model not in trouble.faults.models:
+            return refusal(404, f"The model {asked.model!r} does not exist.", "model_not_found")
+        fault, seconds = trouble.next()
+        if fault:
+            self.stats.faults[fault] += 1
+        if refused := trouble.refuse(fault):
+            return refused
+        if not await trouble.serve(seconds):
+            self.stats.faults["capacity"] += 1
+            refused = trouble.refuse("rate_limited")
+            assert refused is not None
+            return refused
+        if await trouble.cut(fault, request):
+            return web.Response(status=499)  # nobody receives it
+        return await trouble.send(fault, self._answer(asked), request)
+
+    def _answer(self, asked: CompletionRequest) -> dict[str, Any]:
+        """The body of the model's answer, counted."""
+        seed = asked.seed
+        if seed is None:
+            first = asked.temperature == 0
+            repeat = 0 if first else self._samples.seed(asked.model, asked.messages)
+            seed = repeat + self.seed * 1_000_003
+        reply = respond(asked.model, asked.messages, seed, asked.limit)
+        cached = self._prefixes.cached(asked.messages)
+        self.stats.completions += 1
         self.stats.models[asked.model] += 1
         self.stats.roles[read(asked.messages).role or "unknown"] += 1
-        if self.latency:
-            await asyncio.sleep(self.latency)
-        limit = asked.max_completion_tokens or asked.max_tokens
-        reply = respond(asked.model, asked.messages, self._seed(asked), limit)
-        cached = self.prefixes.cached(asked.messages)
         self.stats.input_tokens += reply.input_tokens
-        self.stats.cached_tokens += cached
+        self.stats.cached_tokens += min(cached, reply.input_tokens)
         self.stats.output_tokens += reply.output_tokens
-        return web.json_response(completion(self.stats.requests, asked.model, reply, cached))
+        return completion(self.stats.completions, asked.model, reply, cached)
 
-    def _seed(self, asked: CompletionRequest) -> int | None:
-        if asked.seed is not None:
-            return asked.seed
-        if asked.temperature == 0:
-            return self.seed
-        return self.samples.seed(asked.model, asked.messages) + (self.seed or 0) * 1_000_003
-
-    async def _models(self, request: web.Request) -> web.Response:
-        data = [{"id": model, "object": "model", "owned_by": "simulated"} for model in MODELS]
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        names = self._trouble.faults.models or MODELS
+        data = [{"id": name, "object": "model", "owned_by": "simulated"} for name in names]
         return web.json_response({"object": "list", "data": data})
 
-    async def _stats(self, request: web.Request) -> web.Response:
-        return web.json_response(self.stats.as_json())
+    async def _show_stats(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(vars(self.stats))
 
+    async def _show_faults(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._trouble.faults.model_dump(mode="json"))
 
-def completion(number: int, model: str, reply: SimulatedReply, cached: int) -> dict[str, Any]:
-    """The body of a chat completion in OpenAI's form."""
-    calls = {"tool_calls": list(reply.tool_calls)} if reply.tool_calls else {}
-    return {
-        "id": f"chatcmpl-simulated-{number}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": reply.content, **calls},
-                "finish_reason": reply.finish_reason,
-            }
-        ],
-        "usage": {
-            "prompt_tokens": reply.input_tokens,
-            "completion_tokens": reply.output_tokens,
-            "total_tokens": reply.input_tokens + reply.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": min(cached, reply.input_tokens)},
-        },
-    }
+    async def _set_faults(self, request: web.Request) -> web.StreamResponse:
+        try:
+            self.beset(Faults.model_validate_json(await request.read()))
+        except ValidationError as error:
+            return refusal(400, complaint(error))
+        return await self._show_faults(request)
 
 
 @asynccontextmanager
 async def serve(
-    server: Server | None = None, host: str = "127.0.0.1", port: int = 0
+    server: Server | None = None, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Server]:
-    """A running server; `base_url` of the value says where (port 0: a free one).
+    """A running server; its `base_url` says where (port 0: a free one).
 
     Raises NotLoopback for a host that other machines could reach, OSError for a taken port.
     """
@@ -182,14 +174,12 @@ async def serve(
             "localhost only"
         )
     server = server or Server()
-    runner = web.AppRunner(server.app(), access_log=None)
+    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        bound = runner.addresses[0][1]
+        await web.TCPSite(runner, host, port).start()
         shown = f"[{host}]" if ":" in host else host
-        server.base_url = f"http://{shown}:{bound}/v1"
+        server.base_url = f"http://{shown}:{runner.addresses[0][1]}/v1"
         yield server
     finally:
         await runner.cleanup()
@@ -201,14 +191,3 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-async def _answered(handler: Any, request: web.Request) -> web.StreamResponse:
-    response: web.StreamResponse = await handler(request)
-    return response
-
-
-def _refusal(status: int, message: str, **headers: str) -> web.Response:
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    body: Mapping[str, Any] = {"error": {"message": message, "type": kind, "code": status}}
-    return web.json_response(body, status=status, headers=headers)
