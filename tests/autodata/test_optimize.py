@@ -1,0 +1,180 @@
+"""An optimization at the door: begun, interrupted, resumed, reviewed with git, adopted."""
+
+import json
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agents.simulated.library import invented
+from prompt_store.prompt import packaged
+from tests.outside import Folder
+
+DOCUMENTS = {"train": 5, "validation": 4, "test": 3}
+
+
+def words(*more: str) -> list[str]:
+    return [
+        *("optimize", "--task", "cs", "--out", "opt", "--rounds", "2", "--minibatch", "3"),
+        *("--train", *sorted(f"train/invented-0-{n:03}.md" for n in range(1, 6))),
+        *("--validation", "validation", "--test", "test", *more),
+    ]
+
+
+def prepared(folder: Path) -> Folder:
+    documents = invented(sum(DOCUMENTS.values()))
+    for side, count in DOCUMENTS.items():
+        (folder / side).mkdir()
+        for _ in range(count):
+            document = next(documents)
+            (folder / side / document.name).write_text(document.text)
+    return Folder(folder)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, str]:
+    """A finished optimization of three iterations, and what it printed."""
+    folder = prepared(tmp_path_factory.mktemp("door"))
+    return folder, folder(*words("--iterations", "3"))
+
+
+def champion(folder: Folder) -> str:
+    [branch] = git(folder, "for-each-ref", "--format=%(refname:short)", "refs/heads/autodata")
+    return branch
+
+
+def git(folder: Folder, *arguments: str) -> list[str]:
+    command = ["git", "-C", str(folder.path / "prompts"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_each_iteration_gets_a_line_and_the_end_says_what_it_is_worth(
+    done: tuple[Folder, str],
+) -> None:
+    folder, said = done
+    for number in range(4):
+        assert f"\n{number:>4}  " in said
+    assert "A prompt store was created at prompts" in said
+    for part in ("sealed test: start", "Simulated models", "autodata prompts adopt"):
+        assert part in said
+    assert "3 iterations" in folder("status", "opt")
+
+
+def test_the_same_command_goes_on_and_finds_nothing_left(done: tuple[Folder, str]) -> None:
+    folder, _ = done
+    before = folder.query("select count(*) from calls", "opt")
+    assert "done" in folder(*words("--iterations", "3"))
+    folder("resume", "opt")
+    assert folder.query("select count(*) from calls", "opt") == before
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--rule", "confirm"], "optimize.rule: strict → confirm"),
+        (["--rule", "lucky"], "rule: Input should be 'strict', 'paper' or 'confirm'"),
+        (["--parallel", "0"], "parallel: Input should be greater than or equal to 1"),
+        (["--set", "acceptance.weak_max=0.9"], "acceptance.weak_max"),
+    ],
+)
+def test_another_plan_is_refused_with_the_difference(
+    done: tuple[Folder, str], more: list[str], expected: str
+) -> None:
+    folder, _ = done
+    assert expected in folder(*words("--iterations", "3", *more), code=2)
+
+
+def test_documents_that_serve_two_purposes_are_refused(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    said = folder(
+        *("optimize", "--task", "cs", "--out", "opt", "--train", "train"),
+        *("--validation", "validation", "train"),
+        code=2,
+    )
+    assert "5 documents serve training and validation" in said
+
+
+def test_the_log_is_what_plain_git_draws(done: tuple[Folder, str]) -> None:
+    folder, _ = done
+    said = folder("prompts", "log", "--all")
+    drawn, _, line = said.partition("\nWith plain git: ")
+    again = subprocess.run(
+        shlex.split(line), cwd=folder.path, env=folder.env, capture_output=True, text=True
+    )
+    assert again.stdout.splitlines() == drawn.splitlines()
+    assert "Start from the packaged prompts" in drawn
+
+
+def test_the_log_as_json_says_what_became_of_each(done: tuple[Folder, str]) -> None:
+    folder, _ = done
+    commits = json.loads(folder("prompts", "log", "--all", "--json"))
+    decided = {c["iteration"]: c["decision"] for c in commits if c["iteration"] is not None}
+    rows = folder.query("select number, decision from iterations where number > 0", "opt")
+    assert decided == dict(rows)
+
+
+def test_a_diff_names_the_failures_that_moved(done: tuple[Folder, str]) -> None:
+    folder, _ = done
+    [(revision,)] = folder.query("select revision from iterations where number = 2", "opt")
+    said = folder("prompts", "diff", "main", revision, "--run", "opt")
+    assert said.startswith("diff --git a/cs/")
+    assert "validation documents that both were tried on" in said
+    assert revision[:12] in folder("prompts", "show", revision[:12])
+
+
+def test_the_report_is_one_page_that_loads_nothing(done: tuple[Folder, str]) -> None:
+    folder, _ = done
+    folder("report", "opt", "-o", "opt.html")
+    page = (folder.path / "opt.html").read_text()
+    for part in ("<svg", "Pass rate against iteration", "Family", "sealed test: start", "analyst"):
+        assert part in page
+    assert "src=" not in page
+    assert "http" not in page
+
+
+def test_a_broken_prompt_is_found_before_it_is_used(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder("prompts", "init")
+    assert "main can be used" in folder("prompts", "check")
+    prompt = tmp_path / "prompts/cs/challenger.md"
+    prompt.write_text(prompt.read_text().replace("{{document}}", "the document"))
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    git(folder, *identity, "commit", "-qam", "Break it")
+    said = folder("prompts", "check", code=1)
+    assert "placeholder {{document}} is missing" in said
+    assert "PLACEHOLDER" in folder("prompts", "check", "--against", "main~1", code=1)
+
+
+def test_a_champion_is_merged_into_main_or_copied_to_the_seeds(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    folder(*words("--iterations", "2"))
+    branch = champion(folder)
+    folder("prompts", "adopt", branch, "--to", "seeds")
+    copied = {
+        str(p.relative_to(tmp_path / "seeds")): p.read_text()
+        for p in (tmp_path / "seeds").rglob("*")
+        if p.is_file()
+    }
+    assert copied.keys() == packaged().files.keys()
+    if git(folder, "rev-parse", "main") != git(folder, "rev-parse", branch):
+        assert "a merge of" in folder("prompts", "adopt", branch)
+        assert git(folder, "diff", "main", branch) == []
+    assert git(folder, "status", "--porcelain") == []
+    for path, text in copied.items():
+        assert (tmp_path / "prompts" / path).read_text() == text
+
+
+def test_an_interrupted_optimization_says_how_to_go_on_and_does(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    with folder.started(*words("--iterations", "2")) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("   0  start"):
+                process.send_signal(signal.SIGINT)
+                break
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Go on with: autodata resume opt" in said
+    assert "2 iterations" in folder("resume", "opt")
