@@ -1,6 +1,5 @@
 """Every edge of the outer loop, and lanes that walk it side by side."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -84,18 +83,11 @@ async def optimize(workbench: Workbench) -> None:
     on where it stopped.
     """
     loop, plan = build(lambda: workbench), workbench.plan
-    done = {i.number for i in await asyncio.to_thread(workbench.iterations)}
-    waiting = [n for n in range(1, plan.iterations + 1) if n not in done]
 
     async def lane(first: int) -> None:
-        numbers = [n for n in waiting if n % plan.parallel == first % plan.parallel]
-        begin = Lane(
-            number=numbers[0] if numbers else plan.iterations + 1,
-            last=plan.iterations,
-            stride=plan.parallel,
-        )
+        steps = STEPS * (plan.iterations // plan.parallel + 2)
         try:
-            await loop.ainvoke(begin, {"recursion_limit": STEPS * (len(numbers) + 1)})
+            await loop.ainvoke(Lane(number=first, last=plan.iterations), {"recursion_limit": steps})
         except BaseException:
             workbench.evaluator.stop.set()
             await workbench.next_turn()

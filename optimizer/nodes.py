@@ -30,14 +30,16 @@ class Nodes:
     workbench: Callable[[], Workbench]
 
     async def start(self, state: State) -> Update:
-        """Scores the prompts that the run starts from, once."""
+        """Scores the prompts that the run starts from, once; finds what is left to be made."""
         bench = self.workbench()
         async with bench.recording:
             if not await asyncio.to_thread(bench.iterations):
                 await self._score_start(bench)
             await asyncio.to_thread(bench.repair)
         await bench.next_turn()
-        return {}
+        done = {i.number for i in await asyncio.to_thread(bench.iterations)}
+        left = (n for n in range(state.number, state.last + 1, bench.plan.parallel))
+        return {"number": next((n for n in left if n not in done), state.last + 1)}
 
     async def _score_start(self, bench: Workbench) -> None:
         revision = bench.evaluator.run.prompts_revision
@@ -186,7 +188,7 @@ class Nodes:
         async with bench.recording:
             await asyncio.to_thread(_record, bench, state)
         await bench.next_turn()
-        return {**FRESH, "number": state.number + state.stride}
+        return {"number": state.number + bench.plan.parallel}
 
     async def _parent(self, state: State) -> PromptSet:
         """The prompts that the iteration starts from."""

@@ -9,11 +9,13 @@ from optimizer.rules import Tally
 
 
 class Lane(BaseModel):
-    """Which iterations are to be made: `number`, then every `stride`-th up to `last`."""
+    """Which iterations are to be made, one after the other; those on record are passed over.
 
-    number: int = Field(1, ge=1)
-    last: int = Field(1, ge=0)
-    stride: int = Field(1, ge=1)
+    Of several lanes, each begins at a number of its own and makes every n-th iteration.
+    """
+
+    number: int = Field(1, ge=1, description="the first iteration to make")
+    last: int = Field(1, ge=0, description="the last one")
 
 
 class State(Lane):
