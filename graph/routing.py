@@ -1,4 +1,8 @@
-"""Where to go next: pure functions of the state, one per conditional edge."""
+"""Where to go next: pure functions of the state, one per conditional edge.
+
+They are `async` only because LangGraph sends plain functions to a worker thread, which costs more
+than all of them together.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,22 +17,27 @@ def _ended(state: State) -> Ended:
     return "orchestrator" if state.decision == "revise" else "record"
 
 
-def after_prepare(state: State) -> Literal["extractor", "challenger"]:
+def _attempted(state: State) -> Literal["loop_judge", "decide"]:
+    """After both sides."""
+    return "loop_judge" if task_of(state).judged_by_loop else "decide"
+
+
+async def after_prepare(state: State) -> Literal["extractor", "challenger"]:
     """Legal documents are extracted first."""
     return "extractor" if task_of(state).extracts else "challenger"
 
 
-def after_extractor(state: State) -> Literal["challenger", "record"]:
+async def after_extractor(state: State) -> Literal["challenger", "record"]:
     """An unsuitable document is skipped before anything is paid for."""
     return "record" if state.decision else "challenger"
 
 
-def after_challenger(state: State) -> Literal["verifier", "orchestrator", "record"]:
+async def after_challenger(state: State) -> Literal["verifier", "orchestrator", "record"]:
     """A reply without a readable candidate ends the round."""
     return _ended(state) if state.decision else "verifier"
 
 
-def after_verifier(
+async def after_verifier(
     state: State,
 ) -> Literal["orchestrator", "record"] | Sequence[Literal["weak_solver", "strong_solver"]]:
     """A failed candidate goes back; a good one to the weak side first, or to both at once."""
@@ -37,25 +46,25 @@ def after_verifier(
     return ["weak_solver", "strong_solver"] if sides_together(state) else ["weak_solver"]
 
 
-def after_weak_solver(
+async def after_weak_solver(
     state: State,
 ) -> Literal["strong_solver", "loop_judge", "decide", "orchestrator", "record"]:
     """The weak gate: when the weak side has failed already, no strong attempt is paid for."""
     if state.decision:
         return _ended(state)
-    return after_strong_solver(state) if sides_together(state) else "strong_solver"
+    return _attempted(state) if sides_together(state) else "strong_solver"
 
 
-def after_strong_solver(state: State) -> Literal["loop_judge", "decide"]:
+async def after_strong_solver(state: State) -> Literal["loop_judge", "decide"]:
     """Legal rounds are read by the loop judge before they are decided."""
-    return "loop_judge" if task_of(state).judged_by_loop else "decide"
+    return _attempted(state)
 
 
-def after_decide(state: State) -> Literal["final_verifier", "orchestrator", "record"]:
+async def after_decide(state: State) -> Literal["final_verifier", "orchestrator", "record"]:
     """A candidate without objections is frozen and verified once more."""
     return _ended(state) if state.decision else "final_verifier"
 
 
-def after_final_verifier(state: State) -> Literal["orchestrator", "record"]:
+async def after_final_verifier(state: State) -> Literal["orchestrator", "record"]:
     """A failure here is an objection like any other."""
     return _ended(state)

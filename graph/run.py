@@ -62,7 +62,7 @@ async def run_documents(
             batch.started += 1
             given = Input(document_id=document_id, task=batch.task)
             try:
-                ended = await loop.ainvoke(given, context=batch.choices)
+                ended = await loop.ainvoke(given, context=batch.choices, output_keys=["decision"])
             except CallRefused as refusal:
                 batch.refused[document_id] = str(refusal)
                 workshop.put_down(document_id)

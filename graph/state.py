@@ -1,6 +1,7 @@
 """What the graph carries: the typed state of one document, and the choices of a run."""
 
 import operator
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -120,7 +121,12 @@ def planned(state: State) -> tuple[int, int]:
 
 def policy_of(state: State) -> Policy:
     """The acceptance policy in force."""
-    return task_of(state).policy(state.choices, *planned(state))
+    return _policy(state.task, state.choices, *planned(state))
+
+
+@lru_cache(maxsize=64)
+def _policy(task: str, choices: RunChoices, weak: int, strong: int) -> Policy:
+    return TASKS[task].policy(choices, weak, strong)
 
 
 def sides_together(state: State) -> bool:

@@ -93,9 +93,10 @@ class Prompt(Frozen):
         PromptError when a placeholder or a value is missing, unknown or repeated.
         """
         declared, parts = _checked(self)
-        if faults := _differences("value", values, declared):
+        if values.keys() != set(declared):
+            faults = _differences("value", values, declared)
             raise PromptError(f"{self.path}: {'; '.join(faults)}; {self.expectation()}")
-        system, user = (PLACEHOLDER.sub(lambda found: values[found[1]], part) for part in parts)
+        system, user = (_filled(part, values) for part in parts)
         return Message(role="system", content=system), Message(role="user", content=user)
 
     def parts(self) -> tuple[str, str]:
@@ -122,12 +123,20 @@ class Prompt(Frozen):
         return f"declared are {', '.join(map(braced, self.declared)) or 'none'}"
 
 
+Pieces = tuple[str, ...]  # text, name, text, name, …, text
+
+
 @lru_cache(maxsize=256)
-def _checked(prompt: Prompt) -> tuple[tuple[str, ...], tuple[str, str]]:
-    """What a prompt takes and its two parts, found out once; raises PromptError at any fault."""
+def _checked(prompt: Prompt) -> tuple[tuple[str, ...], tuple[Pieces, Pieces]]:
+    """What a prompt takes, and its two parts in pieces; raises PromptError at any fault."""
     if faults := prompt.placeholder_faults():
         raise PromptError(f"{prompt.path}: {'; '.join(faults)}; {prompt.expectation()}")
-    return prompt.declared, prompt.parts()
+    system, user = prompt.parts()
+    return prompt.declared, (tuple(PLACEHOLDER.split(system)), tuple(PLACEHOLDER.split(user)))
+
+
+def _filled(pieces: Pieces, values: Mapping[str, str]) -> str:
+    return "".join(values[piece] if at % 2 else piece for at, piece in enumerate(pieces))
 
 
 class PromptSet(Frozen):
