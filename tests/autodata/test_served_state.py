@@ -1,4 +1,4 @@
-"""What the state carries can be stored by a server and read back as what it was."""
+"""What the served graphs carry can be stored by a server and read back as what it was."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from graph.state import State
+import graph.state
+import optimizer.state
 
 CONFIG = Path(__file__).parents[2] / "langgraph.json"
 
@@ -27,7 +28,8 @@ def test_the_server_may_read_back_every_type_of_the_state() -> None:
     allowed = json.loads(CONFIG.read_text())["checkpointer"]["serde"]["allowed_msgpack_modules"]
     held = {
         (model.__module__, model.__name__)
-        for field in State.model_fields.values()
+        for state in (graph.state.State, optimizer.state.State)
+        for field in state.model_fields.values()
         for model in models(field.annotation)
     }
     assert sorted(map(tuple, allowed)) == sorted(held)
