@@ -40,11 +40,13 @@ def extract(brief: Brief, chance: Chance) -> str:
         reply = {"suitable": False, "reason": reason, "principle": ""}
         return spoilt({**reply, "facts": [], "issues": [], "holdings": []}, 0.0, chance)
     holdings = [s for s in said if _HOLDING.search(s)] or reasons
+    told = [s for s in said if s not in reasons]
+    facts = [s for s in told if _FACT.search(s)]
     reply = {
         "suitable": True,
         "reason": f"The text gives reasons in {len(reasons)} sentences and states a rule.",
         "principle": holdings[0],
-        "facts": [s for s in said if _FACT.search(s) and s not in reasons][:ENTRIES],
+        "facts": (facts or told)[:ENTRIES],
         "issues": [s for s in said if _ISSUE.search(s)][:ENTRIES],
         "holdings": holdings[:ENTRIES],
     }

@@ -203,7 +203,7 @@ class _Reader:
             return sympy.pi
         if token == "e":
             return sympy.E
-        if token in _NAMES or (len(token) == 1 and token.isalpha()):
+        if token in _NAMES or re.fullmatch("[A-Za-z]", token):
             return symbol(token + self._subscript())
         raise NotAFormula(f"“{token}” is not known")
 

@@ -265,7 +265,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "generous context",
-        r"context[^.]{0,60}(?:everything|all (?:the )?(?:facts|information)|complete|self-suff)",
+        r"(?:everything|all (?:the )?(?:facts|information))[^.]{0,60}in(?:to)? the context"
+        r"|context[^.]{0,60}(?:everything|all (?:the )?(?:facts|information)|complete|self-suff)",
         "Put all the information that is needed into the context.",
         leak=1.8,
         padding=1.5,
