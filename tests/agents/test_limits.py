@@ -7,10 +7,8 @@ import pytest
 
 from agents.capacity import START, Capacity
 from agents.config import EndpointConfig
-from agents.errors import WireError
+from agents.errors import Unauthorized, WireError
 from agents.limits import Gate, Rate
-
-FULL = WireError("busy", status=429)
 
 
 class Clock:
@@ -103,6 +101,25 @@ async def test_the_first_request_goes_alone() -> None:
     unproven.leave(scout, None)
     await asyncio.gather(*others)
     assert unproven.capacity.in_flight == 9
+
+
+async def test_nobody_sleeps_on_when_the_endpoint_is_given_up() -> None:
+    patient = gate(backoff=1000)
+    sleeping = asyncio.ensure_future(patient.recover(WireError("busy", status=500), tries=1))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        with pytest.raises(WireError):
+            async with patient.slot("judge", 0, 0):
+                raise WireError("wrong key", status=401)
+        with pytest.raises(Unauthorized, match="wrong key"):
+            await sleeping
+
+
+async def test_the_wait_that_a_server_asks_for_is_kept() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await gate(backoff=0.0001).recover(WireError("busy", status=429, retry_after=0.05), tries=1)
+    assert loop.time() - began >= 0.045
 
 
 def test_a_rate_lets_ten_seconds_worth_through_and_then_its_average() -> None:

@@ -102,6 +102,13 @@ async def test_an_unknown_model_is_named(tmp_path: Path) -> None:
             await models.say("weak_solver", ASKED, scope="d1")
 
 
+async def test_a_redirected_address_is_named_not_followed(tmp_path: Path) -> None:
+    moved = Reply(status=308, headers={"Location": "/v1/models"})
+    async with scripted(moved) as server, calling(tmp_path, server.url) as models:
+        with pytest.raises(ModelMissing, match=r"HTTP 308.*base_url"):
+            await models.say("weak_solver", ASKED, scope="d1")
+
+
 async def test_an_endpoint_that_stays_down_pauses_the_run_with_one_message(
     tmp_path: Path,
 ) -> None:

@@ -116,12 +116,19 @@ async def test_the_first_answer_stays_the_answer(log: CallLog) -> None:
 
 
 async def test_loading_a_scope_again_loses_nothing(log: CallLog) -> None:
+    long = replace(CALL, request=({"role": "user", "content": "All models are wrong. " * 99},))
     log.load("d1")
-    writing = asyncio.ensure_future(log.record(CALL))
-    await asyncio.sleep(0)
+    await log.record(long)
     log.load("d1")
-    await writing
+    second = await log.record(replace(long, request_key="k2"))
+    assert "as_call" in str(stored(log, f"select request from calls where id = {second}"))
     assert log.recorded("d1", "k1") is not None
+
+
+async def test_a_failure_just_met_is_no_answer(log: CallLog) -> None:
+    log.load("d1")
+    await log.record(replace(CALL, status="failed"))
+    assert log.recorded("d1", "k1") is None
 
 
 async def test_a_hundred_calls_at_once_all_get_their_own_row(log: CallLog) -> None:
