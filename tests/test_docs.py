@@ -77,6 +77,8 @@ SHELL = [
 def test_every_command_in_the_docs_exists_with_its_flags(where: str, line: str) -> None:
     _, name, *rest = shlex.split(line.removeprefix("$ ").split("|")[0])
     command = main.get_command(click.Context(main), name)
+    if isinstance(command, click.Group):
+        command, name = command.commands.get(rest[0]), f"{name} {rest[0]}"
     assert command is not None, f"{where}: there is no command {name}"
     known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
     flags = {word.partition("=")[0] for word in rest if word.startswith("--")}

@@ -5,6 +5,7 @@ is forbidden. Which it will be follows from the analysis alone.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,6 +65,10 @@ FORBIDDEN = (
     ("challenger", "Work\u200b with\u200b care."),
 )
 POLICIES = ("positive-only rubric", "strict weights")  # rules that live in rubric.yaml
+REPEATS = 2  # rejections after which an edit is not tried again while there is another one
+_REJECTED = re.compile(
+    r"^\| \d+ \| [^|]+ \| rejected \| [^|]+ \| [^|]+ \| ([^|]+) \|", re.MULTILINE
+)
 _PATH = re.compile(r"^(\S+) \(\d+ lines?\)$", re.MULTILINE)
 _CODE = re.compile(r"^## ([A-Z_]+)$", re.MULTILINE)
 _PLACE = "\n## Reply\n"
@@ -87,7 +92,8 @@ def edit(model: str, brief: Brief, before: Sequence[Done], chance: Chance) -> St
     if before[-1].name == "finish":
         return Step("My edit was not accepted.")
     codes = _CODE.findall(brief.section("analysis"))
-    meant = _intended(QUALITY.get(model, QUALITY["simulated"]), codes, read, chance)
+    tried = Counter(_REJECTED.findall(brief.section("history")))
+    meant = _intended(QUALITY.get(model, QUALITY["simulated"]), codes, read, tried, chance)
     if before[-1].name == "read":
         return _made(meant, read)
     if before[-1].name != "check":
@@ -96,7 +102,11 @@ def edit(model: str, brief: Brief, before: Sequence[Done], chance: Chance) -> St
 
 
 def _intended(
-    quality: Mapping[str, float], codes: Sequence[str], read: Mapping[str, str], chance: Chance
+    quality: Mapping[str, float],
+    codes: Sequence[str],
+    read: Mapping[str, str],
+    tried: Mapping[str, int],
+    chance: Chance,
 ) -> Intended:
     by_role = {path.rpartition("/")[2].removesuffix(".md"): path for path in read}
     challenger = by_role["challenger"]
@@ -105,7 +115,8 @@ def _intended(
         role, sentence = chance.choice(FORBIDDEN)
         return Intended(by_role[role], sentence)
     if kind == "good" and (rules := _missing(codes, read)):
-        rule = chance.choice(rules)
+        fresh = [rule for rule in rules if tried.get(_subject(rule.example), 0) < REPEATS]
+        rule = chance.choice(fresh or rules)
         policy = challenger.replace("challenger.md", "rubric.yaml")
         inside = rule.name in POLICIES and policy in read and not _has_policy(rule, read[policy])
         return Intended(policy if inside else challenger, rule.example, rule.name)
@@ -141,12 +152,16 @@ def _made(meant: Intended, read: Mapping[str, str]) -> Step:
     return call("create", path=meant.path, text=text)
 
 
+def _subject(sentence: str) -> str:
+    """What an edit is called in one line."""
+    return sentence.split(":")[0].split(". ")[0].rstrip(".")[:72]
+
+
 def _finished(meant: Intended, codes: Sequence[str]) -> Step:
-    subject = meant.sentence.split(":")[0].split(". ")[0].rstrip(".")
     target = codes[0] if codes else "ACCEPTED"
     return call(
         "finish",
-        subject=subject[:72],
+        subject=_subject(meant.sentence),
         intent=f"The analysis names {target} as the most costly failure. The edit says: "
         f"“{meant.sentence}”",
         predicted=target,
