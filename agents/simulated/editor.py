@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 from agents.simulated.chance import Chance
 from agents.simulated.reading import Brief
@@ -154,7 +155,7 @@ def _made(meant: Intended, read: Mapping[str, str]) -> Step:
 
 def _subject(sentence: str) -> str:
     """What an edit is called in one line."""
-    return sentence.split(":")[0].split(". ")[0].rstrip(".")[:72]
+    return shorten(sentence.split(":")[0].split(". ")[0].rstrip("."), 72, placeholder=" …")
 
 
 def _finished(meant: Intended, codes: Sequence[str]) -> Step:
