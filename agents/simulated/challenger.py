@@ -5,9 +5,9 @@ from types import ModuleType
 from agents.simulated import staging_cs, staging_legal
 from agents.simulated.chance import Chance
 from agents.simulated.documents import Reading, study
+from agents.simulated.habits import Habits, habits
 from agents.simulated.reading import Brief
 from agents.simulated.rubrics import rubric
-from agents.simulated.rules import Habits, habits
 from agents.simulated.world import COMMON, KIND_DIFFICULTY, QUOTED, Fact, case, is_special
 from agents.simulated.writing import spoilt
 

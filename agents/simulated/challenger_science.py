@@ -5,10 +5,10 @@ import re
 from agents.simulated.chance import Chance
 from agents.simulated.documents import study
 from agents.simulated.formulas import Notation, formulas, notation
+from agents.simulated.habits import Habits, habits
 from agents.simulated.objects import Answer
 from agents.simulated.problems import FAMILIES, Family
 from agents.simulated.reading import Brief
-from agents.simulated.rules import Habits, habits
 from agents.simulated.writing import spoilt
 
 ROUTINE = 0.0  # families below this difficulty are routine

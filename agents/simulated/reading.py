@@ -41,8 +41,8 @@ _POLICY = re.compile(r"^([a-z_]+): (-?\d+)$", re.MULTILINE)
 class Brief:
     """One request, read: who is asked (`role`, `domain`) for what.
 
-    `guidance` holds the prompt's own words and the instruction, on one line, without document or
-    candidate; `reasked` counts the times that an earlier reply was sent back.
+    `guidance` holds the prompt's own words on one line, without any section's; `reasked` counts the
+    times that an earlier reply was sent back.
     """
 
     role: str
@@ -64,7 +64,7 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Brief:
     users = [text for role, text in texts if role == "user"]
     role, domain = _title(system or (users[0] if users else ""))
     sections, rest = _sections(users[0] if users else "")
-    guidance = " ".join([*system.split(), *rest.split(), *sections.get("instruction", "").split()])
+    guidance = " ".join([*system.split(), *rest.split()])
     policy = {name: int(value) for name, value in _POLICY.findall(system + "\n" + rest)}
     return Brief(role, domain, guidance, sections, policy, reasked=max(len(users) - 1, 0))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.simulated.chance import Chance
-from agents.simulated.rules import Habits
+from agents.simulated.habits import Habits
 from agents.simulated.world import Case, Fact
 from agents.simulated.writing import sentence
 

@@ -4,7 +4,8 @@ from statistics import fmean
 
 import pytest
 
-from agents.simulated.rules import CONDITIONS_MAX, FEEDBACK, RULES, UNTAUGHT, Rule, habits
+from agents.simulated.habits import CONDITIONS_MAX, UNTAUGHT, habits
+from agents.simulated.rules import FEEDBACK, RULES, Rule
 from agents.simulated.verifier import overlap
 from agents.simulated.world import COMMON, QUOTED
 from prompt_store.prompt import packaged
