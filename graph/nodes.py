@@ -139,7 +139,7 @@ class Nodes:
 
     async def weak_solver(self, state: State) -> Update:
         """Weak attempts, judged; when they settle the round, no strong attempt is made."""
-        weak = await self._attempts(state, "weak")
+        weak = await self.workshop().to_the_end(self._attempts(state, "weak"))
         objections = policy_of(state).weak_objections(weak)
         if objections and not sides_together(state):
             return closed(state, objections, weak=weak)
@@ -147,7 +147,8 @@ class Nodes:
 
     async def strong_solver(self, state: State) -> Update:
         """Strong attempts on byte-identical input, judged."""
-        return {"strong": await self._attempts(state, "strong")}
+        strong = await self.workshop().to_the_end(self._attempts(state, "strong"))
+        return {"strong": strong}
 
     async def _attempts(self, state: State, side: Side) -> tuple[Attempt, ...]:
         """Attempts of one side, asked for in the smallest batches that can settle the decision."""

@@ -73,4 +73,10 @@ async def run_documents(
             batch.decided[document_id] = ended["decision"]
             on_document(document_id, ended["decision"])
 
-    await all_done([work() for _ in range(batch.in_flight)])
+    try:
+        await all_done([work() for _ in range(batch.in_flight)])
+    except asyncio.CancelledError:
+        await workshop.loose_ends(drop=True)
+        raise
+    finally:
+        await workshop.loose_ends()

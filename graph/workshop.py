@@ -1,8 +1,9 @@
 """What the nodes work with: models, prompts and the ledger of one run."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from agents.equivalence import Equivalence
 from agents.models import Models
@@ -10,6 +11,8 @@ from ledger.calls import CallLog
 from ledger.ledger import Ledger
 from prompt_store.prompt import PromptSet
 from tasks.types import Document
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Workshop:
     run_by_task: Mapping[str, str] = field(default_factory=dict)
     equivalence: Equivalence = field(default_factory=Equivalence)
     _open: dict[str, Document] = field(default_factory=dict)
+    _loose: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def run_of(self, task: str) -> str:
         """The run under which documents of this task are recorded."""
@@ -47,6 +51,23 @@ class Workshop:
         if document_id not in self._open:
             await asyncio.to_thread(self.take_up, document_id)
         return self._open[document_id]
+
+    async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Awaits work that goes on when the waiting is cancelled: its calls are paid for.
+
+        LangGraph cancels a node when one beside it fails; `loose_ends` waits for such work.
+        """
+        task = asyncio.ensure_future(work)
+        self._loose.add(task)
+        task.add_done_callback(self._loose.discard)
+        return await asyncio.shield(task)
+
+    async def loose_ends(self, *, drop: bool = False) -> None:
+        """Waits until nothing is under way any more; with `drop` cancels it first."""
+        while self._loose:
+            for task in self._loose if drop else ():
+                task.cancel()
+            await asyncio.wait(self._loose)
 
     async def aclose(self) -> None:
         """Closes connections, worker process and files; the models first."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from agents.models import Answered, Models, Said
 from agents.replies import Reply
-from graph.build import build
+from graph.run import Batch, run_documents
 from graph.state import RunChoices, TaskName
 from graph.workshop import Workshop
 from ledger.calls import Call, CallLog
@@ -59,7 +59,8 @@ def marks(met: int, of: int = len(GOOD_RUBRIC)) -> dict[str, Any]:
 @dataclass
 class ScriptedModels:
     """Says and answers what the script holds: a string where a value is due is a malformed reply,
-    None an answer cut off, an exception an endpoint in trouble. Calls go on record."""
+    None an answer cut off, an exception an endpoint in trouble, a function is awaited first.
+    Calls go on record."""
 
     script: Mapping[str, Any]
     log: CallLog
@@ -72,6 +73,8 @@ class ScriptedModels:
             reply = reply[min(self.asked[role], len(reply) - 1)]
         self.asked[role] += 1
         self.messages.append((role, tuple(messages)))
+        if callable(reply):
+            reply = await reply()
         if isinstance(reply, Exception):
             raise reply
         key = f"{role}-{self.asked[role]}"
@@ -126,10 +129,9 @@ async def play(
     ledger.add_documents([document])
     ledger.start_run(RunRow(id="run", task=task, prompts_revision=packaged().revision))
     shop = Workshop(cast(Models, models), packaged(), ledger, log, "run")
+    batch = Batch(task, choices or RunChoices(), [document.id], in_flight=1)
     try:
-        await build(lambda: shop).ainvoke(
-            {"document_id": document.id, "task": task}, context=choices or RunChoices()
-        )
+        await run_documents(shop, batch)
         return ledger.rounds("run", document.id), models
     finally:
         await shop.aclose()

@@ -1,5 +1,7 @@
 """Stories of one document, over the real graph, prompts and ledger with scripted models."""
 
+import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,22 @@ async def test_legal_makes_every_attempt_and_asks_the_loop_judge(tmp_path: Path)
     assert rounds[0].judgement is not None
     written = next(m for role, m in models.messages if role == "challenger")[1].content
     assert "notice must reach its reader" in written
+
+
+async def test_a_side_that_fails_does_not_cost_the_calls_of_the_other(tmp_path: Path) -> None:
+    """Both sides run at once; LangGraph cancels one when the other's endpoint goes down."""
+
+    async def later() -> str:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return "an argument"
+
+    down = Paused("the endpoint is down", "start it")
+    with pytest.raises(Paused):
+        await play(tmp_path, {**LEGAL, "weak_solver": down, "strong_solver": later}, task="legal")
+    with sqlite3.connect(tmp_path / "run.db") as db:
+        [[paid]] = db.execute("select count(*) from calls where role = 'strong_solver'")
+    assert paid == 3
 
 
 async def test_the_loop_judges_suggestion_goes_to_the_writer_unchanged(tmp_path: Path) -> None:
