@@ -4,6 +4,9 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
