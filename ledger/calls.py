@@ -109,8 +109,6 @@ _INSERT = f"insert into calls ({', '.join(_STORED)}) values ({', '.join(f':{n}' 
 def create_calls(database: Database) -> None:
     """Add the `calls` table and its indexes where they are missing."""
     database.execute(CALLS)
-    if "request" not in database["calls"].columns_dict:
-        database.execute("alter table calls add column request text")
     for index in INDEXES:
         database.execute(index)
 
