@@ -10,6 +10,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _RUN_ID = re.compile(r"\b(cs|legal|science)-\d{8}-\d{6}\b")
+_PROGRESS = re.compile(r"^… .*\n", re.MULTILINE)
 _SECONDS = re.compile(r"\b\d+(\.\d+)? ?s\b")
 
 
@@ -45,6 +46,6 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
 
 
 def steady(output: str) -> str:
-    """Output without what differs from run to run: times, and blanks at the ends of lines."""
-    output = _SECONDS.sub("0 s", _RUN_ID.sub(r"\1-20261122-120000", output))
+    """Output without what differs from run to run: times, progress, and blanks at ends of lines."""
+    output = _SECONDS.sub("0 s", _RUN_ID.sub(r"\1-20261122-120000", _PROGRESS.sub("", output)))
     return "\n".join(line.rstrip() for line in output.strip().splitlines()) + "\n"

@@ -56,6 +56,20 @@ def test_the_walkthrough_shows_what_really_happens(
         WALKTHROUGH.write_text(page)
 
 
+def test_the_readme_shows_what_a_run_prints(tmp_path: Path) -> None:
+    readme = ROOT / "README.md"
+    names = ("write-ahead-log-group-commit", "leader-lease-reads", "work-stealing-scheduler")
+    files = " ".join(f"{ROOT}/autodata/demo/cs/{name}.md" for name in names)
+    command = f"autodata run {files} --task cs --out RUN --set run.documents_in_flight=1"
+    printed = steady(run(command, tmp_path))
+    before, _, rest = readme.read_text().partition("<!-- demo -->\n")
+    after = rest.partition("<!-- /demo -->")[2]
+    page = f"{before}<!-- demo -->\n```text\n{printed}```\n<!-- /demo -->{after}"
+    if os.environ.get("AUTODATA_WRITE_DOCS"):
+        readme.write_text(page)
+    assert readme.read_text() == page
+
+
 PYTHON = [b for page in PAGES for b in blocks(page, "python")]
 
 
