@@ -31,7 +31,13 @@ revision_argument = click.argument("revision", default="main", metavar="REV")
 @click.group("prompts")
 def command() -> None:
     """The store of prompts: a git repository of its own. `main` belongs to you; an optimization
-    proposes branches autodata/<run>/champion."""
+    proposes branches autodata/<run>/champion.
+
+    \b
+    Examples:
+      autodata prompts init
+      autodata prompts log
+    """
 
 
 @command.command("init")
