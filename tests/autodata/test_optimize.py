@@ -178,3 +178,11 @@ def test_an_interrupted_optimization_says_how_to_go_on_and_does(tmp_path: Path) 
     assert process.returncode == 130, said
     assert "Go on with: autodata resume opt" in said
     assert "2 iterations" in folder("resume", "opt")
+
+
+def test_a_spent_budget_pauses_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    said = folder(*words("--iterations", "1", "--budget-calls", "150"), code=3)
+    assert "150 of 150 calls are made" in said
+    assert folder.query("select count(*) from calls", "opt") == [(150,)]
+    assert "1 iterations" in folder("resume", "opt", "--budget-calls", "100000")
