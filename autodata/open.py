@@ -19,6 +19,7 @@ from prompt_store.store import Store
 
 PACKAGED = "seed-"  # how revisions of the packaged prompts begin
 DEFAULT_STORE = Path("prompts")
+BATCHED_DOCUMENTS = 1000  # a batch is as large as the documents that wait for it
 SIMULATED_DOCUMENTS = 8  # in flight: simulated models use this process's one core
 
 
@@ -93,9 +94,11 @@ def open_workshop(
             budget=settings.budget,
             seed=settings.run.seed,
             wait=wait,
+            batch=run_id if settings.run.batch else None,
         )
         undo.pop_all()  # the workshop closes them
-    return Workshop(models, prompts, ledger, log, run_id, run_by_task or {})
+    by_task = run_by_task or {}
+    return Workshop(models, prompts, ledger, log, run_id, by_task, settings.choices)
 
 
 def documents_in_flight(settings: Settings) -> int:
@@ -108,5 +111,7 @@ def documents_in_flight(settings: Settings) -> int:
         return settings.run.documents_in_flight
     if not settings.models:
         return SIMULATED_DOCUMENTS
+    if settings.run.batch:
+        return BATCHED_DOCUMENTS
     names = {settings.model(role).endpoint for role in settings.roles}
     return max(endpoint(name, settings.endpoints).max_concurrency for name in names)

@@ -78,7 +78,7 @@ class Nodes:
         return {
             "document": None,
             "document_id": document_id,
-            "choices": runtime.context or RunChoices(),
+            "choices": runtime.context or shop.choices,
             "prompts_revision": shop.prompts.revision,
         }
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from agents.equivalence import Equivalence
 from agents.models import Models
+from graph.state import RunChoices
 from ledger.calls import CallLog
 from ledger.ledger import Ledger
 from prompt_store.prompt import PromptSet
@@ -28,6 +29,7 @@ class Workshop:
     log: CallLog
     run_id: str
     run_by_task: Mapping[str, str] = field(default_factory=dict)
+    choices: RunChoices = field(default_factory=RunChoices)  # where a caller of the graph states none
     equivalence: Equivalence = field(default_factory=Equivalence)
     _open: dict[str, Document] = field(default_factory=dict)
     _loose: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -44,7 +46,7 @@ class Workshop:
     def put_down(self, document_id: str) -> None:
         """Lets go of a document that is done, so that memory follows documents in flight."""
         self._open.pop(document_id, None)
-        self.log.forget(document_id)
+        self.models.forget(document_id)
 
     async def document(self, document_id: str) -> Document:
         """The document, fetched in a thread where a forked run never prepared it."""
