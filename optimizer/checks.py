@@ -10,6 +10,7 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
+from agents.errors import CallRefused
 from agents.judge import score
 from agents.replies import marks_reply
 from agents.solver import solve
@@ -76,25 +77,28 @@ def drifted(changes: Sequence[float]) -> bool:
 async def _change(
     bench: Workbench, number: int, document_id: str, round_number: int, before: float
 ) -> float | None:
-    """By how much the weak solver's score on one control question moved, asked afresh."""
+    """By how much the weak solver's score on one control question moved, asked afresh; None when
+    it got no score."""
     models = bench.evaluator.models.apart(f"iteration-{number}/control", number + 1)
     rounds = bench.ledger.rounds(f"{bench.iterations()[0].prompts}-1", document_id)
     candidate = next(r.candidate for r in rounds if r.number == round_number)
     assert candidate is not None
-    said = await solve(
-        models, locked(bench.task, "solver"), candidate, "weak", 1, scope=document_id
-    )
-    attempt = await score(
-        models,
-        locked(bench.task, "judge"),
-        TASKS[bench.task],
-        candidate,
-        said,
-        "weak",
-        1,
-        scope=document_id,
-        equivalence=bench.evaluator.equivalence,
-    )
+    solver, judge = locked(bench.task, "solver"), locked(bench.task, "judge")
+    try:
+        said = await solve(models, solver, candidate, "weak", 1, scope=document_id)
+        attempt = await score(
+            models,
+            judge,
+            TASKS[bench.task],
+            candidate,
+            said,
+            "weak",
+            1,
+            scope=document_id,
+            equivalence=bench.evaluator.equivalence,
+        )
+    except CallRefused:
+        return None
     return None if attempt.score is None else attempt.score - before
 
 
@@ -125,7 +129,7 @@ async def _second_judge(
 async def _marked(
     bench: Workbench, number: int, document_id: str, candidate: Candidate, attempt: Attempt
 ) -> list[bool] | None:
-    """The second judge's marks in rubric order; None when they stayed malformed."""
+    """The second judge's marks in rubric order; None when there are none that can be used."""
     criteria = "\n".join(f"{i}. {c.criterion}" for i, c in enumerate(candidate.rubric, 1))
     messages = locked(bench.task, "judge").render(
         context=candidate.context,
@@ -134,13 +138,13 @@ async def _marked(
         answer=attempt.answer,
     )
     models = bench.evaluator.models.apart(f"iteration-{number}/audit", number + 1)
-    reply = await models.ask(
-        "final_verifier",
-        messages,
-        marks_reply(len(candidate.rubric)),
-        scope=document_id,
-        sample=attempt.number,
-    )
+    shape, sample = marks_reply(len(candidate.rubric)), attempt.number
+    try:
+        reply = await models.ask(
+            "final_verifier", messages, shape, scope=document_id, sample=sample
+        )
+    except CallRefused:
+        return None
     if reply.value is None:
         return None
     return [mark.met for mark in sorted(reply.value.marks, key=lambda mark: mark.number)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from optimizer.failures import Trajectory, counts
-from optimizer.history import HISTORY
+from optimizer.history import HISTORY, PAGES
 from tasks.acceptance import summary
 from tasks.types import Attempt, Candidate, Objection, Round, Verdict
 
@@ -38,8 +38,10 @@ def evidence(
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Puts the files where people can read them; what stands there is replaced."""
+    """Puts the files where people can read them, but for earlier edits, which git shows."""
     for path, text in files.items():
+        if path.startswith(PAGES):
+            continue
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -13,6 +13,7 @@ from prompt_store.prompt import PromptSet
 
 BEST = 5  # harnesses evaluated again
 EVALUATIONS = 5  # of each, on all validation documents
+FRESH = 1001  # number of the first one: no evaluation that chose a harness counts again
 
 
 async def settle(bench: Workbench) -> None:
@@ -45,9 +46,9 @@ async def _settle(bench: Workbench) -> None:
 
 
 async def _pooled(bench: Workbench, iteration: Iteration) -> Tally:
-    """All evaluations of one harness on the validation documents, counted together."""
+    """Fresh evaluations of one harness on the validation documents, counted together."""
     prompts, tally = await _prompts(bench, iteration), Tally()
-    for replicate in range(1, EVALUATIONS + 1):
+    for replicate in range(FRESH, FRESH + EVALUATIONS):
         outcomes = await bench.evaluator.evaluate(prompts, bench.validation_order(), replicate)
         tally += Tally.of(outcomes.values())
     return tally

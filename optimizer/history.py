@@ -9,6 +9,7 @@ from ledger.iterations import Iteration
 from optimizer.failures import moved
 
 HISTORY = "history.md"
+PAGES = "history/"
 SHOWN = 30  # iterations in the overview, the newest ones
 
 _HEAD = (
@@ -28,7 +29,7 @@ def history(iterations: Sequence[Iteration], diffs: Mapping[int, str]) -> dict[s
     rows = [_row(iteration) for iteration in tried[-SHOWN:]]
     older = len(tried) - len(rows)
     note = [f"{older} older iterations are left out here; they have files too.", ""]
-    pages = {f"history/{i.number:03}.md": _page(i, diffs.get(i.number, "")) for i in tried}
+    pages = {f"{PAGES}{i.number:03}.md": _page(i, diffs.get(i.number, "")) for i in tried}
     overview = ["# History", "", *(note if older else []), *_HEAD, *rows, ""]
     return {HISTORY: "\n".join(overview), **pages}
 

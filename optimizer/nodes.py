@@ -79,7 +79,8 @@ class Nodes:
         bench = self.workbench()
         parent = await self._parent(state)
         found = await bench.evaluator.trajectories(parent, state.minibatch, 1)
-        past = await asyncio.to_thread(_history, bench, state.number)
+        seen = await asyncio.to_thread(bench.visible, state.number)
+        past = history(seen, await asyncio.to_thread(bench.diffs, seen))
         files = evidence(found, _mine(bench, parent), past)
         place = bench.folder / "evidence" / f"{state.number:03}"
         await asyncio.to_thread(write, place, files)
@@ -98,14 +99,14 @@ class Nodes:
         """Has one small edit made that addresses the cause."""
         bench = self.workbench()
         parent = await self._parent(state)
-        past = await asyncio.to_thread(_history, bench, state.number)
+        seen = await asyncio.to_thread(bench.visible, state.number)
         try:
             made = await edit(
                 bench.evaluator.models,
                 bench.task,
                 parent.files,
                 Diagnosis(text=state.cause, quotes=()),
-                past[HISTORY],
+                history(seen, {})[HISTORY],
                 bench.sources,
                 scope=f"iteration-{state.number}/editor",
             )
@@ -273,11 +274,6 @@ def _outcome(state: State) -> str:
 def _prompts_of(bench: Workbench, number: int) -> PromptSet:
     revision = next(i.revision for i in bench.iterations() if i.number == number)
     return bench.prompts(revision)
-
-
-def _history(bench: Workbench, number: int) -> dict[str, str]:
-    seen = bench.visible(number)
-    return history(seen, bench.diffs(seen))
 
 
 def _mine(bench: Workbench, prompts: PromptSet) -> dict[str, str]:

@@ -44,6 +44,7 @@ class Workbench:
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turns: asyncio.Condition = field(default_factory=asyncio.Condition)
     _prompts: dict[str, PromptSet] = field(default_factory=dict)
+    _diffs: dict[str, str] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -123,11 +124,10 @@ class Workbench:
     def diffs(self, seen: Sequence[Iteration]) -> dict[int, str]:
         """What each of these iterations changed, by number. Blocks on git."""
         revisions = {i.number: i.revision for i in seen}
-        return {
-            i.number: self.store.diff(revisions[i.parent], i.revision)
-            for i in seen
-            if i.parent is not None
-        }
+        for i in seen:
+            if i.parent is not None and i.revision not in self._diffs:
+                self._diffs[i.revision] = self.store.diff(revisions[i.parent], i.revision)
+        return {i.number: self._diffs[i.revision] for i in seen if i.parent is not None}
 
     def crossing(
         self, seen: Sequence[Iteration], population: Sequence[Harness]

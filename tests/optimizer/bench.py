@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.budget import Budget
-from agents.config import ModelConfig
+from agents.config import EndpointConfig, ModelConfig
 from agents.models import Models
 from agents.simulated.library import invented
 from graph.state import RunChoices
@@ -34,9 +34,13 @@ def workbench(
     seed: int = 0,
     editor: str = "simulated",
     calls: int | None = None,
+    url: str = "",
     **choices: Any,
 ) -> Iterator[Workbench]:
-    """The workbench of an optimization in this folder, begun or gone on with."""
+    """The workbench of an optimization in this folder, begun or gone on with.
+
+    With a `url` the simulated models are asked over HTTP.
+    """
     documents = list(invented(training + validation + test, seed))
     ids = [d.id for d in documents]
     plan = Plan(
@@ -64,7 +68,13 @@ def workbench(
                 )
             )
         budget = Budget(calls=calls)
-        models = Models(log=log, models=_cast(editor), budget=budget, seed=seed)
+        models = Models(
+            log=log,
+            endpoints={"local": EndpointConfig(base_url=url)} if url else {},
+            models=_cast(editor, "local" if url else "simulated"),
+            budget=budget,
+            seed=seed,
+        )
         evaluator = Evaluator(
             run=ledger.run(RUN),
             task="cs",
@@ -88,14 +98,12 @@ def workbench(
             log.close()
 
 
-def _cast(editor: str) -> dict[str, ModelConfig]:
-    """Every role simulated, the editor by name."""
+def _cast(editor: str, endpoint: str) -> dict[str, ModelConfig]:
+    """Every role simulated, the editor by name; in this process or at an endpoint."""
     simulated = {
         "challenger": "simulated",
         "weak_solver": "simulated-weak",
         "strong_solver": "simulated-strong",
         "editor": editor,
     }
-    return {
-        role: ModelConfig(endpoint="simulated", model=model) for role, model in simulated.items()
-    }
+    return {r: ModelConfig(endpoint=endpoint, model=model) for r, model in simulated.items()}

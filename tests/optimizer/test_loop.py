@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from agents.simulated.server import serve
 from ledger.iterations import Final, Iteration, finals
 from optimizer.loop import build, optimize
 from optimizer.workbench import Workbench
@@ -75,9 +76,8 @@ def test_only_strictly_better_prompts_join_the_population(climbed: Workbench) ->
 def test_main_stays_where_people_left_it_and_the_champion_is_a_branch(climbed: Workbench) -> None:
     refs = climbed.store.refs()
     assert refs["refs/heads/main"] == climbed.iterations()[0].revision
-    population = climbed.population(climbed.iterations())
-    best = max(population, key=lambda h: (h.score, -h.number)).number
-    [champion] = [i for i in climbed.iterations() if i.number == best]
+    _, winner = _start_and_winner(climbed)
+    [champion] = [i for i in climbed.iterations() if i.number == winner.number]
     assert refs[champion_ref(RUN)] == champion.revision
 
 
@@ -129,10 +129,21 @@ async def test_a_finished_optimization_asks_for_nothing_more(climbed: Workbench)
 
 def test_plain_git_shows_the_history_of_good_edits(climbed: Workbench) -> None:
     kept = [i for i in tried(climbed) if i.decision == "kept"]
-    command = ["git", "log", "--format=%s", champion_ref(RUN)]
+    command = ["git", "log", "--format=%s", f"--glob=refs/autodata/{RUN}/pop"]
     shown = subprocess.run(command, cwd=climbed.store.path, capture_output=True, text=True)
-    assert any(i.subject[:60] in shown.stdout for i in kept)
+    assert {i.subject[:60] for i in kept} <= {line[:60] for line in shown.stdout.splitlines()}
     assert subprocess.run(["git", "fsck"], cwd=climbed.store.path, check=False).returncode == 0
+
+
+async def test_analyst_and_editor_work_over_a_real_wire(tmp_path: Path) -> None:
+    async with serve() as server:
+        with workbench(tmp_path, iterations=1, validation=2, url=server.base_url) as bench:
+            await optimize(bench)
+            [_, edited] = bench.iterations()
+            await bench.evaluator.models.aclose()
+    assert edited.cause
+    assert edited.predicts
+    assert server.stats.roles["analyst"] == server.stats.roles["editor"] - 2 == 2
 
 
 def unopened() -> NoReturn:
