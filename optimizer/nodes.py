@@ -101,7 +101,7 @@ class Nodes:
         parent = await self._parent(state)
         seen = await asyncio.to_thread(bench.visible, state.number)
         try:
-            made = await edit(
+            finished = await edit(
                 bench.evaluator.models,
                 bench.task,
                 parent.files,
@@ -112,13 +112,13 @@ class Nodes:
             )
         except CallRefused as refusal:
             return _undecided(f"the editor was not answered: {refusal}")
-        if made is None:
+        if finished is None:
             return _invalid("the editor finished no edit within its limits")
         return {
-            "edited": made.files,
-            "subject": made.subject,
-            "intent": made.intent,
-            "predicts": str(made.predicts),
+            "edited": finished.files,
+            "subject": finished.subject,
+            "intent": finished.intent,
+            "predicts": str(finished.predicts),
         }
 
     async def guard(self, state: State) -> Update:
