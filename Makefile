@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/autodata demo
 
 test: .venv/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check

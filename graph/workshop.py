@@ -29,7 +29,7 @@ class Workshop:
     log: CallLog
     run_id: str
     run_by_task: Mapping[str, str] = field(default_factory=dict)
-    choices: RunChoices = field(default_factory=RunChoices)  # where a caller of the graph states none
+    choices: RunChoices = field(default_factory=RunChoices)  # where a caller states none
     equivalence: Equivalence = field(default_factory=Equivalence)
     _open: dict[str, Document] = field(default_factory=dict)
     _loose: set[asyncio.Task[Any]] = field(default_factory=set)
