@@ -135,7 +135,7 @@ class Cast:
         if name == SIMULATED and name not in self.configs:
             gate = Gate(name, "in this process", config, wait=self._wait)
             return Endpoint(name, config, gate, None)
-        if self._batch is None:
+        if self._batch is None or not config.batch:
             gate = Gate(name, config.address, config, wait=self._wait)
             return Endpoint(name, config, gate, Transport(name, config))
         # What limits single requests does not limit batches; how many, their transport knows.

@@ -32,6 +32,7 @@ MAY_CHANGE = (
     "endpoints.",
     "prices.",
     "prompts.path",
+    "run.batch",
     "run.documents_in_flight",
     "run.target",
 )
@@ -53,6 +54,7 @@ class RunSettings(Section):
     rounds: int | None = Field(None, ge=1, le=100, description="round budget of one document")
     challengers: int | None = Field(None, ge=1, le=5, description="candidates per round")
     attempts: Attempts = Field("early", description="early, parallel or all; see RunChoices")
+    batch: bool = Field(False, description="ask through the endpoints' batch APIs: half the price")
     documents_in_flight: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
     target: int | None = Field(None, ge=1, description="accepted documents that are enough")
     per_document: int = Field(1, ge=1, le=1000, description="passages taken from one document")

@@ -100,6 +100,9 @@ class ScriptedModels:
         problem = given if malformed else ""
         return Answered(value=value, problem=problem, truncated=False, call_id=call_id)
 
+    def forget(self, scope: str) -> None:
+        """Nothing is remembered."""
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
