@@ -73,7 +73,7 @@ def print_result(console: Console, ledger: Ledger, run: RunRow, status: str) -> 
         console.print(line, soft_wrap=True)
     if run.simulated:
         console.print(SIMULATED, style="yellow", soft_wrap=True)
-    if final:
+    if any(f.place == 1 and f.number for f in final):
         store = run.config["prompts"]["path"]
         branch = champion_ref(run.id).removeprefix("refs/heads/")
         console.print(
@@ -92,7 +92,8 @@ def findings(made: list[Iteration], final: list[Final]) -> list[str]:
         for decision in ("kept", "rejected", "invalid", "indecisive")
         if (n := sum(i.decision == decision for i in tried))
     )
-    lines = [f"{len(tried)} iterations: {counted or 'none yet'}"]
+    number = f"{len(tried)} iteration{'' if len(tried) == 1 else 's'}"
+    lines = [f"{number}: {counted or 'none yet'}"]
     winner = next((f for f in final if f.place == 1), None)
     if winner is None:
         return lines
@@ -108,6 +109,8 @@ def findings(made: list[Iteration], final: list[Final]) -> list[str]:
             f"winner {counts(winner.test_accepted or 0, winner.test_decided)}, once"
         )
         lines.append(verdict(start, winner))
+    else:
+        lines.append("No test documents were given, so nothing says whether the gain is real.")
     return lines
 
 

@@ -25,7 +25,7 @@ def report(ledger: Ledger, run: RunRow, status: str) -> Html:
     """The whole report, as one HTML document."""
     made, final = iterations(ledger, run.id), finals(ledger, run.id)
     said = findings(made, final)
-    verdict = [said.pop()] if len(said) > 3 else []
+    verdict = [said.pop()] if final else []
     return page(
         f"{run.task} optimization {run.id}: {status}",
         [

@@ -57,7 +57,7 @@ def test_each_iteration_gets_a_line_and_the_end_says_what_it_is_worth(
     for number in range(4):
         assert f"\n{number:>4}  " in said
     assert "A prompt store was created at prompts" in said
-    for part in ("sealed test: start", "Simulated models", "autodata prompts adopt"):
+    for part in ("validation: start", "sealed test: start", "Simulated models"):
         assert part in said
     assert "3 iterations" in folder("status", "opt")
 
@@ -185,4 +185,4 @@ def test_a_spent_budget_pauses_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     said = folder(*words("--iterations", "1", "--budget-calls", "150"), code=3)
     assert "150 of 150 calls are made" in said
     assert folder.query("select count(*) from calls", "opt") == [(150,)]
-    assert "1 iterations" in folder("resume", "opt", "--budget-calls", "100000")
+    assert "1 iteration:" in folder("resume", "opt", "--budget-calls", "100000")
