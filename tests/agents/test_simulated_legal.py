@@ -14,7 +14,7 @@ from tests.agents.asking import candidates, document, reply
 
 LOCKOUT = document("legal", "marsh-lane")
 CASE_FILE = "Principle: A landlord who makes premises unfit ends the duty to pay rent."
-SHARED = Path("/work/shared/corpus/legal")
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "legal"
 
 
 def extracted(text: str) -> CaseFileReply:
@@ -106,11 +106,11 @@ def test_a_round_whose_weak_attempts_differ_is_accepted_and_the_criteria_named()
     assert found.suggestion_for_writer == ""
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the shared documents are not here")
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpus is not there")
 def test_real_opinions_are_suitable_and_the_real_disposition_is_not():
     suitable = {
         path.name: extracted(path.read_text(encoding="utf-8")).suitable
-        for path in SHARED.glob("*.txt")
+        for path in CORPUS.glob("*.txt")
     }
     assert suitable
     assert {name for name, fit in suitable.items() if not fit} == {

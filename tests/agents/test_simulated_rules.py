@@ -4,12 +4,13 @@ from statistics import fmean
 
 import pytest
 
+from agents.replies import CandidateReply
 from agents.simulated.habits import CONDITIONS_MAX, UNTAUGHT, habits
 from agents.simulated.rules import FEEDBACK, RULES, Rule
 from agents.simulated.verifier import overlap
 from agents.simulated.world import COMMON, QUOTED
-from prompt_store.prompt import packaged
-from tests.agents.asking import candidates, challenger, document, said
+from prompt_store.prompt import Message, packaged
+from tests.agents.asking import candidates, challenger, document, reply
 
 HASHING = document("cs", "bounded-load")
 SEEDS = {
@@ -95,11 +96,13 @@ def test_a_rule_against_leaks_is_obeyed_and_a_harmful_one_too():
     assert careless > leaks("")
 
 
-def test_some_replies_are_malformed_and_a_second_try_mostly_is_not():
+def test_some_replies_are_malformed_and_fewer_when_they_were_sent_back():
     messages = challenger("cs", HASHING)
-    first = [said(messages, seed=seed).content for seed in range(200)]
-    broken = [seed for seed, text in enumerate(first) if not text.rstrip().endswith("}")]
-    assert 1 <= len(broken) <= 20
     complaint = type(messages[0])(role="user", content="That was not JSON. Again, please.")
-    again = [said((*messages, complaint), seed=seed).content for seed in broken]
-    assert sum(text.rstrip().endswith("}") for text in again) > len(broken) / 2
+
+    def malformed(asked: tuple[Message, ...]) -> int:
+        return sum(reply(asked, CandidateReply, seed) is None for seed in range(300))
+
+    first = malformed(messages)
+    assert 6 <= first <= 30
+    assert malformed((*messages, complaint)) < first / 2
