@@ -36,6 +36,7 @@ Code = Literal[
 ]
 
 _SILENT = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that show nothing
+_LOOK_ALIKES = {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU"}
 _VARIATION = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{80,}|(?:\\x[0-9a-fA-F]{2}){8,}")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
@@ -173,11 +174,12 @@ def _hidden(text: str) -> set[str]:
 
 
 def _mixed(word: str) -> bool:
-    """Whether Latin letters stand beside look-alikes; short words may be formulas such as Σw."""
-    if word.isascii() or len(word) < 4:
+    """Whether Latin letters stand beside look-alikes; Σw and other short formulas may be."""
+    if word.isascii() or len(word) < 2:
         return False
     scripts = {unicodedata.name(c, "").split(" ")[0] for c in word if c.isalpha()}
-    return "LATIN" in scripts and not scripts <= {"LATIN", "MICRO", "MODIFIER", "FEMININE"}
+    alike = scripts & (_LOOK_ALIKES if len(word) > 3 else _LOOK_ALIKES - {"GREEK"})
+    return "LATIN" in scripts and bool(alike)
 
 
 def _sequences(text: str) -> Iterator[tuple[int, str]]:

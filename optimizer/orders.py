@@ -14,6 +14,7 @@ from tasks.types import Frozen
 Addressee = Literal["solver", "judge"]
 
 _SENTENCE = re.compile(r"(?<=[.!?;])[\"”’)]*\s+|\n\s*\n|\n(?=\s*(?:[-*|#>]|\d+[.)]))")
+_TAG = re.compile(r"</?\w+>|(?<=-)\s+")
 _SPACE = re.compile(r"[\s*_`“”\"]+")
 # What takes an order back when it stands shortly before it: “never ask for a one-word answer”.
 _TAKEN_BACK = re.compile(
@@ -23,7 +24,8 @@ _TAKEN_BACK = re.compile(
 _EMPHATIC = re.compile(r"\b(?:not|never|don['’]t) (?:forget|fail|omit|neglect|hesitate|worry)\b")
 _REACH = 60  # characters before an order in which it can be taken back
 
-_SOLVER = r"(?:solver|answerer|respondent|(?:weak|weaker|small|smaller|strong|stronger) model)s?"
+_SIZE = r"(?:weak|weaker|small|smaller|strong|stronger)"
+_SOLVER = rf"(?:(?:{_SIZE} )?(?:solver|answerer|respondent)|{_SIZE} model)s?"
 _JUDGE = r"(?:judge|grader|marker|scorer|evaluator|(?:final )?verifier)s?"
 _ANY = r"(?:the |a |an |any |each |every |all )?"
 _DUTY = r"(?:must|should|shall|ha(?:s|ve) to|(?:is|are) to|needs? to|ought to)(?! be able)"
@@ -38,12 +40,16 @@ _ORDERS: tuple[tuple[Addressee, str], ...] = (
         r"[ -](?:\w+ )?(?:word|token|letter|character)s?\b",
     ),
     ("solver", r"\b(?:one|single|two|three)[ -]word (?:answer|reply|response)"),
-    ("solver", rf"\b{_ANSWER} (?:only |just |simply )?(?:with |by )?(?:yes|no|true|false)\b"),
+    ("solver", rf"\b{_ANSWER} (?:(?:only|just|simply|with|by|a) )*(?:yes|no|true|false)\b"),
+    (
+        "solver",
+        r"\b(?:in|with|using) (?:just |only |exactly )?(?:one|a single) (?:word|token|letter)\b",
+    ),
     ("solver", rf"\b{_ANSWER} (?:immediately|at once|briefly|in one breath)\b"),
     # Whoever is addressed by what it is.
     (
         "solver",
-        r"\b(?:if|when|in case|unless|should) (?:you|the (?:solver|model|reader|answerer))"
+        rf"\b(?:if|when|in case|unless|should) (?:you|the (?:model|reader|{_SOLVER}))"
         rf"[^.]{{0,30}}\b(?:weak\w*|strong\w*|small\w*|large\w*|{_MODELS})\b",
     ),
     ("solver", rf"\byou are (?:the |a |an )?(?:weak|small|strong|large|{_MODELS})"),
@@ -58,6 +64,7 @@ _ORDERS: tuple[tuple[Addressee, str], ...] = (
         r"\b(?:answer|reply|respond|fail|refuse|guess|give up|pretend|stop|say|write)",
     ),
     # Being weak on purpose.
+    ("solver", rf"\b(?:sabotage|handicap|cripple|deceive|weaken)s? {_ANY}{_SOLVER}\b"),
     ("solver", r"\b(?:pretend|act|play)\b[^.]{0,20}\b(?:dumb|ignorant|weak|not to know|confused)"),
     ("solver", r"\b(?:give|write|state|choose) (?:a|the|any) (?:wrong|false|random) answer"),
     ("solver", r"\banswer (?:incorrectly|wrongly|at random|without (?:reasoning|thinking))\b"),
@@ -85,7 +92,19 @@ _ORDERS: tuple[tuple[Addressee, str], ...] = (
     ("judge", r"\b(?:pass|accept|approve) (?:everything|anything|all|every|any|it anyway)"),
     ("judge", r"\b(?:pass|accept|approve)\b[^.]{0,40}\b(?:regardless|no matter|unconditionally)"),
     ("judge", r"\b(?:ignore|disregard|forget)\b[^.]{0,30}\b(?:instructions|rules|rubric|criteria)"),
-    ("judge", r"\bfull marks\b"),
+    ("judge", r"\bfull (?:marks|credit|points)\b"),
+    ("judge", r"\bregardless of (?:the |its )?(?:answer|content|quality|findings)\b"),
+    (
+        "judge",
+        r"\b(?:judge|grade|mark|score|verify|check|rate)\b[^.]{0,20}"
+        r"\b(?:leniently|generously|kindly|charitably)\b",
+    ),
+    ("judge", r"\bverdict\b[^.]{0,20}\b(?:always|to) pass\b"),
+    (
+        "judge",
+        rf"\b(?:candidate|example|question|answer)s? {_DUTY} (?:always )?be "
+        r"(?:accepted|passed|approved)\b(?! (?:only|if|when))",
+    ),
 )
 # These contain their own negation, so nothing takes them back.
 _DENIALS: tuple[tuple[Addressee, str], ...] = (
@@ -94,7 +113,7 @@ _DENIALS: tuple[tuple[Addressee, str], ...] = (
         r"\b(?:never|do not|don['’]t) (?:fail|reject|object|find fault|mark down)\b"
         r"(?![^.]* for being)",
     ),
-    ("judge", r"\bleak\b[^.]{0,15}(?:\balways|\bto|=|:) ?false\b"),
+    ("judge", r"\bleak\b[^.]{0,15}(?:\balways|\bto|=) ?false\b"),
     ("solver", r"\b(?:do not|don['’]t|never|no need to) (?:reason|think|show your work)"),
 )
 _PATTERNS = [(who, re.compile(pattern), True) for who, pattern in _ORDERS] + [
@@ -121,7 +140,7 @@ def orders(text: str) -> Iterator[Order]:
 def sentences(text: str) -> list[str]:
     """The sentences of a Markdown text in plain lower case: emphasis, quotes, line breaks gone."""
     parts = _SENTENCE.split(unicodedata.normalize("NFKC", text))
-    plain = (_SPACE.sub(" ", part).strip().casefold() for part in parts if part)
+    plain = (_SPACE.sub(" ", _TAG.sub("", part)).strip().casefold() for part in parts if part)
     return [part for part in plain if part]
 
 
