@@ -15,6 +15,7 @@ from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
 from autodata.service import autodata
+from ledger.iterations import iterations
 from ledger.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
@@ -145,3 +146,17 @@ def test_a_bad_input_is_an_error_that_says_what_is_wrong(client: SyncLangGraphCl
     parts = list(client.runs.stream(thread_id, "autodata", input=bad, stream_mode="updates"))
     [error] = [part.data for part in parts if part.event == "error"]
     assert "the tasks are cs, legal, science" in error["message"]
+
+
+def test_the_optimizer_is_served_beside_the_loop(client: SyncLangGraphClient, folder: Path) -> None:
+    thread_id = client.threads.create()["thread_id"]
+    parts = client.runs.stream(
+        thread_id, "optimizer", input={"number": 1, "last": 1}, stream_mode="updates"
+    )
+    nodes = [node for part in parts if part.event == "updates" for node in part.data]
+    assert nodes[:4] == ["start", "select", "evaluate", "analyse"]
+    assert nodes[-1] == "record"
+    values = client.threads.get_state(thread_id)["values"]
+    assert values["decision"] in ("kept", "rejected", "invalid")
+    with Ledger.open(folder / "runs" / "studio-optimizer") as ledger:
+        assert [i.number for i in iterations(ledger, ledger.run().id)] == [0, 1]
