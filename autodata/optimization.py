@@ -89,7 +89,8 @@ class Optimization:
         if run.kind != "optimization":
             raise RunFolderError(f"{self.folder.path} holds a run of another kind; name a new one")
         found = changes(run.config, _config(settings, plan))
-        if found := [change for change in found if not change.startswith(MAY_CHANGE)]:
+        found = [_readable(change) for change in found if not change.startswith(MAY_CHANGE)]
+        if found:
             raise RunFolderError(
                 f"{self.folder.path} was begun with another configuration:\n  "
                 + "\n  ".join(found)
@@ -222,6 +223,12 @@ async def close(bench: Workbench) -> None:
     await bench.evaluator.models.aclose()
     for closing in (bench.evaluator.equivalence, bench.evaluator.log, bench.ledger):
         await asyncio.to_thread(closing.close)
+
+
+def _readable(change: str) -> str:
+    """A change of documents without their ids."""
+    key, _, values = change.partition(": ")
+    return f"{key}: other documents" if "['" in values else change
 
 
 def _config(settings: Settings, plan: Plan) -> dict[str, Any]:

@@ -77,6 +77,8 @@ def test_the_same_command_goes_on_and_finds_nothing_left(done: tuple[Folder, str
         (["--rule", "lucky"], "rule: Input should be 'strict', 'paper' or 'confirm'"),
         (["--parallel", "0"], "parallel: Input should be greater than or equal to 1"),
         (["--set", "acceptance.weak_max=0.9"], "acceptance.weak_max"),
+        (["--test", "validation/invented-0-006.md"], "serve validation and test"),
+        (["--minibatch", "2"], "optimize.minibatch: 3 → 2"),
     ],
 )
 def test_another_plan_is_refused_with_the_difference(
@@ -186,3 +188,10 @@ def test_a_spent_budget_pauses_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     assert "150 of 150 calls are made" in said
     assert folder.query("select count(*) from calls", "opt") == [(150,)]
     assert "1 iteration:" in folder("resume", "opt", "--budget-calls", "100000")
+
+
+def test_other_documents_are_another_optimization(done: tuple[Folder, str]) -> None:
+    folder, _ = done
+    (folder.path / "more.md").write_text(next(invented(1, seed=9)).text)
+    said = folder(*words("--iterations", "3"), "--train", "more.md", code=2)
+    assert "optimize.training: other documents" in said
