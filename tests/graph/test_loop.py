@@ -191,14 +191,23 @@ async def test_legal_makes_every_attempt_and_asks_the_loop_judge(tmp_path: Path)
 async def test_a_side_that_fails_does_not_cost_the_calls_of_the_other(tmp_path: Path) -> None:
     """Both sides run at once; LangGraph cancels one when the other's endpoint goes down."""
 
-    async def later() -> str:
+    asked = asyncio.Semaphore(0)
+
+    async def slow() -> str:
+        asked.release()
         for _ in range(100):
             await asyncio.sleep(0)
         return "an argument"
 
-    down = Paused("the endpoint is down", "start it")
+    async def down() -> Paused:
+        for _ in range(3):  # all strong attempts are in flight by then
+            await asked.acquire()
+        for _ in range(5):
+            asked.release()
+        return Paused("the endpoint is down", "start it")
+
     with pytest.raises(Paused):
-        await play(tmp_path, {**LEGAL, "weak_solver": down, "strong_solver": later}, task="legal")
+        await play(tmp_path, {**LEGAL, "weak_solver": down, "strong_solver": slow}, task="legal")
     with sqlite3.connect(tmp_path / "run.db") as db:
         [[paid]] = db.execute("select count(*) from calls where role = 'strong_solver'")
     assert paid == 3
