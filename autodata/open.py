@@ -86,19 +86,24 @@ def open_workshop(
     with ExitStack() as undo:
         ledger = undo.enter_context(Ledger.open(folder.path))
         log = undo.enter_context(closing(CallLog(folder.path / FILE)))
-        models = Models(
-            log=log,
-            endpoints=settings.endpoints,
-            models=settings.models,
-            prices=settings.prices,
-            budget=settings.budget,
-            seed=settings.run.seed,
-            wait=wait,
-            batch=run_id if settings.run.batch else None,
-        )
+        models = open_models(settings, log, run_id, wait=wait)
         undo.pop_all()  # the workshop closes them
     by_task = run_by_task or {}
     return Workshop(models, prompts, ledger, log, run_id, by_task, settings.choices)
+
+
+def open_models(settings: Settings, log: CallLog, run_id: str, *, wait: bool = False) -> Models:
+    """The models of a run, over its call log. Raises UnknownPrice."""
+    return Models(
+        log=log,
+        endpoints=settings.endpoints,
+        models=settings.models,
+        prices=settings.prices,
+        budget=settings.budget,
+        seed=settings.run.seed,
+        wait=wait,
+        batch=run_id if settings.run.batch else None,
+    )
 
 
 def documents_in_flight(settings: Settings) -> int:

@@ -1,14 +1,12 @@
 """One sitting of a run: from the lock on its folder to the summary, however it ends."""
 
-import asyncio
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 
-from agents.errors import Interrupted, Paused
-from autodata.exits import DONE, FAILED, INTERRUPTED, PAUSED
+from autodata.ending import STOPPED, Ending, stop_on_signals, to_its_end
+from autodata.exits import DONE, FAILED
 from autodata.open import documents_in_flight, open_workshop, resolve, run_row
 from autodata.progress import Progress
 from autodata.run_folder import RunFolder
@@ -18,12 +16,10 @@ from graph.run import Batch, run_documents
 from graph.workshop import Workshop
 from ledger.corpus import Skipped
 from ledger.ledger import Ledger
-from ledger.rows import RunRow, Status
+from ledger.rows import RunRow
 from ledger.summary import summarize
 from prompt_store.prompt import PromptSet
 from tasks.types import Document
-
-STOPPED = Interrupted("the run was stopped", "Its finished documents and calls are kept")
 
 
 @dataclass(frozen=True)
@@ -81,63 +77,34 @@ class Sitting:
             target=settings.run.target,
             decided=workshop.ledger.outcomes(run.id),
         )
-        pause: Paused | None = None
-        status: Status = "interrupted"  # unless it ends in a better way
-        try:
-            asyncio.run(self._work(workshop, batch, run.models))
-            status = "done"
-        except Paused as paused:
-            pause = paused
-            status = "interrupted" if isinstance(paused, Interrupted) else "paused"
-        finally:
-            with Ledger.open(self.folder.path) as ledger:
-                ledger.set_status(status, run.id)
-                summary = summarize(ledger, run.id)
+        ending = to_its_end(self._work(workshop, batch, run.models), self.folder, run.id)
         self.console.print()
-        print_summary(self.console, summary, status)
-        return self._last_words(batch, pause)
+        with Ledger.open(self.folder.path) as ledger:
+            print_summary(self.console, summarize(ledger, run.id), ending.status)
+        return self._last_words(batch, ending)
 
     async def _work(self, workshop: Workshop, batch: Batch, models: Mapping[str, str]) -> None:
         """All documents. Raises Paused."""
         progress = Progress(self.console, workshop, batch, models)
-        self._stop_on_signals(workshop, batch)
+        stop_on_signals(self.console, batch.stop, workshop.models)
         try:
             async with progress.shown():
                 await run_documents(workshop, batch, progress.document)
-        except asyncio.CancelledError:
-            raise STOPPED from None
         finally:
             await workshop.aclose()
         if batch.stop.is_set() and len(batch.decided) < len(batch.document_ids):
             raise STOPPED
 
-    def _stop_on_signals(self, workshop: Workshop, batch: Batch) -> None:
-        """The first Ctrl-C lets calls in flight end and be recorded, the second drops them."""
-        work = asyncio.current_task()
-        assert work is not None
-
-        def stop() -> None:
-            if batch.stop.is_set():
-                work.cancel()
-                return
-            self.console.print("Stopping when the calls in flight have ended; again to stop now")
-            batch.stop.set()
-            workshop.models.stop(STOPPED)
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
-
-    def _last_words(self, batch: Batch, pause: Paused | None) -> int:
+    def _last_words(self, batch: Batch, ending: Ending) -> int:
         """What the user must know or may do next; the exit code."""
-        place = self.folder.path
         for document_id, reason in batch.refused.items():
             self.console.print(f"undecided  {document_id}  {reason}", style="red", soft_wrap=True)
-        if pause:
-            self.console.print(f"{pause}.\nGo on with: autodata resume {place}", soft_wrap=True)
-            return INTERRUPTED if isinstance(pause, Interrupted) else PAUSED
+        code = ending.tell(self.console, self.folder)
+        if code != DONE:
+            return code
         self.console.print(
-            f"Read it with: autodata show {place}\nTake it along: autodata export {place} "
-            "--format jsonl",
+            f"Read it with: autodata show {self.folder.path}\n"
+            f"Take it along: autodata export {self.folder.path} --format jsonl",
             soft_wrap=True,
         )
         return FAILED if batch.refused else DONE

@@ -18,7 +18,7 @@ from documents
 left join rounds as last
   on last.document_id = documents.id and last.run_id = :run
   and last.decision in ('accepted', 'rejected', 'skipped')
-where documents.id = ifnull(:document, documents.id)
+{where}
 order by documents.rowid
 """
 
@@ -112,7 +112,8 @@ class Summary(Frozen):
 
 def outcomes(ledger: Ledger, run_id: str, document_id: str | None = None) -> list[Outcome]:
     """The outcome of every document of the folder, or of one, in the order they were added."""
-    rows = ledger.query(OUTCOMES, {"run": run_id, "document": document_id})
+    one = "where documents.id = :document" if document_id else ""
+    rows = ledger.query(OUTCOMES.format(where=one), {"run": run_id, "document": document_id})
     return [_outcome(row) for row in rows]
 
 
