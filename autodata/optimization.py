@@ -1,7 +1,6 @@
 """One sitting of an optimization: from the lock on its folder to what it found, however it ends."""
 
 import asyncio
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +9,19 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from agents.errors import Interrupted, Paused
-from agents.models import Models
-from autodata.exits import DONE, INTERRUPTED, PAUSED
-from autodata.open import DEFAULT_STORE, documents_in_flight, resolve, run_row
+from autodata.ending import stop_on_signals, to_its_end
+from autodata.open import DEFAULT_STORE, documents_in_flight, open_models, resolve, run_row
 from autodata.optimization_screen import iteration_line, print_result, watched
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.settings import Settings, changes
 from autodata.settings_file import SettingsError
 from ledger.calls import CallLog
 from ledger.ledger import FILE, Ledger
-from ledger.rows import RunRow, Status
+from ledger.rows import RunRow
 from optimizer.guard import Sources
 from optimizer.loop import optimize
 from optimizer.plan import Plan
-from optimizer.validate import STOPPED, Evaluator
+from optimizer.validate import Evaluator
 from optimizer.workbench import Workbench
 from prompt_store.store import Store
 from tasks.types import Document
@@ -89,67 +86,28 @@ class Optimization:
         if run.kind != "optimization":
             raise RunFolderError(f"{self.folder.path} holds a run of another kind; name a new one")
         found = changes(run.config, _config(settings, plan))
-        found = [_readable(change) for change in found if not change.startswith(MAY_CHANGE)]
-        if found:
-            raise RunFolderError(
-                f"{self.folder.path} was begun with another configuration:\n  "
-                + "\n  ".join(found)
-                + f"\nGo on as it was with `autodata resume {self.folder.path}`, or name a new "
-                "folder"
-            )
+        self.folder.refuse([_readable(c) for c in found if not c.startswith(MAY_CHANGE)])
 
     def _sit(self, run: RunRow, settings: Settings, plan: Plan) -> int:
         self.folder.keep(settings)
         bench = open_workbench(self.folder.path, run, settings, plan, wait=self.wait)
         bench.ledger.set_status("running", run.id)
-        pause: Paused | None = None
-        status: Status = "interrupted"  # unless it ends in a better way
-        try:
-            asyncio.run(self._work(bench))
-            status = "done"
-        except Paused as paused:
-            pause = paused
-            status = "interrupted" if isinstance(paused, Interrupted) else "paused"
-        finally:
-            with Ledger.open(self.folder.path) as ledger:
-                ledger.set_status(status, run.id)
-                print_result(self.console, ledger, run, status)
-        if pause is None:
-            return DONE
-        self.console.print(
-            f"{pause}.\nGo on with: autodata resume {self.folder.path}", soft_wrap=True
-        )
-        return INTERRUPTED if isinstance(pause, Interrupted) else PAUSED
+        ending = to_its_end(self._work(bench), self.folder, run.id)
+        with Ledger.open(self.folder.path) as ledger:
+            print_result(self.console, ledger, run, ending.status)
+        return ending.tell(self.console, self.folder)
 
     async def _work(self, bench: Workbench) -> None:
         """All iterations and the final evaluation. Raises Paused."""
         bench.on_record = lambda iteration: self.console.print(
             iteration_line(iteration), soft_wrap=True
         )
-        self._stop_on_signals(bench)
+        stop_on_signals(self.console, bench.evaluator.stop, bench.evaluator.models)
         try:
             async with watched(self.console, bench):
                 await optimize(bench)
-        except asyncio.CancelledError:
-            raise STOPPED from None
         finally:
             await close(bench)
-
-    def _stop_on_signals(self, bench: Workbench) -> None:
-        """The first Ctrl-C lets calls in flight end and be recorded, the second drops them."""
-        work = asyncio.current_task()
-        assert work is not None
-
-        def stop() -> None:
-            if bench.evaluator.stop.is_set():
-                work.cancel()
-                return
-            self.console.print("Stopping when the calls in flight have ended; again to stop now")
-            bench.evaluator.stop.set()
-            bench.evaluator.models.stop(STOPPED)
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def planned(documents: Mapping[str, Sequence[str]], choices: Mapping[str, Any]) -> Plan:
@@ -190,15 +148,7 @@ def open_workbench(
 ) -> Workbench:
     """The workbench of an optimization, to be closed by `close`."""
     ledger, log = Ledger.open(folder), CallLog(folder / FILE)
-    models = Models(
-        log=log,
-        endpoints=settings.endpoints,
-        models=settings.models,
-        prices=settings.prices,
-        budget=settings.budget,
-        seed=settings.run.seed,
-        wait=wait,
-    )
+    models = open_models(settings, log, run.id, wait=wait)
     evaluator = Evaluator(
         run=run,
         task=settings.run.task or "cs",

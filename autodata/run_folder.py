@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,10 +102,14 @@ class RunFolder:
         found = changes(run.config, settings.plain())
         if run.locked_revision != locked_revision():
             found.append(f"locked prompts: {run.locked_revision} → {locked_revision()}")
-        if found:
+        self.refuse(found)
+
+    def refuse(self, changes: Sequence[str]) -> None:
+        """Raises RunFolderError that names the changes, if there are any."""
+        if changes:
             raise RunFolderError(
                 f"{self.path} was begun with another configuration:\n  "
-                + "\n  ".join(found)
+                + "\n  ".join(changes)
                 + f"\nGo on as it was with `autodata resume {self.path}`, or name a new folder"
             )
 
