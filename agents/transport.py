@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import orjson
 
 from agents.config import EndpointConfig
 from agents.errors import TIMED_OUT, Unauthorized, WireError
@@ -107,8 +108,11 @@ class Transport:
 
 def encode(payload: Mapping[str, Any]) -> bytes:
     """A payload as JSON in UTF-8; lone surrogates have no place on a wire."""
-    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
+    try:
+        return orjson.dumps(payload)  # the standard library takes as long as a tenth of a call
+    except orjson.JSONEncodeError:
+        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 def refusal(status: int, raw: bytes, headers: Mapping[str, str] = NO_HEADERS) -> WireError:

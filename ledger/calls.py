@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
 
+import orjson
 from sqlite_utils import Database
 
 Status = Literal["ok", "malformed", "truncated", "failed"]
@@ -245,7 +246,7 @@ class CallLog:
 
     def _insert(self, call: Call) -> int:
         values = {name: getattr(call, name) for name in _STORED}
-        values["request"] = json.dumps(self._short(call), ensure_ascii=False)
+        values["request"] = _json(self._short(call))
         try:
             id_ = self._writer.execute(_INSERT, values).lastrowid
         except UnicodeEncodeError:  # a lone surrogate, which SQLite cannot store
@@ -286,6 +287,13 @@ def _shared(text: str, other: str) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if text[:middle] == other[:middle] else (low, middle - 1)
     return low
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # a lone surrogate, which only the standard library takes
+        return json.dumps(value, ensure_ascii=False)
 
 
 def _storable(value: Any) -> Any:
