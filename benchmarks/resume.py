@@ -1,0 +1,58 @@
+"""How long it takes to go over 1,000 finished documents again, and that it asks nobody.
+
+    python benchmarks/resume.py
+
+Once as a resumed run does (decided documents are left alone), and once with every decision taken
+out of the database, so that the whole graph is replayed from the call log alone.
+"""
+
+import argparse
+import asyncio
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from loop import fix, made_up, play, workshop
+from results import report
+
+from ledger.ledger import FILE
+
+UNDECIDED = "delete from attempts; delete from examples; delete from rounds;"
+
+
+async def sitting(folder: Path, documents: int) -> dict[str, Any]:
+    """One sitting over the folder: seconds, calls made, calls answered from the log."""
+    async with workshop(folder, made_up(documents)) as shop:
+        fix(shop.models)
+        began = time.perf_counter()
+        batch = await play(shop, in_flight=64)
+        seconds = time.perf_counter() - began
+        tallies = shop.models.tallies().values()
+    return {
+        "seconds": seconds,
+        "calls made": sum(t.calls for t in tallies),
+        "answered from the log": sum(t.replayed for t in tallies),
+        "accepted": batch.accepted,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--documents", type=int, default=1000)
+    count = parser.parse_args().documents
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        rows = [{"sitting": "first", **asyncio.run(sitting(folder, count))}]
+        rows.append({"sitting": "resumed", **asyncio.run(sitting(folder, count))})
+        with sqlite3.connect(folder / FILE) as db:
+            db.executescript(UNDECIDED)
+        rows.append(
+            {"sitting": "replayed from the call log", **asyncio.run(sitting(folder, count))}
+        )
+    report("resume", f"{count:,} documents", rows)
+
+
+if __name__ == "__main__":
+    main()
