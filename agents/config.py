@@ -76,7 +76,7 @@ class ModelConfig(BaseModel):
     model: str = Field(min_length=1)
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1)
-    attempts: int | None = Field(None, ge=1, le=64)
+    attempts: int | None = Field(None, ge=1, le=32)
     extra: dict[str, Any] = Field(default_factory=dict)
 
 

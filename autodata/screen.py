@@ -1,6 +1,7 @@
 """The console that every command prints to, and how values are worded everywhere."""
 
 from collections.abc import Collection, Iterable
+from typing import IO
 
 from rich.console import Console
 from rich.table import Table
@@ -17,9 +18,16 @@ PIPED_WIDTH = 100  # characters per line where there is no terminal to ask
 
 
 def screen() -> Console:
-    """The terminal, or plain text of a fixed width where output is piped."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
+    """The terminal, or plain text of a fixed width where output is piped.
+
+    Words of models, servers and file names are printed as they are: `[/INST]` is no markup.
+    """
+    console = _plain()
+    return console if console.is_terminal else _plain(width=PIPED_WIDTH)
+
+
+def _plain(file: IO[str] | None = None, width: int | None = None) -> Console:
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
 def table(*names: str, numbers: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:
@@ -41,8 +49,7 @@ def print_table(console: Console, made: Table) -> None:
         console.print(made)
         return
     needed = console.measure(made, options=console.options.update(width=1000)).maximum
-    wide = Console(file=console.file, width=needed, highlight=False)
-    wide.print(made)
+    _plain(console.file, needed).print(made)
 
 
 def number(value: float | None) -> str:

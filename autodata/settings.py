@@ -59,7 +59,9 @@ class RunSettings(Section):
     target: int | None = Field(None, ge=1, description="accepted documents that are enough")
     per_document: int = Field(1, ge=1, le=1000, description="passages taken from one document")
     passage_tokens: int = Field(BUDGET, ge=200, le=1_000_000, description="per passage, at most")
-    seed: int | None = Field(None, ge=0, description="of the simulated models; 0 unless stated")
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="of the simulated models; 0 unless stated"
+    )
 
 
 class PromptSettings(Section):

@@ -36,7 +36,7 @@ class Override:
             raise SettingsError(f"--set {text}: write --set key=value, such as run.rounds=6")
         try:
             return cls(key, yaml.safe_load(value), f"--set {text}")
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
             raise SettingsError(f"--set {text}: the value is not YAML") from error
 
 
@@ -56,6 +56,9 @@ class _Source:
                 return flag
             if line := self.lines.get(key[:length]):
                 return f"{self.name}, line {line}"
+            for below, flag in self.overrides.items():
+                if below[:length] == key[:length]:
+                    return flag
         return self.name
 
 
@@ -64,10 +67,15 @@ def load(file: Path | None = None, overrides: Sequence[Override] = ()) -> Settin
 
     Raises SettingsError.
     """
-    source = _read(file) if file or DEFAULT_FILE.is_file() else _Source("the configuration")
-    for override in overrides:
-        _override(source, override)
-    return _validated(source)
+    try:
+        source = _read(file) if file or DEFAULT_FILE.is_file() else _Source("the configuration")
+        for override in overrides:
+            _override(source, override)
+        return _validated(source)
+    except RecursionError as error:
+        raise SettingsError(
+            f"{file or DEFAULT_FILE}: is nested too deeply, or a part of it contains itself"
+        ) from error
 
 
 def dump(settings: Settings) -> str:
@@ -87,7 +95,7 @@ def _read(file: Path | None) -> _Source:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         raise SettingsError(f"{path}{_mark(error)}: not YAML: {_problem(error)}") from error
     if not isinstance(values or {}, dict):
         raise SettingsError(f"{path}: holds no configuration; see autodata.example.yaml")
@@ -97,12 +105,12 @@ def _read(file: Path | None) -> _Source:
     return source
 
 
-def _mark(error: yaml.YAMLError) -> str:
+def _mark(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     return f", line {mark.line + 1}" if mark else ""
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
     return str(getattr(error, "problem", None) or " ".join(str(error).split()))
 
 
@@ -197,12 +205,21 @@ def _key(loc: Sequence[int | str], values: Any) -> Key:
     return tuple(key)
 
 
+# Kinds of fault of which pydantic speaks in terms of Python.
+_SAID = {
+    "missing": "is missing",
+    "model_type": "must be a section, such as {key: value}",
+    "dict_type": "must be a section, such as {key: value}",
+    "string_pattern_mismatch": "must begin with http:// or https://",
+}
+
+
 def _message(found: Any, key: Key) -> str:
     """What is wrong with the key, to be read after its name."""
     if found["type"] == "extra_forbidden":
         return _unknown(key)
-    if found["type"] == "missing":
-        return "is missing"
+    if found["type"] in _SAID:
+        return _SAID[found["type"]]
     return str(found["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
 
 

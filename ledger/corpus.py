@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ledger.encoding import FormatError
 from ledger.formats import BadRow, read
+from ledger.ledger import FILE
 from ledger.passages import BUDGET, Passage, cut
 from tasks.types import Document
 
@@ -95,7 +96,7 @@ def _files(path: str | Path) -> Iterator[File | Skipped]:
 
 
 def _walk(root: Path) -> Iterator[File | Skipped]:
-    """The files below a folder; links are followed, but into no folder twice."""
+    """The files below a folder; links are followed, but no folder twice, and no run folder."""
     seen: set[str] = set()
     unread: list[OSError] = []
     empty = True
@@ -105,6 +106,9 @@ def _walk(root: Path) -> Iterator[File | Skipped]:
             subfolders.clear()
             continue
         seen.add(real)
+        if FILE in names:  # a run folder: its exports and cards are no documents
+            subfolders.clear()
+            continue
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for path in (Path(folder, n) for n in sorted(names) if not n.startswith((".", "~$"))):
             if path.is_file() or path.is_symlink():  # a broken link is read, and named for it
@@ -114,7 +118,7 @@ def _walk(root: Path) -> Iterator[File | Skipped]:
         Skipped(str(error.filename), f"cannot be read: {error.strerror}") for error in unread
     )
     if empty and not unread:
-        yield Skipped(str(root), "the folder holds no files")
+        yield Skipped(str(root), "the folder holds no files to read")
 
 
 def _documents(file: File | Skipped, take: int, budget: int) -> Iterator[Document | Skipped]:

@@ -79,7 +79,7 @@ def log(store: Path | None, everything: bool, as_json: bool) -> None:
     console = screen()
     print(graph(opened, patterns, color=console.is_terminal), end="")
     line = shlex.join(["git", "-C", str(opened.path), *log_arguments(patterns)])
-    console.print(f"\nWith plain git: {line}", style="dim", soft_wrap=True, markup=False)
+    console.print(f"\nWith plain git: {line}", style="dim", soft_wrap=True)
 
 
 @command.command("show")
@@ -143,7 +143,7 @@ def check(revision: str, against: str | None, store: Path | None) -> int:
         tasks = sorted({p.partition("/")[0] for p in files if files.get(p) != before.get(p)})
         found += [str(f) for task in tasks for f in faults(task, before, files, Sources())]
     for problem in found:
-        console.print(problem, style="red", soft_wrap=True, markup=False)
+        console.print(problem, style="red", soft_wrap=True)
     console.print(f"{revision}: {len(found)} problems" if found else f"{revision} can be used")
     return FAILED if found else DONE
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from autodata import options
 from autodata.exits import exits
@@ -70,7 +71,7 @@ def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
         made.add_row(
             outcome.document_id[:8],
             outcome.name,
-            f"[{STYLES[decision]}]{decision}[/]",
+            Text(decision, style=STYLES[decision]),
             "" if outcome.rounds is None else str(outcome.rounds),
             *(number(score) if outcome.decision else "" for score in scores),
             outcome.code or "",

@@ -181,6 +181,16 @@ def test_several_documents_may_be_meant(tmp_path: Path) -> None:
     assert "has no recorded round yet" in autodata("show", "run", "leader", code=2)
 
 
+def test_names_and_words_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
+    """A model's or a server's “[/INST]” reads like the markup of the library that prints."""
+    place = tmp_path / "[bold]a[" / "b].md"
+    place.parent.mkdir()
+    place.write_text(DOCUMENT.read_text())
+    assert "[bold]a[/b].md" in autodata("run", ".", "--task", "cs", "--out", "run", "--rounds", "1")
+    assert "[bold]a[/b].md" in autodata("show", "run")
+    assert "[bold]a[/b].md" in autodata("show", "run", "b].md")
+
+
 def test_export_writes_examples_or_says_why_not(tmp_path: Path, run: Path) -> None:
     autodata("run", DEMO / "cs", "--task", "cs", "--out", "all")
     assert "dataset card in" in autodata("export", "all", "--format", "jsonl", "-o", "out/x.jsonl")

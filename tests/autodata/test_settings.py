@@ -96,9 +96,15 @@ def test_what_is_written_to_a_run_folder_reads_back_equal(tmp_path: Path) -> Non
         ("- run", "holds no configuration"),
         ("run: {task: science}\nacceptance: {strong_correct_min: 9}", "nothing could be accepted"),
         ("endpoints: {a: {}}", "no models"),
+        ("endpoints: {a: {base_url: localhost:1}}", "base_url must begin with http:// or https://"),
+        ("run: 3", "line 1: run must be a section, such as {key: value}, not 3"),
+        ("run: &run {rounds: *run}", "a part of it contains itself"),
+        ("run: {rounds: 2026-13-01}", "not YAML: month must be in 1..12"),
+        ("run: {seed: 9223372036854775808}", "run.seed must be less than"),
         ("models: {chalenger: {endpoint: a, model: b}}", "did you mean challenger?"),
         ("models: {challenger: {model: b}}", "models.challenger.endpoint is missing"),
         ("models: {challenger: {endpoint: simulated, model: b}}", "add models.weak_solver"),
+        (COMPLETE.replace("attempts: 4", "attempts: 33"), "less than or equal to 32, not 33"),
         (
             COMPLETE.replace("endpoint: local", "endpoint: lokal"),
             "endpoint 'lokal' is not configured; did you mean 'local'?",
@@ -118,6 +124,7 @@ def test_a_fault_of_a_flag_names_the_flag(tmp_path: Path) -> None:
     path = written(tmp_path, COMPLETE)
     assert fault(path, "run.rounds=0").startswith("--set run.rounds=0: run.rounds must be")
     assert "run.rounds is a value, not a section" in fault(path, "run.rounds.x=1")
+    assert fault(path, "a.b=1").startswith("--set a.b=1: a is not a known key")
     assert fault(path, "rounds").startswith("--set rounds: write --set key=value")
     assert fault(path, "run.rounds=[").endswith("the value is not YAML")
 

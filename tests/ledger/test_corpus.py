@@ -82,6 +82,16 @@ def test_hidden_files_and_circles_of_links_are_passed_over(tmp_path: Path) -> No
     assert "cannot be read: No such file" in broken.reason
 
 
+def test_what_a_run_wrote_among_the_documents_is_no_document(tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text("A note.")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.db").touch()
+    (tmp_path / "run" / "examples.md").write_text("A dataset card.")
+    corpus = ingest([tmp_path])
+    assert [document.name for document in corpus] == ["note.md"]
+    assert corpus.skipped == []
+
+
 def test_files_are_read_only_when_their_turn_comes(tmp_path: Path) -> None:
     write(tmp_path, a_dot_md="One.", b_dot_md="Two.")
     documents = iter(ingest([tmp_path]))
