@@ -60,12 +60,14 @@ PEERS = ("bespokelabs-curator", "data-designer", "distilabel", "autosynth, all-i
 
 
 @contextmanager
-def endpoint() -> Iterator[str]:
-    """A running server's address."""
-    command = [sys.executable, str(HERE / "server.py"), "--latency", str(LATENCY)]
+def endpoint(latency: float = LATENCY, capacity: int | None = None) -> Iterator[str]:
+    """A running server's address; `latency` in seconds."""
+    command = [sys.executable, str(HERE / "server.py"), "--latency", str(latency)]
+    command += ["--capacity", str(capacity)] if capacity else []
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as server:
-        assert server.stdin and server.stdout
+        assert server.stdin
+        assert server.stdout
         yield server.stdout.readline().strip()
         server.stdin.close()
 
@@ -113,7 +115,9 @@ def summary(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
             middle["prompt_bytes"] / 1024,
             middle["peak_mb"],
         )
-        rows.append({"client": name, "CPU ms/call": cpu[name], **dict(zip(COLUMNS, values))})
+        rows.append(
+            {"client": name, "CPU ms/call": cpu[name], **dict(zip(COLUMNS, values, strict=True))}
+        )
     return rows
 
 

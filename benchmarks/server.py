@@ -13,7 +13,6 @@ import sys
 from dataclasses import asdict, dataclass
 
 from aiohttp import web
-
 from workload import reply_to
 
 

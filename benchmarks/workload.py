@@ -8,10 +8,11 @@ prompt holds, so that each document takes two rounds and is accepted in the seco
 import json
 from functools import cache
 
-WORDS = (
-    "leader follower term entry log majority replica index commit election snapshot client lease "
-    "quorum ballot clock order queue lock page cache buffer thread signal barrier store fence"
-).split()
+NOUNS = """
+leader follower term entry log majority replica index commit election snapshot client lease quorum
+ballot clock order queue lock page cache buffer thread signal barrier store fence
+"""
+WORDS = tuple(NOUNS.split())
 SYSTEM_LENGTH = 2500  # characters of a plain client's system message
 USER_LENGTH = 4000  # characters of its user message, different in every call
 DOCUMENT_LENGTH = 12_000  # characters of a document for the complete loops
@@ -121,9 +122,7 @@ def _autosynth(asked: str) -> str:
     """A reply in the form that autosynth asks each of its roles for."""
     if asked.startswith("ROLE:CHALLENGER"):
         context = f"{FIRST if 'ROUND=0' in asked else 'In another case'} {SETTING}"
-        rubric = [
-            {"id": f"c{i}", "description": c, "weight": 5} for i, c in enumerate(CRITERIA)
-        ]
+        rubric = [{"id": f"c{i}", "description": c, "weight": 5} for i, c in enumerate(CRITERIA)]
         payload = {
             "question": "Which of the entries does the cluster keep?",
             "context": context,

@@ -3,12 +3,13 @@
 import asyncio
 from pathlib import Path
 
+from stopwatch import measure
+from workload import SYSTEM, user
+
 from agents.config import EndpointConfig, ModelConfig
 from agents.models import Models
 from ledger.calls import CallLog
 from prompt_store.prompt import Message
-from stopwatch import measure
-from workload import SYSTEM, user
 
 CALLS_PER_SCOPE = 20  # as a document makes them, more or less
 

@@ -3,6 +3,9 @@
 import asyncio
 from pathlib import Path
 
+from stopwatch import measure
+from workload import document
+
 from agents.config import EndpointConfig, ModelConfig
 from agents.models import Models
 from graph.run import Batch, run_documents
@@ -12,9 +15,7 @@ from ledger.calls import CallLog
 from ledger.ledger import Ledger
 from ledger.rows import RunRow
 from prompt_store.prompt import packaged
-from stopwatch import measure
 from tasks.types import Document
-from workload import document
 
 CALLS_PER_DOCUMENT = 22  # two rounds with early stopping
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from stopwatch import measure
 from workload import SYSTEM, user
 
-
 # One event loop for both runs: LangChain keeps its connections from one model to the next.
 LOOP = asyncio.Runner()
 

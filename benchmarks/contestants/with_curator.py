@@ -1,4 +1,4 @@
-"""bespokelabs-curator: one `curator.LLM` over a list of prompts, without its cache and telemetry."""
+"""bespokelabs-curator: one `curator.LLM` over a list of prompts, without cache and telemetry."""
 
 import os
 from importlib.util import find_spec
@@ -12,7 +12,8 @@ NO_LIMIT = 10**9  # per minute: only the concurrency binds
 
 def run(url: str, calls: int, concurrency: int, folder: Path) -> None:
     litellm = find_spec("litellm")
-    assert litellm is not None and litellm.origin is not None
+    assert litellm is not None
+    assert litellm.origin is not None
     tokenizers = Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers"
     os.environ["TIKTOKEN_CACHE_DIR"] = str(tokenizers)  # the vocabulary, without a download
 
