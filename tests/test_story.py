@@ -17,7 +17,7 @@ import pytest
 from autodata.run_folder import RunFolder
 from tests.outside import DEMO, IN_FLIGHT, Folder, Simulated
 
-ANSWERED = "select count(*) from calls where status != 'failed'"
+ANSWERED = "select count(distinct scope || request_key) from calls where status != 'failed'"
 
 
 def until(process: "subprocess.Popen[str]", word: str, times: int = 1) -> None:
@@ -109,6 +109,11 @@ def test_a_budget_in_usd_needs_every_price(folder: Folder, server: Simulated) ->
     said = folder(*RUN, "--budget-usd", "1", code=2)
     assert "the price of here/simulated is unknown" in said
     assert server.stats["requests"] == 0
+    prices = [f"here/simulated{side}: {{input: 9, output: 9}}" for side in ("", "-weak", "-strong")]
+    stated = ("--set", f"prices={{{', '.join(prices)}}}")
+    assert "of $1.00 are spent" in folder(*RUN, "--budget-usd", "1", *stated, code=3)
+    [(usd,)] = folder.query("select total(usd) from calls")
+    assert 0 < usd <= 1
 
 
 def test_two_runs_with_the_same_seed_give_the_same_examples(folder: Folder) -> None:

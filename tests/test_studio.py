@@ -66,6 +66,15 @@ def thread(client: SyncLangGraphClient) -> tuple[str, list[dict[str, Any]]]:
     return thread_id, [part.data for part in parts if part.event == "updates"]
 
 
+def test_a_fork_may_be_the_first_that_a_server_sees(client: SyncLangGraphClient) -> None:
+    """It opens the workshop from an async node, where the server forbids touching files."""
+    thread_id = client.threads.create(graph_id="autodata")["thread_id"]
+    client.threads.update_state(thread_id, {"document_id": "unknown"}, as_node="orchestrator")
+    parts = list(client.runs.stream(thread_id, "autodata", input=None, stream_mode="updates"))
+    [error] = [part.data for part in parts if part.event == "error"]
+    assert error["error"] == "LedgerError"
+
+
 def test_a_document_streams_through_the_nodes(
     thread: tuple[str, list[dict[str, Any]]],
 ) -> None:
