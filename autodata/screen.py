@@ -15,6 +15,7 @@ STYLES = {
 }
 SIMULATED = "Simulated models: these numbers show that the loop works, not how good a model is."
 PIPED_WIDTH = 100  # characters per line where there is no terminal to ask
+NARROW = 16  # characters, the least that a column of names keeps
 
 
 def screen() -> Console:
@@ -38,18 +39,20 @@ def table(*names: str, numbers: Collection[str] = (), wrapped: Collection[str] =
             name,
             justify="right" if name in numbers else "left",
             no_wrap=name not in wrapped,
+            min_width=NARROW if name in wrapped else None,
             overflow="fold",
         )
     return made
 
 
 def print_table(console: Console, made: Table) -> None:
-    """The table, as wide as the terminal; as wide as it needs to be where output is piped."""
-    if console.is_terminal:
-        console.print(made)
-        return
-    needed = console.measure(made, options=console.options.update(width=1000)).maximum
-    _plain(console.file, needed).print(made)
+    """The table, as wide as the terminal; as wide as it needs to be where output is piped.
+
+    On a narrow terminal lines run on rather than that columns vanish.
+    """
+    needed = console.measure(made, options=console.options.update(width=1000))
+    width = max(console.width, needed.minimum) if console.is_terminal else needed.maximum
+    _plain(console.file, width).print(made)
 
 
 def number(value: float | None) -> str:

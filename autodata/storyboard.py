@@ -50,7 +50,7 @@ def _tell_round(console: Console, task: str, round: Round, *, full: bool, last: 
         indent = max(LABEL, len(label))
         for at, line in enumerate(text.wrap(console, width - indent)):
             line.rstrip()
-            console.print(Text(f"{'' if at else label:<{indent}}", style="dim") + line)
+            console.print(Text.assemble((f"{'' if at else label:<{indent}}", "dim"), line))
 
 
 def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Line]:
@@ -70,13 +70,14 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Line]
     if round.final_verdict:
         yield "final check", _verdict(round.final_verdict)
     for objection in round.objections:
-        yield "objection", Text(f"{objection.code}  ", style="bold") + one_line(objection.message)
+        said = one_line(objection.message)
+        yield "objection", Text.assemble((f"{objection.code}  ", "bold"), said)
 
 
 def _candidate(candidate: Candidate, *, full: bool, answered: bool) -> Iterator[Line]:
     kind = f" ({candidate.question_type})" if candidate.question_type else ""
     yield "context", _shortened(candidate.context, full)
-    yield "question", Text(one_line(candidate.question), style="bold") + Text(kind, style="dim")
+    yield "question", Text.assemble((one_line(candidate.question), "bold"), (kind, "dim"))
     if answered:
         yield "reference", one_line(candidate.reference_answer)
     if candidate.angle:

@@ -13,7 +13,7 @@ def print_summary(console: Console, summary: Summary, status: str) -> None:
     """The run on screen; `status` is how it stands, as far as the caller can tell."""
     console.print(Text(f"{summary.run.task} run {summary.run.id}: {status}", style="bold"))
     for name, said in _rows(summary):
-        console.print(Text(f"{name:<12}", style="dim") + said, soft_wrap=True)
+        console.print(Text.assemble((f"{name:<12}", "dim"), said), soft_wrap=True)
     if summary.run.simulated:
         console.print(SIMULATED, style="yellow", soft_wrap=True)
 

@@ -117,9 +117,10 @@ async def _check(settings: Settings, models: Models, roles: list[str]) -> Checku
 
 def _print(console: Console, checkup: Checkup) -> None:
     found = checkup.probe
-    mark = Text("✗ ", style="red") if found.problem else Text("✓ ", style="green")
-    name = Text(f"{checkup.endpoint}/{checkup.model}", style="bold")
-    console.print(mark + name + Text(f"  {', '.join(checkup.roles)}", style="dim"), soft_wrap=True)
+    mark = ("✗ ", "red") if found.problem else ("✓ ", "green")
+    name = (f"{checkup.endpoint}/{checkup.model}", "bold")
+    roles = (f"  {', '.join(checkup.roles)}", "dim")
+    console.print(Text.assemble(mark, name, roles), soft_wrap=True)
     facts = [checkup.address]
     if not found.problem:
         facts.append(f"answered in {found.seconds:.1f} s")
