@@ -38,6 +38,22 @@ class Purse:
         if self._closed:
             raise type(self._closed)(self._closed.reason, self._closed.remedy)
 
+    def carries(self, calls: float) -> float:
+        """How many times so many calls of average cost fit into what is left; inf without a budget.
+
+        Before the first call is settled nobody knows what one costs in money or tokens: then 1.
+        """
+        limits, spent = self.budget, self.spent
+        fits = [float("inf")]
+        if limits.calls is not None:
+            fits.append((limits.calls - spent.calls) / calls)
+        for limit, used in ((limits.usd, spent.usd), (limits.tokens, spent.tokens)):
+            if limit is not None and not spent.calls:
+                fits.append(1.0)
+            elif limit is not None and used:
+                fits.append((limit - used) / (calls * used / spent.calls))
+        return min(fits)
+
     def reserve(self, worst: Spent) -> "Reservation":
         """The right to spend up to `worst`: `async with purse.reserve(…) as reservation`.
 

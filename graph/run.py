@@ -11,7 +11,11 @@ from graph.build import build
 from graph.nodes import all_done
 from graph.state import Input, RunChoices, TaskName
 from graph.workshop import Workshop
+from tasks import TASKS
 from tasks.types import Decision
+
+FEW = 3  # decided documents whose mean cost says something
+RECHECK = 0.1  # seconds between two looks at what is left of a budget
 
 COLLECT_AFTER = 50_000  # more objects made than freed, until the garbage collector looks at them
 
@@ -57,16 +61,22 @@ async def run_documents(
     flight are finished and recorded first. A bug raises as it is.
     """
     loop = build(lambda: workshop)
+    admission = Admission(workshop, batch)
     waiting = iter([d for d in batch.document_ids if d not in batch.decided])
 
     async def work() -> None:
-        for document_id in waiting:
-            if batch.stop.is_set() or batch.enough:
+        while True:
+            await admission.wait()
+            document_id = next(waiting, None)
+            if document_id is None or batch.stop.is_set() or batch.enough:
                 return
             batch.started += 1
             given = Input(document_id=document_id, task=batch.task)
             try:
-                ended = await loop.ainvoke(given, context=batch.choices, output_keys=["decision"])
+                with admission.one_more():
+                    ended = await loop.ainvoke(
+                        given, context=batch.choices, output_keys=["decision"]
+                    )
             except CallRefused as refusal:
                 batch.refused[document_id] = str(refusal)
                 workshop.put_down(document_id)
@@ -85,6 +95,44 @@ async def run_documents(
             raise
         finally:
             await workshop.loose_ends()
+
+
+@dataclass
+class Admission:
+    """Who may begin under a budget: a document that the rest can carry besides those begun.
+
+    A budget is to end with finished documents. Twice the mean cost of a document is kept for each
+    one in flight, so that few are left undecided when the money is gone.
+    """
+
+    workshop: Workshop
+    batch: Batch
+    begun: int = 0
+
+    async def wait(self) -> None:
+        """Returns when another document may begin; at once without a budget."""
+        while self.begun and not self.batch.stop.is_set():
+            carries = self.workshop.models.purse.carries(self._calls_per_document())
+            if carries >= 2 * (self.begun + 1):
+                return
+            await asyncio.sleep(RECHECK)
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Counts a document as begun and not ended."""
+        self.begun += 1
+        try:
+            yield
+        finally:
+            self.begun -= 1
+
+    def _calls_per_document(self) -> float:
+        """What a document takes: the mean so far, or a guess until a few are decided."""
+        decided = len(self.batch.decided)
+        if decided >= FEW:
+            return self.workshop.models.purse.spent.calls / (decided + self.begun / 2)
+        task = TASKS[self.batch.task]
+        return task.rounds / 2 * (3 + task.weak_attempts + task.strong_attempts)
 
 
 @contextmanager
