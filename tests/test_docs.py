@@ -8,12 +8,16 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
 import pytest
 
 from autodata.cli import COMMANDS, main
+from autodata.open import open_models
+from autodata.settings_file import load
+from ledger.calls import CallLog
 from tests.documents import PAGES, ROOT, Block, blocks, commands, steady
 
 WALKTHROUGH = ROOT / "docs" / "walkthrough.md"
@@ -97,6 +101,18 @@ def test_every_command_in_the_docs_exists_with_its_flags(where: str, line: str) 
     known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
     flags = {word.partition("=")[0] for word in rest if word.startswith("--")}
     assert flags <= known, f"{where}: {name} takes no {', '.join(flags - known)}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "autodata.example.yaml"])
+async def test_a_configuration_that_we_show_can_be_run(tmp_path: Path, page: Path) -> None:
+    """With its budget in USD, every price it needs is known."""
+    text = page.read_text() if page.suffix == ".yaml" else blocks(page, "yaml")[0].text
+    config = tmp_path / "autodata.yaml"
+    config.write_text(text.replace("usd: null", "usd: 20"))
+    settings = load(config)
+    assert settings.budget.usd == 20
+    with closing(CallLog(tmp_path / "calls.db")) as log:
+        await open_models(settings, log, "run").aclose()
 
 
 def test_the_readme_names_every_command() -> None:
