@@ -3,6 +3,7 @@
 AUTODATA_WRITE_DOCS=1 writes what the commands print into the pages.
 """
 
+import asyncio
 import os
 import re
 import shlex
@@ -104,7 +105,7 @@ def test_every_command_in_the_docs_exists_with_its_flags(where: str, line: str) 
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "autodata.example.yaml"])
-async def test_a_configuration_that_we_show_can_be_run(tmp_path: Path, page: Path) -> None:
+def test_a_configuration_that_we_show_can_be_run(tmp_path: Path, page: Path) -> None:
     """With its budget in USD, every price it needs is known."""
     text = page.read_text() if page.suffix == ".yaml" else blocks(page, "yaml")[0].text
     config = tmp_path / "autodata.yaml"
@@ -112,7 +113,7 @@ async def test_a_configuration_that_we_show_can_be_run(tmp_path: Path, page: Pat
     settings = load(config)
     assert settings.budget.usd == 20
     with closing(CallLog(tmp_path / "calls.db")) as log:
-        await open_models(settings, log, "run").aclose()
+        asyncio.run(open_models(settings, log, "run").aclose())
 
 
 def test_the_readme_names_every_command() -> None:
