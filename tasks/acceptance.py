@@ -38,6 +38,12 @@ def mean(values: Scores) -> Fraction | None:
     return sum(values, Fraction(0)) / len(values) if values else None
 
 
+def _wanted(value: Fraction, relation: str, limit: float) -> str:
+    """`0.72, wanted below 0.50`; four decimals where two do not tell the value from the limit."""
+    alike = value != exact(limit) and f"{float(value):.2f}" == f"{limit:.2f}"
+    return f"{float(value):.{4 if alike else 2}f}, wanted {relation} {limit:.2f}"
+
+
 class Acceptance(Frozen):
     """What the configuration says about acceptance: a preset, and what to change in it.
 
@@ -186,11 +192,10 @@ class ThresholdPolicy(Frozen):
         found = []
         if self._above_weak_max(average):
             relation = "at most" if self.gate.weak_max_inclusive else "below"
-            message = f"weak mean {float(average):.2f}, wanted {relation} {self.gate.weak_max:.2f}"
+            message = f"weak mean {_wanted(average, relation, self.gate.weak_max)}"
             found.append(Objection(code="TOO_EASY", message=message))
         if max(made) > exact(self.gate.weak_best_max):
-            best = f"best weak score {float(max(made)):.2f}"
-            message = f"{best}, wanted at most {self.gate.weak_best_max:.2f}"
+            message = f"best weak score {_wanted(max(made), 'at most', self.gate.weak_best_max)}"
             found.append(Objection(code="TOO_EASY", message=message))
         if self._zeros_forbid(made, self.weak_planned):
             message = f"{made.count(Fraction(0))} of {len(made)} weak attempts scored zero"
@@ -204,20 +209,18 @@ class ThresholdPolicy(Frozen):
             return found + unscored(round.strong)
         side = self._strong_objections(scores(round.strong), strong)
         if strong - weak < exact(self.gate.gap_min):
-            message = (
-                f"gap {float(strong - weak):.2f} (strong {float(strong):.2f}, weak "
-                f"{float(weak):.2f}), wanted at least {self.gate.gap_min:.2f}"
-            )
+            wanted = _wanted(strong - weak, "at least", self.gate.gap_min)
+            message = f"gap {wanted} (strong {float(strong):.2f}, weak {float(weak):.2f})"
             side += (Objection(code="GAP_TOO_SMALL", message=message),)
         return side + (truncated(round.strong, "strong") if side else ())
 
     def _strong_objections(self, made: Scores, average: Fraction) -> tuple[Objection, ...]:
         gate = self.gate
         if average < exact(gate.strong_min):
-            message = f"strong mean {float(average):.2f}, wanted at least {gate.strong_min:.2f}"
+            message = f"strong mean {_wanted(average, 'at least', gate.strong_min)}"
             return (Objection(code="STRONG_FAILED", message=message),)
         if gate.strong_max is not None and average >= exact(gate.strong_max):
-            message = f"strong mean {float(average):.2f}, wanted below {gate.strong_max:.2f}"
+            message = f"strong mean {_wanted(average, 'below', gate.strong_max)}"
             return (Objection(code="STRONG_SATURATED", message=message),)
         if self._zeros_forbid(made, self.strong_planned):
             message = f"{list(made).count(Fraction(0))} of {len(made)} strong attempts scored zero"

@@ -82,6 +82,13 @@ def test_scores_are_compared_exactly() -> None:
     assert exact(1 / 3) * 3 == 1
 
 
+def test_a_score_just_short_of_a_limit_does_not_read_as_if_it_reached_it() -> None:
+    [failed] = DEPLOYED.objections(played([0.1, 0.1, 0.1], [0.6, 0.6, 0.59]))
+    assert failed.message == "strong mean 0.5967, wanted at least 0.60"
+    [reached] = PAPER.objections(played([0.5, 0.5, 0.5]))
+    assert reached.message == "weak mean 0.50, wanted below 0.50"
+
+
 def test_a_threshold_can_be_changed_alone() -> None:
     stricter = cs.policy(Acceptance(weak_max=0.45), 3, 3)
     assert codes(stricter, [0.46] * 3, [0.9] * 3) == ["TOO_EASY"]
