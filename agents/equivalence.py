@@ -9,6 +9,7 @@ from pebble import ProcessExpired, ProcessPool
 from tasks.equivalence import equivalent
 
 SECONDS = 5.0  # simplification that takes longer is left to the judge
+WARM_UP = ("x + x", "2 x")  # a comparison that needs all that comparisons need
 
 
 class Equivalence:
@@ -25,7 +26,10 @@ class Equivalence:
     def _compare(self, answer: str, reference: str) -> bool | None:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPool(max_workers=1, max_tasks=0, context=context)
+            # Warmed up first: its imports take longer than most comparisons, and do not count.
+            self._pool = ProcessPool(
+                max_workers=1, max_tasks=0, initializer=equivalent, initargs=WARM_UP, context=context
+            )
         future = self._pool.schedule(equivalent, args=(answer, reference), timeout=self.seconds)
         try:
             found: bool | None = future.result()
