@@ -28,7 +28,11 @@ class Equivalence:
             context = multiprocessing.get_context("spawn")
             # Warmed up first: its imports take longer than most comparisons, and do not count.
             self._pool = ProcessPool(
-                max_workers=1, max_tasks=0, initializer=equivalent, initargs=WARM_UP, context=context
+                max_workers=1,
+                max_tasks=0,
+                initializer=equivalent,
+                initargs=WARM_UP,
+                context=context,
             )
         future = self._pool.schedule(equivalent, args=(answer, reference), timeout=self.seconds)
         try:

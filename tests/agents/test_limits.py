@@ -151,14 +151,11 @@ async def test_tokens_expected_but_not_used_are_given_back() -> None:
 
 async def test_a_request_beyond_the_rate_waits_for_its_time() -> None:
     hurried = gate(rpm=6000)  # ten seconds' worth at once: 1000; then one per 10 ms
-    for _ in range(1000):
-        async with hurried.slot("judge", 0, 0):
-            pass
     began = asyncio.get_running_loop().time()
-    for _ in range(3):
+    for _ in range(1003):
         async with hurried.slot("judge", 0, 0):
             pass
-    assert asyncio.get_running_loop().time() - began > 0.01
+    assert asyncio.get_running_loop().time() - began > 0.02
 
 
 def fill(capacity: Capacity) -> list[int]:
