@@ -99,7 +99,7 @@ async def run_documents(
 
 @dataclass
 class Admission:
-    """Who may begin under a budget: a document that the rest can carry besides those begun.
+    """Who may begin under a budget or a target: a document that it can carry besides those begun.
 
     A budget is to end with finished documents. Twice the mean cost of a document is kept for each
     one in flight, so that few are left undecided when the money is gone.
@@ -110,12 +110,17 @@ class Admission:
     begun: int = 0
 
     async def wait(self) -> None:
-        """Returns when another document may begin; at once without a budget."""
-        while self.begun and not self.batch.stop.is_set():
+        """Returns when another document may begin; at once without a budget or a target."""
+        while self.begun and not self.batch.stop.is_set() and not self.batch.enough:
             carries = self.workshop.models.purse.carries(self._calls_per_document())
-            if carries >= 2 * (self.begun + 1):
+            if carries >= 2 * (self.begun + 1) and self._still_wanted():
                 return
             await asyncio.sleep(RECHECK)
+
+    def _still_wanted(self) -> bool:
+        """True unless those begun may reach the target: every second one does at the least."""
+        target = self.batch.target
+        return target is None or self.begun < 2 * (target - self.batch.accepted)
 
     @contextmanager
     def one_more(self) -> Iterator[None]:

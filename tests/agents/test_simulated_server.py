@@ -136,7 +136,7 @@ async def test_a_dripping_body_arrives_whole_and_late():
     async with client(faults=Faults(script=("drip",), drip=0.2)) as at:
         began = asyncio.get_running_loop().time()
         status, body = await at.complete()
-        assert asyncio.get_running_loop().time() - began >= 0.15  # timers may round, not shorten by a quarter
+        assert asyncio.get_running_loop().time() - began >= 0.15  # timers may round
     assert (status, content(body)) == (200, said(ASKED, seed=4).content)
 
 

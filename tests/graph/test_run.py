@@ -1,6 +1,9 @@
 """Many documents under one budget, on the simulated models."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,23 +23,39 @@ DEMO = Path(__file__).parents[2] / "autodata" / "demo" / "cs"
 CALLS = 60
 
 
-async def test_a_budget_ends_with_finished_documents(tmp_path: Path) -> None:
-    """Eight documents could be in flight; the budget carries few, so few are left half done."""
-    ledger = Ledger.open(tmp_path)
+@asynccontextmanager
+async def demo(folder: Path, **models: Any) -> AsyncIterator[Workshop]:
+    """A workshop over the demo's documents."""
+    ledger = Ledger.open(folder)
     ledger.add_documents(Document.of(f.name, f.read_text()) for f in sorted(DEMO.iterdir()))
     ledger.start_run(RunRow(id="run", task="cs", prompts_revision=packaged().revision))
     log = CallLog(ledger.path)
-    models = Models(log=log, budget=Budget(calls=CALLS), seed=0)
-    shop = Workshop(models, packaged(), ledger, log, "run")
-    batch = Batch("cs", RunChoices(rounds=2), ledger.document_ids(), in_flight=8)
-    with pytest.raises(BudgetReached):
-        await run_documents(shop, batch)
-    begun = {row["scope"] for row in ledger.query("select distinct scope from calls")}
-    [made] = ledger.query("select count(*) as calls from calls")
-    await shop.aclose()
+    shop = Workshop(Models(log=log, seed=0, **models), packaged(), ledger, log, "run")
+    try:
+        yield shop
+    finally:
+        await shop.aclose()
+
+
+async def test_a_budget_ends_with_finished_documents(tmp_path: Path) -> None:
+    """Eight documents could be in flight; the budget carries few, so few are left half done."""
+    async with demo(tmp_path, budget=Budget(calls=CALLS)) as shop:
+        batch = Batch("cs", RunChoices(rounds=2), shop.ledger.document_ids(), in_flight=8)
+        with pytest.raises(BudgetReached):
+            await run_documents(shop, batch)
+        begun = {row["scope"] for row in shop.ledger.query("select distinct scope from calls")}
+        [made] = shop.ledger.query("select count(*) as calls from calls")
     assert made["calls"] == CALLS
     assert len(batch.decided) >= 3
     assert len(begun - set(batch.decided)) == 1
+
+
+async def test_a_target_begins_few_documents_more_than_it_needs(tmp_path: Path) -> None:
+    async with demo(tmp_path) as shop:
+        batch = Batch("cs", RunChoices(), shop.ledger.document_ids(), in_flight=8, target=1)
+        await run_documents(shop, batch)
+    assert batch.accepted >= 1
+    assert batch.started < len(batch.document_ids)
 
 
 @pytest.mark.parametrize(
