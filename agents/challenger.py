@@ -1,11 +1,11 @@
 """The challenger: document and instruction in, candidate out."""
 
-from agents.models import Models
-from agents.replies import CandidateReply
-from prompt_store.prompt import Prompt
-from tasks import Task
-from tasks.science import criterion
-from tasks.types import Candidate, Criterion, Document, Objection
+from autodata.agents.replies import CandidateReply
+from autodata.models.client import Models
+from autodata.prompt_store.prompt import Prompt
+from autodata.tasks import Task
+from autodata.tasks.science import criterion
+from autodata.tasks.types import Candidate, Criterion, Document, Objection
 
 
 async def challenge(

@@ -6,7 +6,7 @@ from concurrent.futures import TimeoutError as ComparisonTimeout
 
 from pebble import ProcessExpired, ProcessPool
 
-from tasks.equivalence import equivalent
+from autodata.tasks.equivalence import equivalent
 
 SECONDS = 5.0  # simplification that takes longer is left to the judge
 WARM_UP = ("x + x", "2 x")  # a comparison that needs all that comparisons need

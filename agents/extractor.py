@@ -1,9 +1,9 @@
 """The legal extractor: is there a principle worth transferring, and in what case?"""
 
-from agents.models import Models
-from agents.replies import CaseFileReply
-from prompt_store.prompt import Prompt
-from tasks.types import Document, Objection
+from autodata.agents.replies import CaseFileReply
+from autodata.models.client import Models
+from autodata.prompt_store.prompt import Prompt
+from autodata.tasks.types import Document, Objection
 
 
 async def extract(models: Models, prompt: Prompt, document: Document) -> str | Objection:

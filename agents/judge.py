@@ -1,13 +1,13 @@
 """The judge: an answer in, one mark per criterion out; the score is computed from the marks."""
 
-from agents.equivalence import Equivalence
-from agents.models import Models, Said
-from agents.replies import MarksReply, marks_reply
-from prompt_store.prompt import Prompt
-from tasks import Task, rubric
-from tasks.equivalence import final_answer
-from tasks.science import formula
-from tasks.types import Attempt, Candidate, Mark, Side
+from autodata.agents.equivalence import Equivalence
+from autodata.agents.replies import MarksReply, marks_reply
+from autodata.models.client import Models, Said
+from autodata.prompt_store.prompt import Prompt
+from autodata.tasks import Task, rubric
+from autodata.tasks.equivalence import final_answer
+from autodata.tasks.science import formula
+from autodata.tasks.types import Attempt, Candidate, Mark, Side
 
 
 async def score(

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from agents.models import Models
-from agents.replies import JudgementReply
-from agents.verifier import numbered
-from prompt_store.prompt import Prompt
-from tasks.types import Attempt, Candidate, Judgement, Objection
+from autodata.agents.replies import JudgementReply
+from autodata.agents.verifier import numbered
+from autodata.models.client import Models
+from autodata.prompt_store.prompt import Prompt
+from autodata.tasks.types import Attempt, Candidate, Judgement, Objection
 
 
 async def judge_round(

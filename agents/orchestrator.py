@@ -5,11 +5,11 @@ It never sees the document.
 
 from collections.abc import Sequence
 
-from agents.models import Models
-from agents.replies import InstructionReply
-from prompt_store.prompt import Prompt
-from tasks.feedback import feedback
-from tasks.types import Round
+from autodata.agents.replies import InstructionReply
+from autodata.models.client import Models
+from autodata.prompt_store.prompt import Prompt
+from autodata.tasks.feedback import feedback
+from autodata.tasks.types import Round
 
 
 async def instruct(models: Models, prompt: Prompt, rounds: Sequence[Round], *, scope: str) -> str:

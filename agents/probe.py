@@ -2,11 +2,11 @@
 
 import time
 
-from agents.errors import CallRefused, Paused
-from agents.models import Models
-from agents.replies import marks_reply
-from prompt_store.prompt import locked
-from tasks.types import Frozen
+from autodata.agents.replies import marks_reply
+from autodata.models.client import Models
+from autodata.models.errors import CallRefused, Paused
+from autodata.prompt_store.prompt import locked
+from autodata.tasks.types import Frozen
 
 TASK = "cs"  # whose locked prompts are borrowed
 SCOPE = "probe"

@@ -1,8 +1,8 @@
 """The solvers: context and question in, answer out. Both sides get byte-identical input."""
 
-from agents.models import Models, Said
-from prompt_store.prompt import Prompt
-from tasks.types import Candidate, Side
+from autodata.models.client import Models, Said
+from autodata.prompt_store.prompt import Prompt
+from autodata.tasks.types import Candidate, Side
 
 
 async def solve(

@@ -6,10 +6,10 @@ The final verifier asks the same of a frozen candidate, with a locked prompt and
 from collections.abc import Mapping
 from typing import Literal
 
-from agents.models import Models
-from agents.replies import VerdictReply
-from prompt_store.prompt import Prompt
-from tasks.types import Candidate, Document, Objection, Verdict
+from autodata.agents.replies import VerdictReply
+from autodata.models.client import Models
+from autodata.prompt_store.prompt import Prompt
+from autodata.tasks.types import Candidate, Document, Objection, Verdict
 
 
 def numbered(candidate: Candidate) -> str:

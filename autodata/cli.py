@@ -49,7 +49,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with `autodata demo`. Each command has its own --help with examples.",
 )
-@click.version_option(package_name="autodata")
+@click.version_option(package_name="autodata-loop")
 def main() -> None:
     """Agents that write training examples of the right difficulty from your documents.
 

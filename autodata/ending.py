@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.errors import Interrupted, Paused
-from agents.models import Models
 from autodata.exits import DONE, INTERRUPTED, PAUSED
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import Status
+from autodata.models.client import Models
+from autodata.models.errors import Interrupted, Paused
 from autodata.run_folder import RunFolder
-from ledger.ledger import Ledger
-from ledger.rows import Status
 
 STOPPED = Interrupted("the run was stopped", "Its finished documents and calls are kept")
 

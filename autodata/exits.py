@@ -5,15 +5,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
-from agents.errors import Paused, UnknownPrice, UnknownRole
+from autodata.documents.corpus import CorpusError
+from autodata.ledger.calls import CallLogError
+from autodata.ledger.database import LedgerError
+from autodata.ledger.export import ExportError
+from autodata.models.errors import Paused, UnknownPrice, UnknownRole
+from autodata.prompt_store.git import StoreError
+from autodata.prompt_store.prompt import PromptError
 from autodata.run_folder import RunFolderError
 from autodata.settings_file import SettingsError
-from ledger.calls import CallLogError
-from ledger.corpus import CorpusError
-from ledger.database import LedgerError
-from ledger.export import ExportError
-from prompt_store.git import StoreError
-from prompt_store.prompt import PromptError
 
 DONE = 0
 FAILED = 1  # finished, with a failure that the user must see

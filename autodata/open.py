@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from agents.config import endpoint
-from agents.models import Models
+from autodata.graph.workshop import Workshop
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.rows import RunRow
+from autodata.models.client import Models
+from autodata.models.config import endpoint
+from autodata.prompt_store.prompt import PromptError, PromptSet, locked_revision, packaged
+from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
 from autodata.settings import PromptSettings, Settings
-from graph.workshop import Workshop
-from ledger.calls import CallLog
-from ledger.ledger import FILE, Ledger
-from ledger.rows import RunRow
-from prompt_store.prompt import PromptError, PromptSet, locked_revision, packaged
-from prompt_store.store import Store
 
 PACKAGED = "seed-"  # how revisions of the packaged prompts begin
 DEFAULT_STORE = Path("prompts")
@@ -65,7 +65,7 @@ def run_row(settings: Settings, run_id: str | None = None) -> RunRow:
         models=settings.roles,
         seed=settings.run.seed,
         simulated=settings.simulated,
-        version=version("autodata"),
+        version=version("autodata-loop"),
     )
 
 

@@ -10,21 +10,21 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from autodata.ending import stop_on_signals, to_its_end
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.rows import RunRow
 from autodata.open import DEFAULT_STORE, documents_in_flight, open_models, resolve, run_row
 from autodata.optimization_screen import iteration_line, print_result, watched
+from autodata.optimizer.guard import Sources
+from autodata.optimizer.loop import optimize
+from autodata.optimizer.plan import Plan
+from autodata.optimizer.validate import Evaluator
+from autodata.optimizer.workbench import Workbench
+from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.settings import Settings, changes
 from autodata.settings_file import SettingsError
-from ledger.calls import CallLog
-from ledger.ledger import FILE, Ledger
-from ledger.rows import RunRow
-from optimizer.guard import Sources
-from optimizer.loop import optimize
-from optimizer.plan import Plan
-from optimizer.validate import Evaluator
-from optimizer.workbench import Workbench
-from prompt_store.store import Store
-from tasks.types import Document
+from autodata.tasks.types import Document
 
 PLAN = "optimize"  # where a run's configuration keeps the plan
 MAY_CHANGE = (f"{PLAN}.iterations",)  # a longer run of the same kind goes on from a shorter one

@@ -9,13 +9,13 @@ from math import sqrt
 from rich.console import Console
 from rich.text import Text
 
+from autodata.ledger.iterations import Final, Iteration, finals, iterations
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.optimizer.history import percent
+from autodata.optimizer.workbench import Workbench
+from autodata.prompt_store.store import champion_ref
 from autodata.screen import SIMULATED, cost
-from ledger.iterations import Final, Iteration, finals, iterations
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from optimizer.history import percent
-from optimizer.workbench import Workbench
-from prompt_store.store import champion_ref
 
 EVERY = 10.0  # seconds between two lines about calls
 STYLES = {

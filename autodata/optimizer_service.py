@@ -14,17 +14,17 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from autodata.documents.corpus import ingest
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
 from autodata.open import resolve
 from autodata.optimization import open_workbench, optimization_row, plan_of, planned
+from autodata.optimizer.loop import build
+from autodata.optimizer.workbench import Workbench
+from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings
 from autodata.settings_file import load
-from ledger.corpus import ingest
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from optimizer.loop import build
-from optimizer.workbench import Workbench
-from prompt_store.store import Store
 
 TASK = "cs"
 TRAINING = 4  # of the demo documents; the others are for validation

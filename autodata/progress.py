@@ -13,12 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agents.cast import Tally
+from autodata.graph.run import Batch
+from autodata.graph.workshop import Workshop
+from autodata.ledger.summary import Outcome, outcomes
+from autodata.models.cast import Tally
 from autodata.screen import STYLES, cost, number, one_line, rounds
-from graph.run import Batch
-from graph.workshop import Workshop
-from ledger.summary import Outcome, outcomes
-from tasks.types import Decision
+from autodata.tasks.types import Decision
 
 PLAIN_EVERY = 5.0  # seconds between two lines where nothing can be redrawn
 REDRAWN = 4  # times per second in a terminal

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autodata.ledger.ledger import FILE
+from autodata.ledger.rows import RunRow
+from autodata.prompt_store.prompt import locked_revision
 from autodata.settings import Settings, changes
 from autodata.settings_file import dump
-from ledger.ledger import FILE
-from ledger.rows import RunRow
-from prompt_store.prompt import locked_revision
 
 CONFIG = "config.yaml"
 LOCK = ".lock"

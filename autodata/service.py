@@ -11,15 +11,15 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from autodata.graph.build import build
+from autodata.graph.workshop import Workshop
+from autodata.ledger.ledger import Ledger
 from autodata.open import open_workshop, resolve, run_row
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings
 from autodata.settings_file import load
-from graph.build import build
-from graph.workshop import Workshop
-from ledger.ledger import Ledger
-from tasks import TASKS
-from tasks.types import digest
+from autodata.tasks import TASKS
+from autodata.tasks.types import digest
 
 # One thread: no two documents open the workshop at once, and a forked run may begin in an async
 # node, where the server forbids touching files.

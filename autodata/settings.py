@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from agents.budget import Budget
-from agents.config import (
+from autodata.documents.passages import BUDGET
+from autodata.graph.state import Attempts, RunChoices, TaskName
+from autodata.models.budget import Budget
+from autodata.models.config import (
     ROLES,
     SIMULATED,
     EndpointConfig,
@@ -20,10 +22,8 @@ from agents.config import (
     endpoint,
     resolve,
 )
-from graph.state import Attempts, RunChoices, TaskName
-from ledger.passages import BUDGET
-from tasks import TASKS
-from tasks.acceptance import Acceptance
+from autodata.tasks import TASKS
+from autodata.tasks.acceptance import Acceptance
 
 # Keys that may change between two sittings of one run: where and how fast models are asked, what
 # may be spent, when to stop. All others shape the examples.

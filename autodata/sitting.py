@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from autodata.documents.corpus import Skipped
 from autodata.ending import STOPPED, Ending, stop_on_signals, to_its_end
 from autodata.exits import DONE, FAILED
+from autodata.graph.run import Batch, run_documents
+from autodata.graph.workshop import Workshop
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import summarize
 from autodata.open import documents_in_flight, open_workshop, resolve, run_row
 from autodata.progress import Progress
+from autodata.prompt_store.prompt import PromptSet
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings
 from autodata.summary import print_summary
-from graph.run import Batch, run_documents
-from graph.workshop import Workshop
-from ledger.corpus import Skipped
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from ledger.summary import summarize
-from prompt_store.prompt import PromptSet
-from tasks.types import Document
+from autodata.tasks.types import Document
 
 
 @dataclass(frozen=True)

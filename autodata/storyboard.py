@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from autodata.ledger.rows import RunRow
 from autodata.screen import SIMULATED, STYLES, number, one_line, rounds
-from ledger.rows import RunRow
-from tasks import TASKS
-from tasks.acceptance import summary
-from tasks.types import Attempt, Candidate, Document, Judgement, Round, Side, Verdict
+from autodata.tasks import TASKS
+from autodata.tasks.acceptance import summary
+from autodata.tasks.types import Attempt, Candidate, Document, Judgement, Round, Side, Verdict
 
 LABEL = 13  # characters of the label column
 WIDTH = 110  # characters, the widest a line of prose gets

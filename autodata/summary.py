@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
+from autodata.ledger.summary import Summary
 from autodata.screen import SIMULATED, STYLES, cost, number
-from ledger.summary import Summary
 
 
 def print_summary(console: Console, summary: Summary, status: str) -> None:

@@ -23,12 +23,12 @@ from loop import RUN, made_up, play, workshop
 from results import report
 from workload import SYSTEM, user
 
-import agents.chat  # noqa: F401  (loaded on first use, which is not to be timed)
-from agents.config import EndpointConfig, ModelConfig
-from agents.models import Models
-from ledger.calls import CallLog
-from ledger.ledger import FILE
-from prompt_store.prompt import Message
+import autodata.models.chat  # noqa: F401  (loaded on first use, which is not to be timed)
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import FILE
+from autodata.models.client import Models
+from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.prompt_store.prompt import Message
 
 LATENCY = 1.0  # seconds per answer
 LIMIT = 128  # requests in flight that the client's configuration allows

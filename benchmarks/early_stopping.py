@@ -19,12 +19,12 @@ from typing import Any
 from loop import RUN, demo_documents, run
 from results import report
 
-from graph.state import RunChoices
-from ledger.calls import CallLog
-from ledger.ledger import FILE, Ledger
-from tasks import TASKS
-from tasks.acceptance import Policy, next_batch, scores
-from tasks.types import Attempt
+from autodata.graph.state import RunChoices
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.tasks import TASKS
+from autodata.tasks.acceptance import Policy, next_batch, scores
+from autodata.tasks.types import Attempt
 
 MODES = {"all": "both sides in full", "parallel": "weak gate alone", "early": "early stopping"}
 SIDES = ("weak_solver", "strong_solver", "judge")

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    command = [sys.executable, "-m", "agents.simulated", "--port", "0"]
+    command = [sys.executable, "-m", "autodata.simulation", "--port", "0"]
     command += ["--faults", json.dumps(FAULTS)]
     with (
         tempfile.TemporaryDirectory() as place,

@@ -16,16 +16,16 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from workload import document, reply_to
 
-from agents.models import Models
-from graph.run import Batch, run_documents
-from graph.state import RunChoices
-from graph.workshop import Workshop
-from ledger.calls import CallLog
-from ledger.corpus import ingest
-from ledger.ledger import FILE, Ledger
-from ledger.rows import RunRow
-from prompt_store.prompt import locked_revision, packaged
-from tasks.types import Document
+from autodata.documents.corpus import ingest
+from autodata.graph.run import Batch, run_documents
+from autodata.graph.state import RunChoices
+from autodata.graph.workshop import Workshop
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.rows import RunRow
+from autodata.models.client import Models
+from autodata.prompt_store.prompt import locked_revision, packaged
+from autodata.tasks.types import Document
 
 RUN = "run"
 DEMO = Path(__file__).parents[1] / "autodata" / "demo"

@@ -18,8 +18,8 @@ from typing import Any
 from loop import fix, made_up, play, workshop
 from results import report
 
-from graph.state import RunChoices
-from ledger.ledger import FILE
+from autodata.graph.state import RunChoices
+from autodata.ledger.ledger import FILE
 
 
 async def measure(folder: Path, documents: int) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from autodata.ledger.iterations import Iteration, finals, iterations
 from autodata.optimization_screen import test_gain, verdict
-from ledger.iterations import Iteration, finals, iterations
-from optimizer.loop import optimize
+from autodata.optimizer.loop import optimize
 from tests.optimizer.bench import RUN, workbench
 
 TRAINING, VALIDATION, TEST = 50, 25, 100

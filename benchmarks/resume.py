@@ -17,7 +17,7 @@ from typing import Any
 from loop import fix, made_up, play, workshop
 from results import report
 
-from ledger.ledger import FILE
+from autodata.ledger.ledger import FILE
 
 UNDECIDED = "delete from attempts; delete from examples; delete from rounds;"
 

@@ -6,10 +6,10 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from graph import routing
-from graph.nodes import Nodes
-from graph.state import Input, RunChoices, State
-from graph.workshop import Workshop
+from autodata.graph import routing
+from autodata.graph.nodes import Nodes
+from autodata.graph.state import Input, RunChoices, State
+from autodata.graph.workshop import Workshop
 
 # Supersteps of one document: 100 rounds of at most 8 nodes, and the ends.
 RECURSION_LIMIT = 1000

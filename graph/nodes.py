@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 from langgraph.runtime import Runtime
 
-from agents.challenger import challenge
-from agents.extractor import extract
-from agents.judge import score
-from agents.loop_judge import judge_round
-from agents.orchestrator import instruct
-from agents.solver import solve
-from agents.verifier import numbered, verify
-from graph.state import (
+from autodata.agents.challenger import challenge
+from autodata.agents.extractor import extract
+from autodata.agents.judge import score
+from autodata.agents.loop_judge import judge_round
+from autodata.agents.orchestrator import instruct
+from autodata.agents.solver import solve
+from autodata.agents.verifier import numbered, verify
+from autodata.graph.state import (
     FRESH_ROUND,
     RunChoices,
     State,
@@ -30,12 +30,12 @@ from graph.state import (
     sides_together,
     task_of,
 )
-from graph.workshop import Workshop
-from prompt_store.prompt import locked, policy_text
-from tasks.acceptance import next_batch, scores
-from tasks.feedback import verdict_objections
-from tasks.task import final_filters, screen
-from tasks.types import (
+from autodata.graph.workshop import Workshop
+from autodata.prompt_store.prompt import locked, policy_text
+from autodata.tasks.acceptance import next_batch, scores
+from autodata.tasks.feedback import verdict_objections
+from autodata.tasks.task import final_filters, screen
+from autodata.tasks.types import (
     Attempt,
     Candidate,
     Decision,

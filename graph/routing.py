@@ -7,7 +7,7 @@ than all of them together.
 from collections.abc import Sequence
 from typing import Literal
 
-from graph.state import State, sides_together, task_of
+from autodata.graph.state import State, sides_together, task_of
 
 Ended = Literal["orchestrator", "record"]
 

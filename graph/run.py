@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from agents.errors import CallRefused
-from graph.build import build
-from graph.nodes import all_done
-from graph.state import Input, RunChoices, TaskName
-from graph.workshop import Workshop
-from tasks import TASKS
-from tasks.types import Decision
+from autodata.graph.build import build
+from autodata.graph.nodes import all_done
+from autodata.graph.state import Input, RunChoices, TaskName
+from autodata.graph.workshop import Workshop
+from autodata.models.errors import CallRefused
+from autodata.tasks import TASKS
+from autodata.tasks.types import Decision
 
 FEW = 3  # decided documents whose mean cost says something
 RECHECK = 0.1  # seconds between two looks at what is left of a budget

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tasks import TASKS, Task
-from tasks.acceptance import Acceptance, Policy
-from tasks.types import (
+from autodata.tasks import TASKS, Task
+from autodata.tasks.acceptance import Acceptance, Policy
+from autodata.tasks.types import (
     Attempt,
     Candidate,
     Decision,

@@ -5,13 +5,13 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from agents.equivalence import Equivalence
-from agents.models import Models
-from graph.state import RunChoices
-from ledger.calls import CallLog
-from ledger.ledger import Ledger
-from prompt_store.prompt import PromptSet
-from tasks.types import Document
+from autodata.agents.equivalence import Equivalence
+from autodata.graph.state import RunChoices
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import Ledger
+from autodata.models.client import Models
+from autodata.prompt_store.prompt import PromptSet
+from autodata.tasks.types import Document
 
 T = TypeVar("T")
 

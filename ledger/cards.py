@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from ledger.ledger import Ledger
-from ledger.records import Format
-from ledger.rows import RunRow
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.records import Format
+from autodata.ledger.rows import RunRow
 
 _USES = {
     "jsonl": "the full example: attempts, marks and scores",

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from ledger.migrations import migrate
+from autodata.ledger.migrations import migrate
 
 BUSY_TIMEOUT = 60.0
 """Seconds a writer waits for another one (the call log writes through its own connection)."""

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ledger.cards import card
-from ledger.database import to_json
-from ledger.ledger import Ledger
-from ledger.records import FORMATS, Format, Record, Usage, record_of
-from ledger.rows import Example, RunRow
+from autodata.ledger.cards import card
+from autodata.ledger.database import to_json
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.records import FORMATS, Format, Record, Usage, record_of
+from autodata.ledger.rows import Example, RunRow
 
 _BATCH = 256  # rows per Parquet row group: keeps memory flat
 
@@ -114,7 +114,7 @@ def _write_parquet(path: Path, format: Format, rows: Iterable[Record]) -> int:
         arrow = importlib.import_module("pyarrow")
         files = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise ExportError("Parquet needs an extra: pip install 'autodata[parquet]'") from error
+        raise ExportError("Parquet needs an extra: pip install 'autodata-loop[parquet]'") from error
     schema = arrow.schema([(name, _type(arrow, shape)) for name, shape in format.shape.items()])
     rows, count = iter(rows), 0
     with files.ParquetWriter(path, schema) as writer:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ledger.database import from_text, to_json, to_text
-from ledger.ledger import Ledger
-from ledger.rows import Row, now
-from tasks.types import Frozen
+from autodata.ledger.database import from_text, to_json, to_text
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import Row, now
+from autodata.tasks.types import Frozen
 
 Fate = Literal["start", "kept", "rejected", "invalid", "indecisive"]
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from sqlite_utils import Database
 
-from ledger.database import LedgerError, open_database, transaction
-from ledger.rows import (
+from autodata.ledger.database import LedgerError, open_database, transaction
+from autodata.ledger.rows import (
     Example,
     Row,
     RunRow,
@@ -27,7 +27,7 @@ from ledger.rows import (
     round_row,
     run_row,
 )
-from tasks.types import Decision, Document, Round
+from autodata.tasks.types import Decision, Document, Round
 
 FILE = "run.db"
 

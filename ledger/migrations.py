@@ -8,7 +8,7 @@ from contextlib import closing
 
 from sqlite_utils import Database, Migrations
 
-from ledger.calls import create_calls
+from autodata.ledger.calls import create_calls
 
 migrations = Migrations("autodata")
 

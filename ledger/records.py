@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from ledger.rows import Example, RunRow
-from tasks.acceptance import exact
-from tasks.types import Attempt
+from autodata.ledger.rows import Example, RunRow
+from autodata.tasks.acceptance import exact
+from autodata.tasks.types import Attempt
 
 Record = dict[str, Any]
 Shape = Mapping[str, Any]

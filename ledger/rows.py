@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from ledger.database import from_text, to_json, to_text
-from tasks.acceptance import mean, scores
-from tasks.types import (
+from autodata.ledger.database import from_text, to_json, to_text
+from autodata.tasks.acceptance import mean, scores
+from autodata.tasks.types import (
     Attempt,
     Candidate,
     Document,

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ledger.database import from_text
-from ledger.ledger import Ledger
-from ledger.rows import Row, RunRow
-from tasks.types import Decision, Frozen
+from autodata.ledger.database import from_text
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import Row, RunRow
+from autodata.tasks.types import Decision, Frozen
 
 OUTCOMES = """
 select documents.id as document_id, documents.name, last.decision, last.number as rounds,

@@ -14,10 +14,10 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tools import BaseTool
 from langgraph.runtime import Runtime
 
-from agents.models import Models
-from agents.role_chat import RoleChat
-from prompt_store.prompt import Message
-from tasks.types import Frozen
+from autodata.models.client import Models
+from autodata.models.role_chat import RoleChat
+from autodata.prompt_store.prompt import Message
+from autodata.tasks.types import Frozen
 
 CHARACTERS = 4  # per token, roughly, for English
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, Field
 
-from agents.models import Models
-from optimizer.agent import Limits, work
-from optimizer.evidence import INDEX
-from optimizer.folder import Folder, tool
-from optimizer.history import HISTORY
-from prompt_store.prompt import locked
-from tasks.types import Frozen
+from autodata.models.client import Models
+from autodata.optimizer.agent import Limits, work
+from autodata.optimizer.evidence import INDEX
+from autodata.optimizer.folder import Folder, tool
+from autodata.optimizer.history import HISTORY
+from autodata.prompt_store.prompt import locked
+from autodata.tasks.types import Frozen
 
 LIMITS = Limits(calls=40, tokens=150_000)
 

@@ -8,12 +8,12 @@ gives orders to solver or judge, or pays for length, does not count.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from graph.state import RunChoices
-from optimizer.orders import orders
-from prompt_store.prompt import locked
-from tasks import TASKS, Task, rubric
-from tasks.task import final_filters
-from tasks.types import Attempt, Candidate, Document, Round
+from autodata.graph.state import RunChoices
+from autodata.optimizer.orders import orders
+from autodata.prompt_store.prompt import locked
+from autodata.tasks import TASKS, Task, rubric
+from autodata.tasks.task import final_filters
+from autodata.tasks.types import Attempt, Candidate, Document, Round
 
 SentTo = Mapping[int, Sequence[Mapping[str, str]]]
 """Call id → the messages that were sent."""

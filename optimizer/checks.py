@@ -10,16 +10,16 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-from agents.errors import CallRefused
-from agents.judge import score
-from agents.replies import marks_reply
-from agents.solver import solve
-from optimizer.failures import Trajectory
-from optimizer.selection import chance
-from optimizer.workbench import Workbench
-from prompt_store.prompt import PromptSet, locked
-from tasks import TASKS
-from tasks.types import Attempt, Candidate, Document
+from autodata.agents.judge import score
+from autodata.agents.replies import marks_reply
+from autodata.agents.solver import solve
+from autodata.models.errors import CallRefused
+from autodata.optimizer.failures import Trajectory
+from autodata.optimizer.selection import chance
+from autodata.optimizer.workbench import Workbench
+from autodata.prompt_store.prompt import PromptSet, locked
+from autodata.tasks import TASKS
+from autodata.tasks.types import Attempt, Candidate, Document
 
 CONTROLS = 12  # questions, one answer each
 FEWEST = 6  # questions on which a difference is called one

@@ -5,14 +5,14 @@ from typing import Literal
 
 from langchain_core.tools import BaseTool
 
-from agents.models import Models
-from optimizer.agent import Limits, work
-from optimizer.analyst import Diagnosis
-from optimizer.failures import Effect, Prediction
-from optimizer.folder import Folder, Tool, tool
-from optimizer.guard import Sources, faults
-from prompt_store.prompt import locked
-from tasks.types import Code, Frozen
+from autodata.models.client import Models
+from autodata.optimizer.agent import Limits, work
+from autodata.optimizer.analyst import Diagnosis
+from autodata.optimizer.failures import Effect, Prediction
+from autodata.optimizer.folder import Folder, Tool, tool
+from autodata.optimizer.guard import Sources, faults
+from autodata.prompt_store.prompt import locked
+from autodata.tasks.types import Code, Frozen
 
 LIMITS = Limits(calls=40, tokens=100_000)
 

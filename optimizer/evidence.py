@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from optimizer.failures import Trajectory, counts
-from optimizer.history import HISTORY, PAGES
-from tasks.acceptance import summary
-from tasks.types import Attempt, Candidate, Objection, Round, Verdict
+from autodata.optimizer.failures import Trajectory, counts
+from autodata.optimizer.history import HISTORY, PAGES
+from autodata.tasks.acceptance import summary
+from autodata.tasks.types import Attempt, Candidate, Objection, Round, Verdict
 
 INDEX = "index.md"
 NAME_MAX = 40  # characters of a document's name in a path

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from tasks.types import Code, Document, Frozen, Round
+from autodata.tasks.types import Code, Document, Frozen, Round
 
 Effect = Literal["rises", "falls"]
 Outcome = Literal["came true", "did not", "cannot be told"]

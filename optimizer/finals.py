@@ -6,10 +6,10 @@ evaluated again, and the winner is scored once on the sealed test documents, bes
 
 import asyncio
 
-from ledger.iterations import Final, Iteration, finals, record_finals
-from optimizer.rules import Tally
-from optimizer.workbench import Workbench, members
-from prompt_store.prompt import PromptSet
+from autodata.ledger.iterations import Final, Iteration, finals, record_finals
+from autodata.optimizer.rules import Tally
+from autodata.optimizer.workbench import Workbench, members
+from autodata.prompt_store.prompt import PromptSet
 
 BEST = 5  # harnesses evaluated again
 EVALUATIONS = 5  # of each, on all validation documents

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Literal
 
-from optimizer.orders import orders, sentences
-from prompt_store.check import problems, prompt_faults
-from prompt_store.prompt import USER_LINE, Prompt, PromptSet
-from tasks.types import Frozen
+from autodata.optimizer.orders import orders, sentences
+from autodata.prompt_store.check import problems, prompt_faults
+from autodata.prompt_store.prompt import USER_LINE, Prompt, PromptSet
+from autodata.tasks.types import Frozen
 
 FILE_MAX = 20_000  # characters; the longest seed has 8,000
 GROWTH_MAX = 4_000  # characters that one edit may add, over all files

@@ -5,8 +5,8 @@ Scores and counts of the held-out documents appear here, their texts never do.
 
 from collections.abc import Mapping, Sequence
 
-from ledger.iterations import Iteration
-from optimizer.failures import moved
+from autodata.ledger.iterations import Iteration
+from autodata.optimizer.failures import moved
 
 HISTORY = "history.md"
 PAGES = "history/"

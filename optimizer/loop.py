@@ -6,11 +6,11 @@ from typing import Any, Literal
 from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from graph.nodes import all_done
-from optimizer.finals import settle
-from optimizer.nodes import Nodes
-from optimizer.state import Lane, State
-from optimizer.workbench import Workbench
+from autodata.graph.nodes import all_done
+from autodata.optimizer.finals import settle
+from autodata.optimizer.nodes import Nodes
+from autodata.optimizer.state import Lane, State
+from autodata.optimizer.workbench import Workbench
 
 STEPS = 10  # of the graph in one iteration, at most
 

@@ -4,8 +4,8 @@ import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from ledger.iterations import Iteration
-from optimizer.rules import Rule
+from autodata.ledger.iterations import Iteration
+from autodata.optimizer.rules import Rule
 
 WIDTH = 72
 Message = tuple[str, str, dict[str, str]]

@@ -5,20 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agents.errors import CallRefused
-from ledger.iterations import Iteration
-from optimizer import checks
-from optimizer.analyst import Diagnosis, analyse
-from optimizer.editor import edit
-from optimizer.evidence import evidence, write
-from optimizer.failures import CODES, Prediction, outcome, rates
-from optimizer.guard import faults
-from optimizer.history import HISTORY, history
-from optimizer.rules import Tally, decide, evaluations_wanted, next_batch
-from optimizer.selection import chance, draw, probabilities
-from optimizer.state import FRESH, State
-from optimizer.workbench import Workbench, made
-from prompt_store.prompt import PromptSet
+from autodata.ledger.iterations import Iteration
+from autodata.models.errors import CallRefused
+from autodata.optimizer import checks
+from autodata.optimizer.analyst import Diagnosis, analyse
+from autodata.optimizer.editor import edit
+from autodata.optimizer.evidence import evidence, write
+from autodata.optimizer.failures import CODES, Prediction, outcome, rates
+from autodata.optimizer.guard import faults
+from autodata.optimizer.history import HISTORY, history
+from autodata.optimizer.rules import Tally, decide, evaluations_wanted, next_batch
+from autodata.optimizer.selection import chance, draw, probabilities
+from autodata.optimizer.state import FRESH, State
+from autodata.optimizer.workbench import Workbench, made
+from autodata.prompt_store.prompt import PromptSet
 
 Update = dict[str, Any]
 

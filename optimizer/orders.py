@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Literal
 
-from tasks.types import Frozen
+from autodata.tasks.types import Frozen
 
 Addressee = Literal["solver", "judge"]
 

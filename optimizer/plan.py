@@ -2,9 +2,9 @@
 
 from pydantic import Field, model_validator
 
-from optimizer.rules import Rule
-from optimizer.selection import TEMPERATURE, Select
-from tasks.types import Frozen
+from autodata.optimizer.rules import Rule
+from autodata.optimizer.selection import TEMPERATURE, Select
+from autodata.tasks.types import Frozen
 
 
 class Choices(Frozen):

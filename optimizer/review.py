@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from ledger.iterations import Iteration, iterations
-from ledger.ledger import Ledger
-from optimizer.failures import moved, rates
-from optimizer.plan import Plan
+from autodata.ledger.iterations import Iteration, iterations
+from autodata.ledger.ledger import Ledger
+from autodata.optimizer.failures import moved, rates
+from autodata.optimizer.plan import Plan
 
 Rates = Mapping[str, float]
 

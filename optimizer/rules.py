@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Literal
 
-from tasks.types import Frozen
+from autodata.tasks.types import Frozen
 
 Rule = Literal["strict", "paper", "confirm"]
 Fate = Literal["kept", "rejected", "indecisive"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Literal
 
-from tasks.types import Frozen, digest
+from autodata.tasks.types import Frozen, digest
 
 TEMPERATURE = 0.1  # of the Boltzmann distribution (paper, section 4)
 

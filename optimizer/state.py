@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ledger.iterations import Fate
-from optimizer.rules import Tally
+from autodata.ledger.iterations import Fate
+from autodata.optimizer.rules import Tally
 
 
 class Lane(BaseModel):

@@ -9,21 +9,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agents.config import resolve
-from agents.equivalence import Equivalence
-from agents.errors import Interrupted
-from agents.models import Models
-from graph.run import Batch, run_documents
-from graph.state import RunChoices, TaskName
-from graph.workshop import Workshop
-from ledger.calls import CallLog
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from optimizer.audit import doubts
-from optimizer.failures import Trajectory
-from optimizer.rules import Outcome
-from prompt_store.prompt import PromptSet
-from tasks.types import Round, digest
+from autodata.agents.equivalence import Equivalence
+from autodata.graph.run import Batch, run_documents
+from autodata.graph.state import RunChoices, TaskName
+from autodata.graph.workshop import Workshop
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.models.client import Models
+from autodata.models.config import resolve
+from autodata.models.errors import Interrupted
+from autodata.optimizer.audit import doubts
+from autodata.optimizer.failures import Trajectory
+from autodata.optimizer.rules import Outcome
+from autodata.prompt_store.prompt import PromptSet
+from autodata.tasks.types import Round, digest
 
 ROLES = (
     "challenger",

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from ledger.iterations import Iteration, finals, iterations, record_iteration
-from ledger.ledger import Ledger
-from optimizer.guard import Sources
-from optimizer.messages import message
-from optimizer.plan import Plan
-from optimizer.selection import Harness, best, chance
-from optimizer.validate import STOPPED, Evaluator
-from prompt_store.git import StoreError
-from prompt_store.prompt import PromptSet
-from prompt_store.store import Fate, Store, champion_ref, merge_files, mutant_ref
+from autodata.ledger.iterations import Iteration, finals, iterations, record_iteration
+from autodata.ledger.ledger import Ledger
+from autodata.optimizer.guard import Sources
+from autodata.optimizer.messages import message
+from autodata.optimizer.plan import Plan
+from autodata.optimizer.selection import Harness, best, chance
+from autodata.optimizer.validate import STOPPED, Evaluator
+from autodata.prompt_store.git import StoreError
+from autodata.prompt_store.prompt import PromptSet
+from autodata.prompt_store.store import Fate, Store, champion_ref, merge_files, mutant_ref
 
 FATES: Mapping[str, Fate] = {
     "start": "pop",

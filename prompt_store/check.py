@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from prompt_store.prompt import USER_LINE, Prompt, PromptError, PromptSet, braced, packaged
+from autodata.prompt_store.prompt import USER_LINE, Prompt, PromptError, PromptSet, braced, packaged
 
 IN_SYSTEM = frozenset({"rubric_policy"})  # our own data; foreign text stays in the user message
 ANGLES = (3, 5)  # challengers in parallel (paper, section 2)

@@ -15,8 +15,8 @@ from typing import Literal
 import yaml
 from pydantic import ValidationError
 
-from tasks.rubric import RubricPolicy
-from tasks.types import Frozen, digest
+from autodata.tasks.rubric import RubricPolicy
+from autodata.tasks.types import Frozen, digest
 
 USER_LINE = "<!-- user -->"
 PLACEHOLDER = re.compile(r"\{\{([^{}\n]*)\}\}")
@@ -260,7 +260,7 @@ def _locked() -> Mapping[str, str]:
 
 def _texts(tree: str) -> Iterator[tuple[str, str]]:
     """(`<task>/<file>`, text) of every file of a packaged tree."""
-    for task in files("prompt_store").joinpath(tree).iterdir():
+    for task in files("autodata.prompt_store").joinpath(tree).iterdir():
         for file in _files(task):
             yield f"{task.name}/{file.name}", file.read_text(encoding="utf-8")
 

@@ -4,8 +4,8 @@ import os
 import subprocess
 from collections.abc import Sequence
 
-from prompt_store.git import IDENTITY, Git, StoreError
-from prompt_store.store import MAIN, NOTES, Store
+from autodata.prompt_store.git import IDENTITY, Git, StoreError
+from autodata.prompt_store.store import MAIN, NOTES, Store
 
 # Decision and score of each commit, then what it says. Works with plain `git log`, too.
 FORMAT = (

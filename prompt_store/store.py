@@ -13,10 +13,10 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Literal
 
-from prompt_store.check import problems
-from prompt_store.git import Git, StoreError
-from prompt_store.prompt import PromptSet, packaged
-from tasks.types import Frozen
+from autodata.prompt_store.check import problems
+from autodata.prompt_store.git import Git, StoreError
+from autodata.prompt_store.prompt import PromptSet, packaged
+from autodata.tasks.types import Frozen
 
 MAIN = "refs/heads/main"
 NOTES = "refs/notes/autodata"
@@ -78,7 +78,7 @@ class Store:
         # `git log` in the store shows later evaluations; clones fetch them as README.md says.
         git("config", "notes.displayRef", NOTES)
         seeds = packaged()
-        readme = package_files("prompt_store").joinpath("seed/README.md").read_text("utf-8")
+        readme = package_files("autodata.prompt_store").joinpath("seed/README.md").read_text()
         tree = store._write_tree({**seeds.files, "README.md": readme, ".gitattributes": ATTRIBUTES})
         message = _message("Start from the packaged prompts", "", {"Autodata-Seed": seeds.revision})
         sha = git("commit-tree", tree, "-F", "-", stdin=message).strip()

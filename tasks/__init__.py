@@ -1,7 +1,7 @@
 """What we make: pure values and decisions, one module per domain."""
 
-from tasks import cs, legal, science
-from tasks.task import Task
+from autodata.tasks import cs, legal, science
+from autodata.tasks.task import Task
 
 TASKS: dict[str, Task] = {t.name: t for t in (cs.TASK, legal.TASK, science.TASK)}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from tasks.types import Attempt, Frozen, Objection, Round, Side
+from autodata.tasks.types import Attempt, Frozen, Objection, Round, Side
 
 Preset = Literal["paper", "deployed"]
 ZeroRule = Literal["any", "all", "off"]

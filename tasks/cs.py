@@ -1,7 +1,7 @@
 """Computer science: rubric thresholds on the means of both solvers (paper, section 2)."""
 
-from tasks.acceptance import Acceptance, Policy, ThresholdPolicy, thresholds
-from tasks.task import Task
+from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, thresholds
+from autodata.tasks.task import Task
 
 
 def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:

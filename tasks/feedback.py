@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tasks.acceptance import summary
-from tasks.types import Code, Objection, Round, Verdict
+from autodata.tasks.acceptance import summary
+from autodata.tasks.types import Code, Objection, Round, Verdict
 
 # The three groups of the paper, section 1; a group without members is left out.
 GROUPS: dict[str, frozenset[Code]] = {

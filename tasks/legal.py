@@ -2,9 +2,9 @@
 
 import re
 
-from tasks.acceptance import Acceptance, JudgedPolicy, Policy
-from tasks.task import Task
-from tasks.types import Candidate, Objection
+from autodata.tasks.acceptance import Acceptance, JudgedPolicy, Policy
+from autodata.tasks.task import Task
+from autodata.tasks.types import Candidate, Objection
 
 BODY_MAX_CHARACTERS = 1000  # paper, section 2
 

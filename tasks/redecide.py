@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from tasks.acceptance import Policy, scores
-from tasks.types import Code, Round
+from autodata.tasks.acceptance import Policy, scores
+from autodata.tasks.types import Code, Round
 
 # open: the record does not say, because attempts or the final check were not needed at the time.
 Fate = Literal["accepted", "rejected", "open"]

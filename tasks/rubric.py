@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from tasks.types import Criterion, Frozen, Mark
+from autodata.tasks.types import Criterion, Frozen, Mark
 
 
 class RubricPolicy(Frozen):

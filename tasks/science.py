@@ -1,9 +1,9 @@
 """Science: mathematical objects with one right answer, accepted by exact counts."""
 
-from tasks.acceptance import Acceptance, CountPolicy, Policy
-from tasks.equivalence import final_answer
-from tasks.task import Task
-from tasks.types import Candidate, Criterion, Objection
+from autodata.tasks.acceptance import Acceptance, CountPolicy, Policy
+from autodata.tasks.equivalence import final_answer
+from autodata.tasks.task import Task
+from autodata.tasks.types import Candidate, Criterion, Objection
 
 
 def criterion(reference_answer: str) -> Criterion:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tasks.acceptance import Acceptance, Policy
-from tasks.rubric import RubricPolicy
-from tasks.types import Candidate, Document, Objection
+from autodata.tasks.acceptance import Acceptance, Policy
+from autodata.tasks.rubric import RubricPolicy
+from autodata.tasks.types import Candidate, Document, Objection
 
 # Final filters (paper, section 1). They are locked: no prompt set can loosen them.
 CONTEXT_MIN_CHARACTERS = 80

@@ -25,7 +25,9 @@ def server(folder: Folder) -> Iterator[Simulated]:
     """A server that takes 10 ms per reply and demands the key `right`."""
     words = ("--port", "0", "--latency", "0.01", "--key", "right")
     with subprocess.Popen(
-        [sys.executable, "-m", "agents.simulated", *words], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "autodata.simulation", *words],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         simulated = Simulated(process.stdout.readline().split(" at ")[1].split()[0])

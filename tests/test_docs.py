@@ -16,10 +16,10 @@ import click
 import pytest
 
 from autodata.cli import COMMANDS, main
+from autodata.ledger.calls import CallLog
 from autodata.open import open_models
 from autodata.settings_file import load
-from ledger.calls import CallLog
-from tests.documents import PAGES, ROOT, Block, blocks, commands, steady
+from tests.sources import PAGES, ROOT, Block, blocks, commands, steady
 
 WALKTHROUGH = ROOT / "docs" / "walkthrough.md"
 

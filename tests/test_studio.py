@@ -14,9 +14,9 @@ import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
+from autodata.ledger.iterations import iterations
+from autodata.ledger.ledger import Ledger
 from autodata.service import autodata
-from ledger.iterations import iterations
-from ledger.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "autodata" / "demo" / "cs" / "write-ahead-log-group-commit.md").read_text()

@@ -9,18 +9,18 @@ import click
 from rich.console import Console
 from rich.rule import Rule
 
+from autodata.documents.corpus import ingest
 from autodata.exits import DONE, exits
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.settings import RunSettings, Settings
 from autodata.settings_file import SettingsError
 from autodata.sitting import Sitting
 from autodata.storyboard import tell
-from ledger.corpus import ingest
-from ledger.ledger import Ledger
-from ledger.summary import Outcome, outcomes
-from tasks import TASKS
-from tasks.types import Document
+from autodata.tasks import TASKS
+from autodata.tasks.types import Document
 
 TELLING = 3  # rounds; a story of about this length shows how feedback works and still fits a screen
 

@@ -10,16 +10,16 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
-from agents.models import Models
-from agents.prices import Prices
-from agents.probe import Probe, probe
 from autodata import options
+from autodata.agents.probe import Probe, probe
 from autodata.exits import DONE, FAILED, exits
+from autodata.ledger.calls import CallLog
+from autodata.models.client import Models
+from autodata.models.prices import Prices
 from autodata.open import open_prompts
 from autodata.screen import screen
 from autodata.settings import Settings
 from autodata.settings_file import load
-from ledger.calls import CallLog
 
 PATIENCE = 5.0  # seconds of failures until an endpoint counts as down
 LONGEST = 60.0  # seconds that one call may take

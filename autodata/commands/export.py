@@ -6,10 +6,10 @@ import click
 
 from autodata import options
 from autodata.exits import exits
+from autodata.ledger.export import export
+from autodata.ledger.ledger import Ledger
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
-from ledger.export import export
-from ledger.ledger import Ledger
 
 
 @click.command("export")
@@ -24,7 +24,7 @@ def command(run: Path, form: str, output: Path | None) -> None:
 
     \b
     Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
-    these trainers read. Parquet files need the extra `autodata[parquet]`.
+    these trainers read. Parquet files need the extra `autodata-loop[parquet]`.
 
     \b
     Examples:

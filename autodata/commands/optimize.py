@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 import click
 
 from autodata import options
+from autodata.documents.corpus import ingest
 from autodata.exits import exits
 from autodata.optimization import Optimization
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.settings_file import SettingsError, load
-from ledger.corpus import ingest
-from tasks.types import Document
+from autodata.tasks.types import Document
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,16 +8,16 @@ from typing import Any
 import click
 
 from autodata.exits import DONE, FAILED, exits
+from autodata.ledger.ledger import Ledger
 from autodata.open import DEFAULT_STORE
+from autodata.optimizer.guard import Sources, faults
+from autodata.optimizer.review import compared, moved_lines
+from autodata.prompt_store.check import problems
+from autodata.prompt_store.prompt import PromptSet
+from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown
+from autodata.prompt_store.store import Commit, Store
 from autodata.screen import screen
 from autodata.settings_file import load
-from ledger.ledger import Ledger
-from optimizer.guard import Sources, faults
-from optimizer.review import compared, moved_lines
-from prompt_store.check import problems
-from prompt_store.prompt import PromptSet
-from prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown
-from prompt_store.store import Commit, Store
 
 store_option = click.option(
     "--store",

@@ -10,15 +10,15 @@ from rich.table import Table
 
 from autodata import options
 from autodata.exits import exits
+from autodata.graph.state import State, policy_of
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
 from autodata.screen import SIMULATED, print_table, screen, table
 from autodata.settings_file import load
-from graph.state import State, policy_of
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from ledger.summary import Outcome, outcomes
-from tasks.acceptance import Policy
-from tasks.redecide import Redecision, redecide
+from autodata.tasks.acceptance import Policy
+from autodata.tasks.redecide import Redecision, redecide
 
 
 @click.command("redecide")

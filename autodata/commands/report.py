@@ -6,10 +6,10 @@ import click
 
 from autodata import options
 from autodata.exits import exits
+from autodata.ledger.ledger import Ledger
 from autodata.report.optimization import report
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import screen
-from ledger.ledger import Ledger
 
 
 @click.command("report")

@@ -7,12 +7,12 @@ import click
 
 from autodata import options
 from autodata.exits import exits
+from autodata.ledger.ledger import Ledger
 from autodata.optimization import Optimization
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.settings_file import load
 from autodata.sitting import Sitting
-from ledger.ledger import Ledger
 
 
 @click.command("resume")

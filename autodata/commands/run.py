@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from autodata import options
+from autodata.documents.corpus import ingest
 from autodata.exits import exits
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.settings_file import SettingsError, load
 from autodata.sitting import Sitting
-from ledger.corpus import ingest
 
 
 @click.command("run")

@@ -9,12 +9,12 @@ from rich.text import Text
 
 from autodata import options
 from autodata.exits import exits
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import SIMULATED, STYLES, number, print_table, screen, table
 from autodata.storyboard import tell
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from ledger.summary import Outcome, outcomes
 
 COLUMNS = ("document", "name", "outcome", "rounds", "weak", "strong", "gap", "objection")
 

@@ -7,12 +7,12 @@ import click
 
 from autodata import options
 from autodata.exits import exits
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.summary import summarize
 from autodata.optimization_screen import print_result
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.summary import print_summary
-from ledger.ledger import Ledger
-from ledger.summary import summarize
 
 
 @click.command("status")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from math import sqrt
 
-from ledger.iterations import Iteration
+from autodata.ledger.iterations import Iteration
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 860, 320, 42, 30
 Z = 1.96  # of a 95 % interval

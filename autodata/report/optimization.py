@@ -4,19 +4,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from autodata.ledger.iterations import Final, Iteration, finals, iterations
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import summarize
 from autodata.optimization_screen import findings, rate, test_gain
+from autodata.optimizer.failures import moved
+from autodata.optimizer.history import percent
+from autodata.optimizer.plan import Plan
+from autodata.optimizer.workbench import made as evaluations_made
+from autodata.optimizer.workbench import members
 from autodata.report.curve import curve
 from autodata.report.page import Html, page, paragraph, section, table
 from autodata.screen import SIMULATED, cost
-from ledger.iterations import Final, Iteration, finals, iterations
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from ledger.summary import summarize
-from optimizer.failures import moved
-from optimizer.history import percent
-from optimizer.plan import Plan
-from optimizer.workbench import made as evaluations_made
-from optimizer.workbench import members
 
 MOVED = 3  # rates that the table of kept edits shows, those that changed most
 

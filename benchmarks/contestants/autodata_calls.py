@@ -6,10 +6,10 @@ from pathlib import Path
 from stopwatch import measure
 from workload import SYSTEM, user
 
-from agents.config import EndpointConfig, ModelConfig
-from agents.models import Models
-from ledger.calls import CallLog
-from prompt_store.prompt import Message
+from autodata.ledger.calls import CallLog
+from autodata.models.client import Models
+from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.prompt_store.prompt import Message
 
 CALLS_PER_SCOPE = 20  # as a document makes them, more or less
 

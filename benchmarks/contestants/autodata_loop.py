@@ -6,16 +6,16 @@ from pathlib import Path
 from stopwatch import measure
 from workload import document
 
-from agents.config import EndpointConfig, ModelConfig
-from agents.models import Models
-from graph.run import Batch, run_documents
-from graph.state import RunChoices
-from graph.workshop import Workshop
-from ledger.calls import CallLog
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from prompt_store.prompt import packaged
-from tasks.types import Document
+from autodata.graph.run import Batch, run_documents
+from autodata.graph.state import RunChoices
+from autodata.graph.workshop import Workshop
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.models.client import Models
+from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.prompt_store.prompt import packaged
+from autodata.tasks.types import Document
 
 CALLS_PER_DOCUMENT = 22  # two rounds with early stopping
 

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 
-from agents.equivalence import Equivalence
+from autodata.agents.equivalence import Equivalence
 
 
 async def test_loading_the_algebra_takes_nothing_from_the_time_of_a_comparison() -> None:

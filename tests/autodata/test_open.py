@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from agents.batches import BatchTransport
+from autodata.models.batches import BatchTransport
 from autodata.open import BATCHED_DOCUMENTS, documents_in_flight, open_workshop
+from autodata.prompt_store.prompt import packaged
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings
-from prompt_store.prompt import packaged
 
 SOLVER = {"endpoint": "vllm", "model": "small"}
 WRITER = {"endpoint": "hosted", "model": "large"}

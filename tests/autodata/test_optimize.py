@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.simulated.library import invented
-from prompt_store.prompt import packaged
+from autodata.prompt_store.prompt import packaged
+from autodata.simulation.library import invented
 from tests.outside import Folder
 
 DOCUMENTS = {"train": 5, "validation": 4, "test": 3}

@@ -6,10 +6,10 @@ from io import StringIO
 
 from rich.console import Console
 
+from autodata.ledger.rows import RunRow
 from autodata.screen import print_table, table
 from autodata.storyboard import tell
-from ledger.rows import RunRow
-from tasks.types import Candidate, Document, Objection, Round
+from autodata.tasks.types import Candidate, Document, Objection, Round
 
 NAME = "a-document-with-a-long-name.md"
 RUN = RunRow(
@@ -66,7 +66,7 @@ def test_ctrl_c_while_a_command_loads_is_an_interruption() -> None:
         import os, signal, sys
         class Impatient:
             def find_spec(self, name, path=None, target=None):
-                if name == "agents.models":
+                if name == "autodata.models.client":
                     os.kill(os.getpid(), signal.SIGINT)
         sys.meta_path.insert(0, Impatient())
         sys.argv = ["autodata", "demo"]

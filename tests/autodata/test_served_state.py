@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-import graph.state
-import optimizer.state
+from autodata.graph.state import State
+from autodata.optimizer.state import State as OptimizerState
 
 CONFIG = Path(__file__).parents[2] / "langgraph.json"
 
@@ -28,7 +28,7 @@ def test_the_server_may_read_back_every_type_of_the_state() -> None:
     allowed = json.loads(CONFIG.read_text())["checkpointer"]["serde"]["allowed_msgpack_modules"]
     held = {
         (model.__module__, model.__name__)
-        for state in (graph.state.State, optimizer.state.State)
+        for state in (State, OptimizerState)
         for field in state.model_fields.values()
         for model in models(field.annotation)
     }

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ledger.ledger import Ledger
+from autodata.ledger.ledger import Ledger
 from tests.outside import DEMO
 
 SCRIPT = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.config import ROLES
+from autodata.models.config import ROLES
 from autodata.settings import Settings, changes
 from autodata.settings_file import Override, SettingsError, dump, load
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from autodata.ledger.iterations import Final, Iteration
 from autodata.optimization_screen import findings, verdict
 from autodata.report.curve import curve, interval
-from ledger.iterations import Final, Iteration
 
 
 def final(number: int, place: int, accepted: int, test_accepted: int, of: int = 100) -> Final:

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from agents.models import Answered, Models, Said
-from agents.replies import Reply
-from graph.run import Batch, run_documents
-from graph.state import RunChoices, TaskName
-from graph.workshop import Workshop
-from ledger.calls import Call, CallLog
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from prompt_store.prompt import Message, packaged
-from tasks.types import Document, Round
+from autodata.agents.replies import Reply
+from autodata.graph.run import Batch, run_documents
+from autodata.graph.state import RunChoices, TaskName
+from autodata.graph.workshop import Workshop
+from autodata.ledger.calls import Call, CallLog
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.models.client import Answered, Models, Said
+from autodata.prompt_store.prompt import Message, packaged
+from autodata.tasks.types import Document, Round
 
 TEXT = "Leaders append entries; a majority decides. Terms order the leaders in time. " * 40
 DOCUMENT = Document.of("log.md", TEXT)

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from graph.build import build
+from autodata.graph.build import build
 
 ROOT = Path(__file__).parents[2]
 

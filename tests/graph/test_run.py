@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from agents.budget import Budget, Purse
-from agents.errors import BudgetReached
-from agents.models import Models
-from graph.run import Batch, run_documents
-from graph.state import RunChoices
-from graph.workshop import Workshop
-from ledger.calls import CallLog, Spent
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
-from prompt_store.prompt import packaged
-from tasks.types import Document
+from autodata.graph.run import Batch, run_documents
+from autodata.graph.state import RunChoices
+from autodata.graph.workshop import Workshop
+from autodata.ledger.calls import CallLog, Spent
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.models.budget import Budget, Purse
+from autodata.models.client import Models
+from autodata.models.errors import BudgetReached
+from autodata.prompt_store.prompt import packaged
+from autodata.tasks.types import Document
 
 DEMO = Path(__file__).parents[2] / "autodata" / "demo" / "cs"
 CALLS = 60

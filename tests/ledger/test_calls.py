@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.calls import Call, CallLog, CallLogError, Spent
-from ledger.ledger import Ledger
+from autodata.ledger.calls import Call, CallLog, CallLogError, Spent
+from autodata.ledger.ledger import Ledger
 
 CALL = Call(
     scope="d1",
@@ -56,7 +56,7 @@ def test_a_killed_process_loses_nothing_that_was_recorded(tmp_path: Path) -> Non
 import asyncio, sys
 from dataclasses import replace
 from pathlib import Path
-from ledger.calls import CallLog
+from autodata.ledger.calls import CallLog
 from tests.ledger.test_calls import CALL
 async def main():
     log = CallLog(Path(sys.argv[1]))

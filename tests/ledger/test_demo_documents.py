@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import autodata
-from ledger.corpus import ingest
+from autodata.documents.corpus import ingest
 
 DEMO = Path(autodata.__file__).parent / "demo"
 

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from ledger.export import ExportError, export
-from ledger.ledger import Ledger
-from ledger.records import FORMATS
-from ledger.rows import RunRow
-from tasks.types import Attempt, Candidate, Criterion, Document, Mark, Objection, Round
+from autodata.ledger.export import ExportError, export
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.records import FORMATS
+from autodata.ledger.rows import RunRow
+from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Mark, Objection, Round
 
 DOCUMENT = Document.of("wal.md", "A log is written before the page.")
 RUBRIC = (

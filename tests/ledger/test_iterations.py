@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ledger.iterations import (
+from autodata.ledger.iterations import (
     Final,
     Iteration,
     finals,
@@ -10,8 +10,8 @@ from ledger.iterations import (
     record_finals,
     record_iteration,
 )
-from ledger.ledger import Ledger
-from ledger.rows import RunRow
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
 
 START = Iteration(number=0, decision="start", revision="a" * 40, prompts="p0")
 KEPT = Iteration(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from ledger.calls import CallLog
-from ledger.database import LedgerError
-from ledger.ledger import FILE, Ledger
-from ledger.rows import RunRow
-from tasks.types import (
+from autodata.ledger.calls import CallLog
+from autodata.ledger.database import LedgerError
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.rows import RunRow
+from autodata.tasks.types import (
     Attempt,
     Candidate,
     Criterion,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.database import open_database, transaction
+from autodata.ledger.database import open_database, transaction
 
 
 def test_a_transaction_holds_the_write_lock_from_its_start(tmp_path: Path) -> None:

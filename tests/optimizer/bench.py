@@ -5,20 +5,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agents.budget import Budget
-from agents.config import EndpointConfig, ModelConfig
-from agents.models import Models
-from agents.simulated.library import invented
-from graph.state import RunChoices
-from ledger.calls import CallLog
-from ledger.ledger import FILE, Ledger
-from ledger.rows import RunRow
-from optimizer.guard import Sources
-from optimizer.plan import Plan
-from optimizer.validate import Evaluator
-from optimizer.workbench import Workbench
-from prompt_store.prompt import locked_revision
-from prompt_store.store import Store
+from autodata.graph.state import RunChoices
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.rows import RunRow
+from autodata.models.budget import Budget
+from autodata.models.client import Models
+from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.optimizer.guard import Sources
+from autodata.optimizer.plan import Plan
+from autodata.optimizer.validate import Evaluator
+from autodata.optimizer.workbench import Workbench
+from autodata.prompt_store.prompt import locked_revision
+from autodata.prompt_store.store import Store
+from autodata.simulation.library import invented
 
 RUN = "climb"
 

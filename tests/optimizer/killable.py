@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from optimizer.loop import optimize
+from autodata.optimizer.loop import optimize
 from tests.optimizer.bench import workbench
 
 CHOICES = {

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from graph.state import RunChoices
-from optimizer.audit import doubts
-from prompt_store.prompt import locked
-from tasks.types import Attempt, Candidate, Criterion, Document, Mark, Round, Side, Verdict
+from autodata.graph.state import RunChoices
+from autodata.optimizer.audit import doubts
+from autodata.prompt_store.prompt import locked
+from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Mark, Round, Side, Verdict
 
 DOCUMENT = Document.of("lease.md", "A lease is renewed at two thirds of its term. " * 40)
 RUBRIC = tuple(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.checks import drifted
+from autodata.optimizer.checks import drifted
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from ledger.iterations import Iteration
-from optimizer.analyst import Evidence, Quote
-from optimizer.editor import Desk
-from optimizer.evidence import evidence, write
-from optimizer.failures import Prediction, Trajectory, counts, moved, outcome, rates
-from optimizer.guard import Sources
-from optimizer.history import history
-from prompt_store.prompt import packaged
-from tasks.types import Document, Objection
+from autodata.ledger.iterations import Iteration
+from autodata.optimizer.analyst import Evidence, Quote
+from autodata.optimizer.editor import Desk
+from autodata.optimizer.evidence import evidence, write
+from autodata.optimizer.failures import Prediction, Trajectory, counts, moved, outcome, rates
+from autodata.optimizer.guard import Sources
+from autodata.optimizer.history import history
+from autodata.prompt_store.prompt import packaged
+from autodata.tasks.types import Document, Objection
 from tests.optimizer.test_audit import accepted
 
 SEEDS = packaged().files

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.simulated.rules import RULES, Rule
-from optimizer.guard import Code, Sources, faults
-from prompt_store.git import StoreError
-from prompt_store.prompt import packaged
-from prompt_store.store import Store
+from autodata.optimizer.guard import Code, Sources, faults
+from autodata.prompt_store.git import StoreError
+from autodata.prompt_store.prompt import packaged
+from autodata.prompt_store.store import Store
+from autodata.simulation.rules import RULES, Rule
 
 SEEDS = packaged().files
 DOCUMENT = (

@@ -10,11 +10,11 @@ from typing import NoReturn
 
 import pytest
 
-from agents.simulated.server import serve
-from ledger.iterations import Final, Iteration, finals
-from optimizer.loop import build, optimize
-from optimizer.workbench import Workbench
-from prompt_store.store import Commit, champion_ref
+from autodata.ledger.iterations import Final, Iteration, finals
+from autodata.optimizer.loop import build, optimize
+from autodata.optimizer.workbench import Workbench
+from autodata.prompt_store.store import Commit, champion_ref
+from autodata.simulation.server import serve
 from tests.optimizer.bench import RUN, workbench
 
 ITERATIONS = 6

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.plan import Plan
+from autodata.optimizer.plan import Plan
 
 
 @pytest.mark.parametrize("shared", ["validation", "test"])

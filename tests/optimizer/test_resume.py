@@ -9,11 +9,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from agents.errors import BudgetReached
-from ledger.iterations import finals
-from ledger.ledger import FILE
-from optimizer.loop import optimize
-from optimizer.workbench import Workbench
+from autodata.ledger.iterations import finals
+from autodata.ledger.ledger import FILE
+from autodata.models.errors import BudgetReached
+from autodata.optimizer.loop import optimize
+from autodata.optimizer.workbench import Workbench
 from tests.optimizer.bench import RUN, workbench
 from tests.optimizer.killable import CHOICES
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.rules import (
+from autodata.optimizer.rules import (
     Fate,
     Outcome,
     Rule,

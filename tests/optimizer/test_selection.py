@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from optimizer.selection import (
+from autodata.optimizer.selection import (
     Harness,
     Select,
     best,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from optimizer.validate import Evaluator
-from prompt_store.prompt import PromptSet, packaged
-from tasks.types import Candidate, Round
+from autodata.optimizer.validate import Evaluator
+from autodata.prompt_store.prompt import PromptSet, packaged
+from autodata.tasks.types import Candidate, Round
 from tests.optimizer.bench import workbench
 from tests.optimizer.test_audit import CANDIDATE, accepted
 

@@ -3,12 +3,12 @@
 from fractions import Fraction
 from pathlib import Path
 
-from agents.config import EndpointConfig, ModelConfig
-from agents.models import Models
-from ledger.iterations import Iteration, record_iteration
-from optimizer.selection import Harness
-from optimizer.workbench import Workbench, made
-from tests.agents.scripted_server import refuses, scripted
+from autodata.ledger.iterations import Iteration, record_iteration
+from autodata.models.client import Models
+from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.optimizer.selection import Harness
+from autodata.optimizer.workbench import Workbench, made
+from tests.models.scripted_server import refuses, scripted
 from tests.optimizer.bench import RUN, workbench
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from prompt_store.check import problems, prompt_faults
-from prompt_store.prompt import PromptSet, locked, packaged
+from autodata.prompt_store.check import problems, prompt_faults
+from autodata.prompt_store.prompt import PromptSet, locked, packaged
 
 CHALLENGER = "cs/challenger.md"
 

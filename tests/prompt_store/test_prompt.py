@@ -2,7 +2,7 @@
 
 import pytest
 
-from prompt_store.prompt import (
+from autodata.prompt_store.prompt import (
     Prompt,
     PromptError,
     PromptSet,
@@ -11,7 +11,7 @@ from prompt_store.prompt import (
     packaged,
     policy_text,
 )
-from tasks.rubric import RubricPolicy
+from autodata.tasks.rubric import RubricPolicy
 
 SOLVER = "# Solver · toy\n\nAnswer.\n\n<!-- user -->\n\n<c>\n{{context}}\n</c>\n{{question}}\n"
 

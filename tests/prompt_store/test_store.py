@@ -10,9 +10,9 @@ from pathlib import Path
 import git as gitpython
 import pytest
 
-from prompt_store.git import StoreError
-from prompt_store.prompt import packaged
-from prompt_store.store import Store, champion_ref, merge_files, mutant_ref
+from autodata.prompt_store.git import StoreError
+from autodata.prompt_store.prompt import packaged
+from autodata.prompt_store.store import Store, champion_ref, merge_files, mutant_ref
 
 CHALLENGER, VERIFIER = "cs/challenger.md", "cs/verifier.md"
 CHAMPION = champion_ref("r1")

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from agents import replies
-from prompt_store.prompt import Prompt, locked, packaged
-from tasks import legal, science
-from tasks.types import Candidate
+from autodata.agents import replies
+from autodata.prompt_store.prompt import Prompt, locked, packaged
+from autodata.tasks import legal, science
+from autodata.tasks.types import Candidate
 
 REPLIES = {
     "challenger": replies.CandidateReply,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tasks.types import Attempt, Candidate, Criterion, Judgement, Round, Side
+from autodata.tasks.types import Attempt, Candidate, Criterion, Judgement, Round, Side
 
 CANDIDATE = Candidate(
     context="A replicated log with five servers; one partition has healed a moment ago.",

@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 
-from tasks import TASKS, cs, legal, science
-from tasks.acceptance import Acceptance, Policy, Scores, exact, next_batch, scores, summary
-from tasks.types import Round
+from autodata.tasks import TASKS, cs, legal, science
+from autodata.tasks.acceptance import Acceptance, Policy, Scores, exact, next_batch, scores, summary
+from autodata.tasks.types import Round
 from tests.tasks.rounds import attempts, judgement, played
 
 PAPER = cs.policy(Acceptance(), 3, 3)

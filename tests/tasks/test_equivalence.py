@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.equivalence import equivalent, final_answer
+from autodata.tasks.equivalence import equivalent, final_answer
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Finished rounds become feedback in the paper's groups; empty groups are left out."""
 
-from tasks.feedback import feedback, verdict_objections
-from tasks.types import Code, Objection, Round, Verdict
+from autodata.tasks.feedback import feedback, verdict_objections
+from autodata.tasks.types import Code, Objection, Round, Verdict
 from tests.tasks.rounds import played
 
 

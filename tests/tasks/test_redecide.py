@@ -2,9 +2,9 @@
 
 import pytest
 
-from tasks.acceptance import PRESETS, ThresholdPolicy
-from tasks.redecide import redecide
-from tasks.types import Attempt, Objection, Round, Side, Verdict
+from autodata.tasks.acceptance import PRESETS, ThresholdPolicy
+from autodata.tasks.redecide import redecide
+from autodata.tasks.types import Attempt, Objection, Round, Side, Verdict
 
 PASSED = Verdict(passed=True, fingerprint="f")
 

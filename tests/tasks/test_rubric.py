@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from tasks.rubric import RubricPolicy, score
-from tasks.types import Criterion, Mark
+from autodata.tasks.rubric import RubricPolicy, score
+from autodata.tasks.types import Criterion, Mark
 
 
 def marks(*given: tuple[int, bool]) -> list[Mark]:

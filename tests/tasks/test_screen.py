@@ -2,12 +2,12 @@
 
 import pytest
 
-from tasks import TASKS
-from tasks.legal import layer_1
-from tasks.rubric import RubricPolicy
-from tasks.science import criterion
-from tasks.task import final_filters, screen
-from tasks.types import Candidate, Document
+from autodata.tasks import TASKS
+from autodata.tasks.legal import layer_1
+from autodata.tasks.rubric import RubricPolicy
+from autodata.tasks.science import criterion
+from autodata.tasks.task import final_filters, screen
+from autodata.tasks.types import Candidate, Document
 from tests.tasks.rounds import CANDIDATE
 
 CLIENT = CANDIDATE.model_copy(

@@ -1,0 +1,1 @@
+"""What goes in: files of many formats, read into documents."""

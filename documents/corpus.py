@@ -1,0 +1,167 @@
+"""Files, folders and globs as Documents."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from autodata.documents.encoding import FormatError
+from autodata.documents.formats import BadRow, read
+from autodata.documents.passages import BUDGET, Passage, cut
+from autodata.tasks.types import Document
+
+# As ledger.FILE: rooms side by side do not import each other.
+RUN_FILE = "run.db"
+
+
+class Skipped(NamedTuple):
+    """A file, row or path that gave no document, and why."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class CorpusError(ValueError):
+    """Nothing could be read; the message lists each path and why."""
+
+
+class Ingest:
+    """The documents of a corpus, read file by file as they are iterated, once.
+
+    `skipped` names what gave no document; it is complete when the iteration is.
+    """
+
+    def __init__(self, found: Iterator[Document | Skipped]) -> None:
+        self.skipped: list[Skipped] = []
+        self._documents = self._once_each(found)
+        first = next(self._documents, None)
+        if first is None:
+            reasons = "".join(f"\n  {skipped}" for skipped in self.skipped)
+            raise CorpusError(f"no documents to work on:{reasons or ' no path was given'}")
+        self._documents = chain([first], self._documents)
+
+    def __iter__(self) -> Iterator[Document]:
+        return self._documents
+
+    def _once_each(self, found: Iterator[Document | Skipped]) -> Iterator[Document]:
+        names: dict[str, str] = {}
+        for item in found:
+            if isinstance(item, Skipped):
+                self.skipped.append(item)
+            elif item.id in names:
+                self.skipped.append(Skipped(item.name, f"the same text as {names[item.id]}"))
+            else:
+                names[item.id] = item.name
+                yield item
+
+
+def ingest(paths: Iterable[str | Path], *, per_document: int = 1, budget: int = BUDGET) -> Ingest:
+    """The documents under these paths in a fixed order, long ones cut into passages.
+
+    A path is a file, a folder (with its subfolders, without hidden files) or a glob of files.
+    `per_document` passages of at most `budget` tokens are taken from each text; a text is taken
+    once. Reads as far as the first document and raises CorpusError when there is none.
+    """
+    files = chain.from_iterable(map(_files, paths))
+    return Ingest(chain.from_iterable(_documents(file, per_document, budget) for file in files))
+
+
+class File(NamedTuple):
+    """A file to read, and the name that its documents bear."""
+
+    path: Path
+    name: str
+
+
+def _files(path: str | Path) -> Iterator[File | Skipped]:
+    """The files behind a path, in order."""
+    root = Path(path)
+    if root.is_dir():
+        yield from _walk(root)
+    elif root.exists():
+        yield File(root, _shown(Path(root.name)))
+    elif glob.has_magic(str(path)):
+        found = [
+            match for match in map(Path, glob.glob(str(path), recursive=True)) if match.is_file()
+        ]
+        yield from (File(match, _shown(Path(match.name))) for match in sorted(found))
+        if not found:
+            yield Skipped(str(path), "no file matches")
+    else:
+        yield Skipped(str(path), "there is no such file or folder")
+
+
+def _walk(root: Path) -> Iterator[File | Skipped]:
+    """The files below a folder; links are followed, but no folder twice, and no run folder."""
+    seen: set[str] = set()
+    unread: list[OSError] = []
+    empty = True
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=unread.append):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        if RUN_FILE in names:  # a run folder: its exports and cards are no documents
+            subfolders.clear()
+            continue
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for path in (Path(folder, n) for n in sorted(names) if not n.startswith((".", "~$"))):
+            if path.is_file() or path.is_symlink():  # a broken link is read, and named for it
+                empty = False
+                yield File(path, _shown(path.relative_to(root)))
+    yield from (
+        Skipped(str(error.filename), f"cannot be read: {error.strerror}") for error in unread
+    )
+    if empty and not unread:
+        yield Skipped(str(root), "the folder holds no files to read")
+
+
+def _documents(file: File | Skipped, take: int, budget: int) -> Iterator[Document | Skipped]:
+    """The passages of one file. What is wrong with it, or with a row, is an item like another."""
+    if isinstance(file, Skipped):
+        yield file
+        return
+    path = _shown(file.path)
+    empty = True
+    try:
+        source = {"source": path, "source_sha256": _sha256(file.path)}
+        for text in read(file.path):
+            empty = False
+            row = f":{text.row}" if text.row else ""
+            if isinstance(text, BadRow):
+                yield Skipped(path + row, text.reason)
+            elif not text.text.strip():
+                yield Skipped(path + row, "empty: no text in it")
+            else:
+                meta = source | ({"row": text.row, **text.meta} if text.row else {})
+                for passage in cut(text.text, budget=budget, take=take):
+                    yield _document(file.name + row, passage, meta)
+        if empty:
+            yield Skipped(path, "empty: no rows in it")
+    except FormatError as error:
+        yield Skipped(path, str(error))
+    except OSError as error:
+        yield Skipped(path, f"cannot be read: {error.strerror or error}")
+
+
+def _document(name: str, passage: Passage, meta: Mapping[str, Any]) -> Document:
+    part = f" [{passage.number}/{passage.total}]" if passage.total > 1 else ""
+    where = {"section": passage.section, "passage": passage.number, "passages": passage.total}
+    return Document.of(name + part, passage.text, **meta, **where)
+
+
+def _shown(path: Path) -> str:
+    """A path as text for people: bytes that are no UTF-8 are replaced."""
+    return path.as_posix().encode("utf-8", "replace").decode()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,188 @@
+"""One file of any supported format as one or more texts in plain Markdown."""
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.parsers.expat import ExpatError
+from zipfile import BadZipFile
+
+import mammoth
+from bs4 import BeautifulSoup, Comment, Tag
+from markdownify import markdownify
+from pypdf import PdfReader
+from pypdf.errors import PyPdfError
+
+from autodata.documents.encoding import FormatError, decode
+from autodata.documents.latex import latex
+from autodata.documents.markup import markdown, rst
+from autodata.documents.noise import tidy
+from autodata.documents.tables import TABLES, Row, text_of
+
+
+class Text(NamedTuple):
+    """One text of a file in Markdown: all of it, or one row (counted from 1) with its fields."""
+
+    text: str
+    row: int | None = None
+    meta: Mapping[str, Any] = {}
+
+
+class BadRow(NamedTuple):
+    """A row that holds no text, and why."""
+
+    row: int
+    reason: str
+
+
+def read(path: Path) -> Iterator[Text | BadRow]:
+    """The texts of one file, row by row where it is a table.
+
+    Raises FormatError when the file as a whole cannot be read, and OSError as opening it does.
+    """
+    suffix = path.suffix.lower()
+    if suffix in TABLES:
+        for number, row in enumerate(TABLES[suffix](path), start=1):
+            yield _of_row(number, row)
+    elif suffix in CONVERTERS:
+        try:
+            yield Text(tidy(CONVERTERS[suffix](path.read_bytes())))
+        except RecursionError as error:
+            raise FormatError("nested too deeply") from error
+    else:
+        raise FormatError(
+            f"unsupported format {suffix}" if suffix else "no suffix names its format"
+        )
+
+
+def _of_row(number: int, row: Row | FormatError) -> Text | BadRow:
+    if isinstance(row, FormatError):
+        return BadRow(number, str(row))
+    try:
+        text, meta = text_of(row)
+    except FormatError as error:
+        return BadRow(number, str(error))
+    return Text(tidy(markdown(tidy(text))), number, meta)
+
+
+# Plain text, PDF, Word, HTML
+
+_NUMERAL = r"(?:[IVX]{1,5}|[A-H])\.?"
+_NAMED = r"(?:Chapter|CHAPTER|Section|SECTION|Article|ARTICLE|Part|PART) +[\dIVXLC]+\b[^\n]{0,80}"
+_STATUTE = r"(?:Sec\.|§) *\d[\w.-]*\. +\S[^\n]*"
+_HEADING = re.compile(
+    rf"(?:(?<=\n)|\A) *({_NUMERAL}) *(?=\n|\Z)"
+    rf"|(?:(?<=\n\n)|\A) *({_NAMED}(?=\n\n)|{_STATUTE}(?=\n|\Z))"
+)
+
+
+def plain(text: str) -> str:
+    """Plain text with the headings it has (lone numerals, `Section 3`, `Sec. 4. …`) as Markdown."""
+    if re.search(r"^#{1,6} ", text, re.MULTILINE):
+        return markdown(text)
+    return _HEADING.sub(lambda match: f"\n## {(match[1] or match[2]).strip()}\n", text)
+
+
+def pdf(data: bytes) -> str:
+    """The text of a PDF. Raises FormatError when it is damaged, locked or has no text."""
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of each flaw that it repairs
+    try:
+        pages = [page.extract_text() for page in PdfReader(io.BytesIO(data)).pages]
+    except (
+        PyPdfError,
+        ArithmeticError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise FormatError(f"damaged or locked PDF: {error}") from error
+    if not any(page.strip() for page in pages):
+        raise FormatError("a PDF without text: scanned pages need OCR first")
+    return plain(tidy("\f".join([*pages, ""])))
+
+
+def docx(data: bytes) -> str:
+    """The text of a Word document. Raises FormatError when it is none."""
+    try:
+        converted = mammoth.convert_to_html(
+            io.BytesIO(data), convert_image=mammoth.images.img_element(lambda _: {})
+        )
+    except (BadZipFile, ExpatError, LookupError, ValueError) as error:
+        raise FormatError(f"not a Word document: {error}") from error
+    return html(converted.value)
+
+
+_NOISE = (
+    "script, style, nav, header nav, footer, aside, form, svg, noscript, template, iframe, button, "
+    "select, dt-cite, dt-byline, dt-appendix, .katex-html, .references, .toc, #toc, [hidden], "
+    "[aria-hidden=true], [style*='display:none'], [style*='display: none']"
+)
+
+
+def html(text: str) -> str:
+    """The main matter of a page: headings, prose, code and TeX maths; captions for figures."""
+    with warnings.catch_warnings():  # bs4 guesses at addresses and XML; we know what we have
+        warnings.simplefilter("ignore")
+        soup = BeautifulSoup(text, "html.parser")
+    for comment in soup.find_all(string=lambda string: isinstance(string, Comment)):
+        comment.extract()
+    for maths in soup.find_all(["dt-math", "d-math"]):
+        _set_maths(maths, maths.get_text(), display=maths.has_attr("block"))
+    for script in soup.find_all("script", type=re.compile("^math/tex")):
+        _set_maths(script, script.get_text(), display="display" in str(script["type"]))
+    for annotation in soup.find_all("annotation", encoding="application/x-tex"):
+        if whole := annotation.find_parent("math"):
+            _set_maths(whole, annotation.get_text(), display=whole.get("display") == "block")
+    for noise in soup.select(_NOISE):
+        noise.decompose()
+    for note in soup.find_all("dt-fn"):
+        note.replace_with(f" ({note.get_text().strip()})")
+    for figure in soup.find_all("figure"):
+        caption = figure.find("figcaption")
+        if isinstance(caption, Tag):
+            caption.name = "p"
+            figure.replace_with(caption)
+        else:
+            figure.decompose()
+    main = soup.find(["article", "main", "dt-article", "d-article"]) or soup.find("body") or soup
+    return markdown(_markdown_of(main, soup.title))
+
+
+def _set_maths(tag: Tag, formula: str, *, display: bool) -> None:
+    formula = formula.strip()
+    tag.replace_with(f"\n\n$$\n{formula}\n$$\n\n" if display else f"${formula}$")
+
+
+def _markdown_of(main: Any, title: Tag | None) -> str:
+    text: str = markdownify(
+        str(main),
+        heading_style="ATX",
+        bullets="-",
+        strip=["a", "img"],
+        escape_asterisks=False,
+        escape_underscores=False,
+        escape_misc=False,
+    )
+    if title and not re.search(r"^# ", text, re.MULTILINE):
+        return f"# {title.get_text().strip()}\n\n{text}"
+    return text
+
+
+def _of_bytes(convert: Callable[[str], str]) -> Callable[[bytes], str]:
+    return lambda data: convert(tidy(decode(data)))
+
+
+CONVERTERS: dict[str, Callable[[bytes], str]] = {
+    ".md": _of_bytes(markdown),
+    ".txt": _of_bytes(plain),
+    ".rst": _of_bytes(rst),
+    ".tex": _of_bytes(latex),
+    ".html": _of_bytes(html),
+    ".pdf": pdf,
+    ".docx": docx,
+}
+CONVERTERS |= {".markdown": CONVERTERS[".md"], ".htm": CONVERTERS[".html"]}

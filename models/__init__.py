@@ -1,0 +1,1 @@
+"""Where models are called: roles, requests, limits, budget, and the wire."""

@@ -1,0 +1,163 @@
+"""Who plays which role: the configuration turned into chat models and gates, each built once."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from langchain_core.language_models import BaseChatModel
+
+from autodata.ledger.calls import Call
+from autodata.models.batches import LINES, SHARE, BatchTransport
+from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
+from autodata.models.dialect import LIMITS, Dialect
+from autodata.models.limits import Gate
+from autodata.models.transport import Transport
+from autodata.tasks.types import digest
+
+FIRST = 1_000  # tokens expected of a role's first reply
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one role has used in this process; `replayed` calls were answered by the log.
+
+    `failed` counts requests that brought no answer and were made again; `usd` is a lower bound once
+    `unpriced` (calls of unknown price) is above zero.
+    """
+
+    calls: int = 0
+    replayed: int = 0
+    in_flight: int = 0
+    failed: int = 0
+    malformed: int = 0
+    truncated: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+
+    @property
+    def usual(self) -> int:
+        """Tokens of a reply to expect, from those so far."""
+        return self.output_tokens // self.calls if self.calls else FIRST
+
+    def add(self, call: Call) -> None:
+        """Count one recorded call; a failed one only as failed."""
+        self.input_tokens += call.input_tokens or 0
+        self.cached_tokens += call.cached_tokens or 0
+        self.output_tokens += call.output_tokens or 0
+        self.usd += call.usd or 0.0
+        if call.status == "failed":
+            self.failed += 1
+            return
+        self.calls += 1
+        self.malformed += call.status == "malformed"
+        self.truncated += call.status == "truncated"
+        self.unpriced += call.usd is None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint at work; the simulated one has no transport."""
+
+    name: str
+    config: EndpointConfig
+    gate: Gate
+    transport: Transport | None
+    share: float = 1.0  # of the usual price
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A role and the model that plays it."""
+
+    role: str
+    config: ModelConfig
+    endpoint: Endpoint
+    chat: BaseChatModel
+    dialect: Dialect
+    tally: Tally
+    identity: str  # digest of the role, the model and its parameters
+
+
+class Cast:
+    """Players by role. Nothing is built, and no connection opened, before it is needed."""
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, EndpointConfig],
+        models: Mapping[str, ModelConfig],
+        *,
+        wait: bool,
+        batch: str | None = None,
+    ) -> None:
+        """Raises UnknownRole for a model on an endpoint that is not configured."""
+        self.models = dict(models)
+        self.configs = dict(endpoints)
+        for config in self.models.values():
+            endpoint(config.endpoint, self.configs)
+        self.endpoints: dict[str, Endpoint] = {}
+        self.players: dict[str, Player] = {}
+        self._dialects: dict[tuple[str, str], Dialect] = {}
+        self._wait = wait
+        self._batch = batch
+        self._building = Lock()
+
+    async def ready(self, role: str) -> Player:
+        """Who plays the role, without holding up the event loop. Raises UnknownRole."""
+        if role in self.players:
+            return self.players[role]
+        return await asyncio.to_thread(self.player, role)
+
+    def player(self, role: str) -> Player:
+        """Who plays the role. Raises UnknownRole. Blocks while a library is first imported."""
+        with self._building:
+            return self.players.get(role) or self._build(role)
+
+    def _build(self, role: str) -> Player:
+        config = resolve(role, self.models)
+        at = self.endpoint(config.endpoint)
+        dialect = self._dialect(config, at.config)
+        chat = _chat(config, at, dialect)
+        identity = digest(role, config.model_dump(exclude={"attempts"}))
+        self.players[role] = Player(role, config, at, chat, dialect, Tally(), identity)
+        return self.players[role]
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of this name. Raises UnknownRole."""
+        if name not in self.endpoints:
+            self.endpoints[name] = self._connect(name, endpoint(name, self.configs))
+        return self.endpoints[name]
+
+    def _connect(self, name: str, config: EndpointConfig) -> Endpoint:
+        if name == SIMULATED and name not in self.configs:
+            gate = Gate(name, "in this process", config, wait=self._wait)
+            return Endpoint(name, config, gate, None)
+        if self._batch is None or not config.batch:
+            gate = Gate(name, config.address, config, wait=self._wait)
+            return Endpoint(name, config, gate, Transport(name, config))
+        # What limits single requests does not limit batches; how many, their transport knows.
+        wide = config.model_copy(update={"max_concurrency": LINES, "rpm": None, "tpm": None})
+        gate = Gate(name, config.address, wide, wait=self._wait, adaptive=False)
+        return Endpoint(name, config, gate, BatchTransport(name, config, self._batch), SHARE)
+
+    def _dialect(self, config: ModelConfig, at: EndpointConfig) -> Dialect:
+        """One per model and endpoint, shared by its roles. Only OpenAI's own models refuse
+        `max_tokens`; older servers of other makes silently ignore its successor."""
+        limit = LIMITS[at.address == OPENAI]
+        return self._dialects.setdefault((config.endpoint, config.model), Dialect(limit))
+
+
+def _chat(config: ModelConfig, at: Endpoint, dialect: Dialect) -> BaseChatModel:
+    # Imported here: either costs a second or more, and a run mostly needs one of them.
+    if at.transport is None:
+        from autodata.simulation.chat import SimulatedChat
+
+        return SimulatedChat(
+            model=config.model, temperature=config.temperature, max_tokens=config.max_tokens
+        )
+    from autodata.models.chat import chat
+
+    return chat(config, at.transport, dialect)

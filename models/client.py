@@ -1,0 +1,342 @@
+"""Where models are called: role in, words or a checked value out. Nothing else calls a model.
+
+A call is looked up in the log first. If it was never answered it waits for its turn at the gate,
+reserves its worst case from the budget, is asked, and is written down before anyone sees the reply.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+from langchain_core.messages import AIMessage, BaseMessage
+from pydantic import BaseModel
+
+from autodata.ledger.calls import Call, CallLog, CallLogError, Spent, Status
+from autodata.models.budget import Budget, Purse
+from autodata.models.cast import Cast, Player, Tally
+from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
+from autodata.models.errors import Paused, UnknownPrice, WireError
+from autodata.models.prices import Prices
+from autodata.models.reading import Reading, read
+from autodata.models.request import Request, longest
+from autodata.models.structured import Malformed, parse
+from autodata.models.tool_calls import decode, plain
+from autodata.prompt_store.prompt import Message
+from autodata.tasks.types import Frozen
+
+R = TypeVar("R", bound=BaseModel)
+
+REASKS = 2  # times that a malformed reply is asked for again, with its fault
+OUTPUT = 16_384  # tokens, the worst case of a reply without `max_tokens`
+
+
+class Said(Frozen):
+    """A reply in words; `truncated` by the token limit (then `text` may be empty)."""
+
+    text: str
+    truncated: bool
+    call_id: int
+
+
+class Answered(Frozen, Generic[R]):
+    """A structured reply; without a `value` the `problem` says what stayed wrong with it."""
+
+    value: R | None
+    problem: str = ""
+    truncated: bool = False
+    call_id: int
+
+
+class Models:
+    """The models of a run, by role.
+
+    `say` and `ask` raise Paused (EndpointDown, Unauthorized, ModelMissing, BudgetReached) when the
+    run cannot go on, CallRefused when this one request is hopeless, UnknownRole for a role without
+    a model. Scopes keep the order in which they first called: earlier ones go first.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: CallLog,
+        endpoints: Mapping[str, EndpointConfig] | None = None,
+        models: Mapping[str, ModelConfig] | None = None,
+        prices: Mapping[str, Price] | None = None,
+        budget: Budget | None = None,
+        seed: int | None = None,
+        wait: bool = False,
+        batch: str | None = None,
+    ) -> None:
+        """With `batch`, the run's id, calls go through the endpoints' batch API.
+
+        Raises UnknownRole for a model on an unknown endpoint, UnknownPrice for a budget in USD
+        over a model whose price nobody stated."""
+        self.log = log
+        self.seed = seed
+        self.cast = Cast(endpoints or {}, models or {}, wait=wait, batch=batch)
+        self.prices = Prices(prices or {})
+        self.purse = Purse(budget or Budget(), log.spent())
+        self._order: dict[str, int] = {}
+        self._numbers = count()
+        self._within = ""
+        self._check_prices()
+
+    async def say(
+        self, role: str, messages: Sequence[Message], *, scope: str, sample: int = 1
+    ) -> Said:
+        """The role's reply in words. `sample` numbers repeated attempts at the same messages."""
+        player = await self.cast.ready(role)
+        request = Request.of(
+            player, _plain(messages), scope=self._scope(scope), sample=sample, seed=self.seed
+        )
+        call = await self._answer(request)
+        return Said(text=call.response, truncated=call.status == "truncated", call_id=call.id or 0)
+
+    async def ask(
+        self,
+        role: str,
+        messages: Sequence[Message],
+        reply: type[R],
+        *,
+        scope: str,
+        sample: int = 1,
+    ) -> Answered[R]:
+        """The role's reply as a `reply`; what does not fit is asked for again, twice at most."""
+        player = await self.cast.ready(role)
+        asked = conversation = _plain(messages)
+        for again in range(1 + REASKS):
+            request = Request.of(
+                player,
+                conversation,
+                scope=self._scope(scope),
+                sample=sample,
+                reply=reply,
+                again=again,
+                seed=self.seed,
+            )
+            call = await self._answer(request)
+            call_id = call.id or 0
+            if call.status == "ok":
+                return Answered(value=parse(call.response, reply), call_id=call_id)
+            if call.status == "truncated":
+                return Answered(value=None, problem=call.error, truncated=True, call_id=call_id)
+            conversation = [*asked, *_complaint(call)]
+        return Answered(value=None, problem=call.error, call_id=call_id)
+
+    async def converse(
+        self,
+        role: str,
+        messages: Sequence[BaseMessage],
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        scope: str,
+    ) -> AIMessage:
+        """The role's next message in a conversation, with the tools (function schemas) at hand."""
+        player = await self.cast.ready(role)
+        request = Request.of(
+            player,
+            [plain(message) for message in messages],
+            scope=self._scope(scope),
+            sample=1,
+            tools=tools,
+            seed=self.seed,
+        )
+        return decode((await self._answer(request)).response)
+
+    def apart(self, name: str, replicate: int = 1) -> "Models":
+        """The same models, limits and budget for a piece of work that shares no replies.
+
+        Its scopes lie within `name`; each replicate (from 1) of a seeded run has its own seed.
+        """
+        other = copy(self)
+        other._within = f"{self._within}{name}/"
+        other.seed = None if self.seed is None else self.seed + replicate - 1
+        return other
+
+    def tallies(self) -> dict[str, Tally]:
+        """What each role that was called has used, by role; live."""
+        return {role: player.tally for role, player in list(self.cast.players.items())}
+
+    def stop(self, reason: Paused) -> None:
+        """Make no further call: each raises `reason`. Calls in flight end as they do."""
+        self.purse.close(reason)
+
+    def forget(self, scope: str) -> None:
+        """Drop a finished scope from memory."""
+        self._order.pop(self._scope(scope), None)
+        self.log.forget(self._scope(scope))
+
+    async def aclose(self) -> None:
+        """Close the connections. The log stays open: it belongs to whoever opened it."""
+        for at in self.cast.endpoints.values():
+            if at.transport is not None:
+                await at.transport.aclose()
+
+    def _scope(self, scope: str) -> str:
+        return self._within + scope
+
+    async def _answer(self, request: Request) -> Call:
+        """The recorded call for this request, made now unless the log has it."""
+        if not self.log.loaded(request.scope):
+            await asyncio.to_thread(self.log.load, request.scope)
+        if recorded := self.log.recorded(request.scope, request.key):
+            request.player.tally.replayed += 1
+            return recorded
+        for tries in count(1):
+            try:
+                return await self._try(request)
+            except WireError as error:
+                if not request.player.dialect.learn(error):
+                    await request.player.endpoint.gate.recover(error, tries)
+        raise AssertionError("count() has no end")
+
+    async def _try(self, request: Request) -> Call:
+        """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
+        player, sent = request.player, request.tokens
+        priority = self._order.setdefault(request.scope, next(self._numbers))
+        worst = self._worst(player, sent)
+        reading, usd = Reading(), None
+        began = time.time()
+        try:
+            async with (
+                player.endpoint.gate.slot(player.role, priority, sent + player.tally.usual) as slot,
+                self.purse.reserve(worst) as reservation,
+            ):
+                self.purse.check()
+                began = time.time()
+                reading = await _invoke(request)
+                usd = self._usd(player, reading)
+                slot.used = _tokens(reading, sent)
+                reservation.used = Spent(usd or 0.0, 1, slot.used)
+                reading.check()
+        except WireError as error:
+            await self._record(_call(request, began, "failed", str(error), reading, usd))
+            raise
+        status, problem = _judge(reading, request.reply)
+        return await self._record(_call(request, began, status, problem, reading, usd))
+
+    async def _record(self, call: Call) -> Call:
+        """Write the call down and count it. Raises Paused when it cannot be written."""
+        try:
+            written = replace(call, id=await self.log.record(call))
+        except CallLogError as error:
+            raise Paused(str(error), "Free the disk or fix its permissions, then resume") from error
+        self.cast.players[call.role].tally.add(call)
+        return written
+
+    def _usd(self, player: Player, reading: Reading) -> float | None:
+        """US dollars for one answer; None when its price or its tokens are unknown."""
+        if reading.input_tokens is None or reading.output_tokens is None:
+            return None
+        cached = reading.cached_tokens or 0
+        return self._cost(player, reading.input_tokens, reading.output_tokens, cached)
+
+    def _worst(self, player: Player, sent: int) -> Spent:
+        """The most that a call may use: so many tokens sent, and the longest reply."""
+        said = player.config.max_tokens or OUTPUT
+        budgeted = self.purse.budget.usd is not None
+        usd = self._cost(player, sent, said, 0) if budgeted else None
+        return Spent(usd or 0.0, 1, sent + said)
+
+    def _cost(self, player: Player, sent: int, said: int, cached: int) -> float | None:
+        at = player.endpoint
+        usd = self.prices.usd(
+            player.config, at.config, input_tokens=sent, output_tokens=said, cached_tokens=cached
+        )
+        return None if usd is None else at.share * usd
+
+    def _check_prices(self) -> None:
+        if self.purse.budget.usd is None:
+            return
+        for config in self.cast.models.values():
+            if not self.prices.known(config, endpoint(config.endpoint, self.cast.configs)):
+                name = f"{config.endpoint}/{config.model}"
+                raise UnknownPrice(
+                    f"the price of {name} is unknown, so a budget in USD cannot be kept: state "
+                    f"prices: {{{name}: {{input: …, output: …}}}} in USD per million tokens, or "
+                    "give the budget in calls or tokens"
+                )
+
+
+async def _invoke(request: Request) -> Reading:
+    tally = request.player.tally
+    tally.in_flight += 1
+    try:
+        return read(await request.player.chat.ainvoke(request.converted(), **request.options))
+    finally:
+        tally.in_flight -= 1
+
+
+def _judge(reading: Reading, reply: type[BaseModel] | None) -> tuple[Status, str]:
+    """What an answer is worth, and what is wrong with it. A complete reply may end at the limit."""
+    problem = ""
+    if reply is not None and reading.text:
+        try:
+            parse(reading.text, reply)
+        except Malformed as error:
+            problem = str(error)
+    if reading.cut_off and (reply is None or problem or not reading.text):
+        return "truncated", "the reply was cut off by the token limit"
+    return ("malformed", problem) if problem else ("ok", "")
+
+
+def _call(
+    request: Request,
+    began: float,
+    status: Status,
+    error: str,
+    reading: Reading,
+    usd: float | None,
+) -> Call:
+    """The row of the log. `began` is in seconds since the epoch."""
+    config = request.player.config
+    at = datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds")
+    return Call(
+        scope=request.scope,
+        role=request.player.role,
+        endpoint=config.endpoint,
+        model=config.model,
+        request_key=request.key,
+        sample=request.sample,
+        status=status,
+        request=request.messages,
+        response=reading.text,
+        reasoning=reading.reasoning,
+        finish_reason=reading.finish_reason,
+        input_tokens=reading.input_tokens,
+        cached_tokens=reading.cached_tokens,
+        output_tokens=reading.output_tokens,
+        usd=usd,
+        error=error,
+        started_at=at,
+        seconds=time.time() - began,
+    )
+
+
+def _tokens(reading: Reading, sent: int) -> int:
+    """Tokens in and out; the most that they may be where the endpoint does not count."""
+    counted = (reading.input_tokens, reading.output_tokens)
+    if None in counted:
+        return sent + longest(reading.text) + longest(reading.reasoning)
+    return sum(count for count in counted if count is not None)
+
+
+def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def _complaint(call: Call) -> tuple[dict[str, str], dict[str, str]]:
+    """The malformed reply and what is wrong with it, as the conversation goes on."""
+    return (
+        {"role": "assistant", "content": call.response},
+        {
+            "role": "user",
+            "content": f"This reply cannot be used: {call.error}. Reply once more, in full, with "
+            "one JSON object of the form that was asked for and nothing else.",
+        },
+    )

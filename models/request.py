@@ -1,0 +1,108 @@
+"""One request: what is asked of whom, and the key under which its answer is remembered."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from pydantic import BaseModel
+
+from autodata.models.cast import Player
+from autodata.models.structured import response_format
+from autodata.models.tool_calls import decode, tool_message
+from autodata.tasks.types import digest
+
+KINDS: Mapping[str, Callable[[str], BaseMessage]] = {
+    "system": SystemMessage,
+    "user": HumanMessage,
+    "assistant": decode,
+    "tool": tool_message,
+}
+REQUEST_ID = "request_id"  # an option that names the request within the run; it is not sent
+KEY = 32  # hex digits: 128 bits tell any two requests apart
+BYTES = 3  # of UTF-8 per token, at the least, in any script
+FRAME = 16  # tokens that a chat template puts around a message, at the most
+SEEDS = 2**31  # what every endpoint takes as a seed lies below
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to one player. `options` are the parameters that differ from call to call."""
+
+    player: Player
+    scope: str
+    sample: int
+    messages: Sequence[Mapping[str, str]]
+    reply: type[BaseModel] | None
+    key: str
+    options: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        player: Player,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        scope: str,
+        sample: int,
+        reply: type[BaseModel] | None = None,
+        again: int = 0,
+        tools: Sequence[Mapping[str, Any]] = (),
+        seed: int | None = None,
+    ) -> "Request":
+        """The request with its key and, when the run has a seed, a seed of its own.
+
+        `tools` are those that the model may call, as OpenAI's function schemas.
+
+        `again` counts how often the reply had to be asked for again: a model that repeats its
+        mistake is asked in the same words, and still anew.
+
+        The key covers everything that shapes the answer and nothing that only carries it: not the
+        address, and not what the endpoint turned out to take.
+        """
+        said = _digest(messages)
+        options: dict[str, Any] = {}
+        if seed is not None:
+            options["seed"] = int(digest(seed, player.role, said, sample, again)[:12], 16) % SEEDS
+        if reply is not None:
+            options["response_format"] = response_format(reply)
+        if tools:
+            options["tools"] = list(tools)
+        schema = _schema(reply) if reply else ""
+        shape = [sample, schema, again, *([digest(tools)] if tools else [])]
+        key = digest(player.identity, said, options.get("seed"), *shape)[:KEY]
+        options[REQUEST_ID] = digest(scope, key)[:KEY]
+        return cls(player, scope, sample, messages, reply, key, options)
+
+    @property
+    def tokens(self) -> int:
+        """Length of the prompt in tokens, at the most: for worst cases, not for counts."""
+        schema = len(str(self.options.get("response_format", ""))) // BYTES
+        said = sum(longest(message["content"]) + FRAME for message in self.messages)
+        return said + schema
+
+    def converted(self) -> list[BaseMessage]:
+        """The messages as LangChain's."""
+        return [KINDS[message["role"]](message["content"]) for message in self.messages]
+
+
+def _digest(messages: Sequence[Mapping[str, str]]) -> str:
+    """SHA-256 of the messages, straight from their text: they may be long."""
+    found = sha256()
+    for message in messages:
+        text = message["content"].encode("utf-8", "surrogatepass")
+        found.update(f"{message['role']} {len(text)} ".encode())
+        found.update(text)
+    return found.hexdigest()
+
+
+def longest(text: str) -> int:
+    """How many tokens a text may have, at the most."""
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) // BYTES + 1
+
+
+@cache
+def _schema(reply: type[BaseModel]) -> str:
+    return digest(response_format(reply))

@@ -1,0 +1,130 @@
+"""Files become documents, and whatever does not is named with its reason."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autodata.documents.corpus import CorpusError, Skipped, ingest
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+
+
+def write(folder: Path, **files: str | bytes) -> None:
+    for name, content in files.items():
+        path = folder / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def test_a_folder_is_read_in_order_and_documents_say_where_they_come_from(tmp_path: Path) -> None:
+    write(tmp_path, b_dot_md="# B\n\nSecond.", a_dot_txt="First.", sub__c_dot_md="Third.")
+    documents = list(ingest([tmp_path]))
+    assert [d.name for d in documents] == ["a.txt", "b.md", "sub/c.md"]
+    assert documents[1].meta["source"] == str(tmp_path / "b.md")
+    assert documents[1].meta["section"] == "B"
+    assert (documents[1].meta["passage"], documents[1].meta["passages"]) == (1, 1)
+    assert len(documents[1].meta["source_sha256"]) == 64
+
+
+def test_reading_twice_gives_the_same_documents(tmp_path: Path) -> None:
+    write(tmp_path, b_dot_md="Two.", a_dot_md="One.", z__a_dot_md="Three.")
+    assert list(ingest([tmp_path])) == list(ingest([tmp_path]))
+
+
+def test_a_text_is_taken_once_and_its_copy_is_named(tmp_path: Path) -> None:
+    write(tmp_path, a_dot_md="Same.", b_dot_txt="Same.\r\n")
+    corpus = ingest([tmp_path, tmp_path / "a.md"])
+    assert [d.name for d in corpus] == ["a.md"]
+    assert corpus.skipped == [
+        Skipped("b.txt", "the same text as a.md"),
+        Skipped("a.md", "the same text as a.md"),
+    ]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    write(
+        tmp_path, blank_dot_md=" \n\t\n", empty_dot_txt="", good_dot_md="Good.",
+        image_dot_txt=b"\x89PNG\0\0\x01\x02\x03", photo_dot_jpg=b"\xff\xd8",
+        rows_dot_jsonl='{"text": "One."}\nnot json\n', hollow_dot_csv="text,name\n",
+    )  # fmt: skip
+    corpus = ingest([tmp_path, tmp_path / "missing", str(tmp_path / "*.nothing")])
+    assert [d.name for d in corpus] == ["good.md", "rows.jsonl:1"]
+    reasons = {Path(skipped.path).name: skipped.reason for skipped in corpus.skipped}
+    assert reasons["blank.md"] == reasons["empty.txt"] == "empty: no text in it"
+    assert reasons["hollow.csv"] == "empty: no rows in it"
+    assert reasons["image.txt"] == "binary data"
+    assert reasons["photo.jpg"] == "unsupported format .jpg"
+    assert reasons["rows.jsonl:2"].startswith("not JSON")
+    assert reasons["missing"] == "there is no such file or folder"
+    assert reasons["*.nothing"] == "no file matches"
+
+
+def test_nothing_left_to_do_is_an_error_that_lists_why(tmp_path: Path) -> None:
+    write(tmp_path, blank_dot_md=" ", hollow__note_dot_txt="")
+    with pytest.raises(CorpusError, match=r"(?s)no documents.*blank\.md: empty.*note\.txt: empty"):
+        ingest([tmp_path])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(CorpusError, match="the folder holds no files"):
+        ingest([tmp_path / "none"])
+    with pytest.raises(CorpusError, match="no path was given"):
+        ingest([])
+
+
+def test_hidden_files_and_circles_of_links_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, a_dot_md="One.", sub__b_dot_md="Two.")
+    write(tmp_path, **{".hidden.md": "No.", ".git__c_dot_md": "No."})
+    os.symlink(tmp_path, tmp_path / "sub" / "up", target_is_directory=True)
+    os.symlink(tmp_path / "gone.md", tmp_path / "broken.md")
+    corpus = ingest([tmp_path])
+    assert [d.name for d in corpus] == ["a.md", "sub/b.md"]
+    [broken] = corpus.skipped
+    assert "cannot be read: No such file" in broken.reason
+
+
+def test_what_a_run_wrote_among_the_documents_is_no_document(tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text("A note.")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.db").touch()
+    (tmp_path / "run" / "examples.md").write_text("A dataset card.")
+    corpus = ingest([tmp_path])
+    assert [document.name for document in corpus] == ["note.md"]
+    assert corpus.skipped == []
+
+
+def test_files_are_read_only_when_their_turn_comes(tmp_path: Path) -> None:
+    write(tmp_path, a_dot_md="One.", b_dot_md="Two.")
+    documents = iter(ingest([tmp_path]))
+    next(documents)
+    (tmp_path / "b.md").write_text("Changed meanwhile.")
+    assert next(documents).text == "Changed meanwhile."
+
+
+def test_several_passages_of_a_document_are_told_apart(tmp_path: Path) -> None:
+    sections = [
+        f"## Part {n}\n\n" + f"Sentence {n} of this part says much. " * 30 for n in range(6)
+    ]
+    write(tmp_path, long_dot_md="\n\n".join(sections))
+    documents = list(ingest([tmp_path], per_document=3, budget=300))
+    assert [d.name for d in documents] == ["long.md [1/6]", "long.md [3/6]", "long.md [5/6]"]
+    assert [d.meta["section"] for d in documents] == ["Part 0", "Part 2", "Part 4"]
+
+
+def test_placeholders_and_braces_in_a_document_stay_text(tmp_path: Path) -> None:
+    said = 'Use {{document}} and {"a": [1, 2]} and ${HOME}.'
+    write(tmp_path, a_dot_md=said)
+    [document] = ingest([tmp_path])
+    assert document.text == said
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpus is not there")
+@pytest.mark.parametrize(("task", "count"), [("cs", 11), ("legal", 6), ("science", 46)])
+def test_the_real_corpus_is_read_without_debris(task: str, count: int) -> None:
+    corpus = ingest([CORPUS / task])
+    documents = list(corpus)
+    assert len(documents) == count
+    assert corpus.skipped == []
+    for document in documents:
+        assert len(document.text) <= 24_000
+        for debris in ("Cite as:", "Opinion of the Court\n", "<script", "<!--", "\\label{", "\f"):
+            assert debris not in document.text, document.name

@@ -1,0 +1,199 @@
+"""Structured replies: whatever the endpoint can do, and whatever the model makes of it."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import Field
+
+from autodata.agents.replies import Reply as Schema
+from autodata.models.structured import Malformed, parse, response_format
+from tests.models.calling import ASKED, calling, rows
+from tests.models.scripted_server import Reply, refuses, says, scripted
+
+
+class Finding(Schema):
+    """A reply with the types that models like to get wrong."""
+
+    passed: bool
+    weight: int
+    verdict: Literal["PASS", "FAIL"]
+    notes: list[str] = Field(default_factory=list)
+    score: float = Field(0.0, allow_inf_nan=False)
+
+
+GOOD = '{"passed": true, "weight": 3, "verdict": "PASS"}'
+FOUND = Finding(passed=True, weight=3, verdict="PASS")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        f"```json\n{GOOD}\n```",
+        f"Here it is:\n```\n{GOOD}\n```\nI hope this helps.",
+        f"Sure! {GOOD} Anything else?",
+        f"<think>Is it {{}}?</think>{GOOD}",
+        '{"passed": true, "weight": 3, "verdict": "PASS",}',
+        "{'passed': true, 'weight': 3, 'verdict': 'PASS'}",
+        '{"passed": true, "weight": 3, "verdict": "PASS", "surplus": 1}',
+    ],
+)
+async def test_a_reply_in_a_common_wrapping_is_understood(tmp_path: Path, text: str) -> None:
+    async with scripted(says(text)) as server, calling(tmp_path, server.url) as models:
+        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+    assert answered.value == FOUND
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("I cannot do this.", "Input should be an object"),
+        ('{"passed": "false", "weight": 3, "verdict": "PASS"}', "passed: "),
+        ('{"passed": true, "weight": "3", "verdict": "PASS"}', "weight: "),
+        ('{"passed": true, "weight": 3.5, "verdict": "PASS"}', "weight: "),
+        ('{"passed": true, "weight": NaN, "verdict": "PASS"}', "weight: "),
+        ('{"passed": true, "weight": 3, "verdict": "PASS", "score": NaN}', "score: "),
+        ('{"passed": true, "weight": 3, "verdict": "MAYBE"}', "verdict: "),
+        ('{"passed": true, "verdict": "PASS"}', "weight: Field required"),
+        ("[1, 2]", "object"),
+    ],
+)
+async def test_a_reply_that_does_not_fit_is_asked_for_again_with_its_fault(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    async with scripted(says(text), says(GOOD)) as server, calling(tmp_path, server.url) as models:
+        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+    assert answered.value == FOUND
+    *_, repeated, told = server.requests[1]["messages"]
+    assert repeated == {"role": "assistant", "content": text}
+    assert complaint in told["content"]
+    assert rows(tmp_path) == ["malformed", "ok"]
+
+
+async def test_a_reply_that_never_fits_ends_as_a_problem_and_is_replayed_as_one(
+    tmp_path: Path,
+) -> None:
+    async with scripted(otherwise=says('{"passed": 1}')) as server:
+        for _ in range(2):
+            async with calling(tmp_path, server.url) as models:
+                answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+            assert answered.value is None
+            assert "passed: " in answered.problem
+    assert rows(tmp_path) == ["malformed"] * 3
+    assert len(server.requests) == 3
+
+
+async def test_a_reply_cut_off_is_not_mended(tmp_path: Path) -> None:
+    cut = says(
+        '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["a', finish_reason="length"
+    )
+    async with scripted(cut) as server, calling(tmp_path, server.url) as models:
+        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+    assert (answered.value, answered.truncated) == (None, True)
+    assert rows(tmp_path) == ["truncated"]
+
+
+async def test_a_reply_that_breaks_off_without_a_word_is_asked_for_again(tmp_path: Path) -> None:
+    cut = says('{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["a"')
+    async with scripted(cut, says(GOOD)) as server, calling(tmp_path, server.url) as models:
+        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+    assert answered.value == FOUND
+    assert rows(tmp_path, "error") == ["it is JSON that breaks off before its end", ""]
+
+
+async def test_a_reply_complete_at_the_very_limit_counts(tmp_path: Path) -> None:
+    async with (
+        scripted(says(GOOD, finish_reason="length")) as server,
+        calling(tmp_path, server.url) as models,
+    ):
+        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+    assert answered.value == FOUND
+
+
+async def test_a_refusal_in_words_is_malformed_not_silence(tmp_path: Path) -> None:
+    refusal = says(None, refusal="I'd rather not.")
+    async with scripted(otherwise=refusal) as server, calling(tmp_path, server.url) as models:
+        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+    assert answered.value is None
+    assert rows(tmp_path, "response") == ["I'd rather not."] * 3
+
+
+async def test_escaped_surrogates_in_a_reply_do_no_harm(tmp_path: Path) -> None:
+    text = '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["\\ud800 x"]}'
+    async with scripted(says(text)) as server, calling(tmp_path, server.url) as models:
+        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+    assert answered.value is not None
+    assert answered.value.notes == ["\ufffd x"]
+
+
+def only_json_object(payload: dict[str, Any]) -> Reply:
+    """An endpoint that knows JSON mode but no schema."""
+    if payload.get("response_format", {}).get("type") == "json_schema":
+        return refuses(400, "response_format 'json_schema' is not supported")
+    return says(GOOD)
+
+
+def no_json_mode(payload: dict[str, Any]) -> Reply:
+    """An endpoint that knows neither."""
+    if "response_format" in payload:
+        return refuses(422, "unknown field response_format")
+    return says(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kind", "refused"), [(only_json_object, "json_object", 1), (no_json_mode, None, 2)]
+)
+async def test_what_the_endpoint_lacks_is_found_out_once(
+    tmp_path: Path, endpoint: Any, kind: str | None, refused: int
+) -> None:
+    async with scripted(otherwise=endpoint) as server, calling(tmp_path, server.url) as models:
+        for scope in ("d1", "d2", "d3"):
+            assert (await models.ask("challenger", ASKED, Finding, scope=scope)).value == FOUND
+    last = server.requests[-1]
+    assert last.get("response_format") == (kind and {"type": kind})
+    assert last["messages"][-1]["content"].startswith("Why?\n\nReply with one JSON object")
+    assert rows(tmp_path) == ["failed"] * refused + ["ok"] * 3
+
+
+async def test_a_found_out_lack_does_not_change_what_was_asked(tmp_path: Path) -> None:
+    async with scripted(otherwise=only_json_object) as server:
+        for _ in range(2):
+            async with calling(tmp_path, server.url) as models:
+                await models.ask("challenger", ASKED, Finding, scope="d1")
+    assert len(server.requests) == 2
+
+
+def test_the_schema_sent_is_strict() -> None:
+    sent = response_format(Finding)["json_schema"]
+    assert sent["strict"] is True
+    assert sent["schema"]["required"] == ["passed", "weight", "verdict", "notes", "score"]
+    assert sent["schema"]["additionalProperties"] is False
+    assert "default" not in str(sent["schema"])
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r"\frac{1}{2}", r"\frac{1}{2}"),
+        (r"\\frac{1}{2}", r"\frac{1}{2}"),
+        (r"a \times b \to \nu", r"a \times b \to \nu"),
+        (r"\sqrt{2} \in \mathbb{R}", r"\sqrt{2} \in \mathbb{R}"),
+        (r"\\ \beta", "\\ \\beta"),
+        (r"one\ntwo\tthree", "one\ntwo\tthree"),
+        (r"\nNot all", "\nNot all"),
+    ],
+)
+def test_latex_survives_a_model_that_forgets_to_double_its_backslashes(
+    written: str, meant: str
+) -> None:
+    text = '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["' + written + '"]}'
+    assert parse(text, Finding).notes == [meant]
+
+
+def test_what_is_hopeless_says_so() -> None:
+    with pytest.raises(Malformed, match="object"):
+        parse("no", Finding)
+    with pytest.raises(Malformed):
+        parse("[" * 100_000, Finding)
