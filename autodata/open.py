@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from autodata.graph.workshop import Workshop
+from autodata.graph.context import RunContext
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
@@ -69,7 +69,7 @@ def run_row(settings: Settings, run_id: str | None = None) -> RunRow:
     )
 
 
-def open_workshop(
+def open_run_context(
     folder: RunFolder,
     run_id: str,
     settings: Settings,
@@ -77,8 +77,8 @@ def open_workshop(
     *,
     run_by_task: Mapping[str, str] | None = None,
     wait: bool = False,
-) -> Workshop:
-    """The workshop of a run in this folder, to be closed by its `aclose`.
+) -> RunContext:
+    """The context of a run in this folder, to be closed by its `aclose`.
 
     With `wait` an endpoint that is down is waited for. Raises LedgerError, CallLogError,
     UnknownPrice.
@@ -87,9 +87,9 @@ def open_workshop(
         ledger = undo.enter_context(Ledger.open(folder.path))
         log = undo.enter_context(closing(CallLog(folder.path / FILE)))
         models = open_models(settings, log, run_id, wait=wait)
-        undo.pop_all()  # the workshop closes them
+        undo.pop_all()  # the run context closes them
     by_task = run_by_task or {}
-    return Workshop(models, prompts, ledger, log, run_id, by_task, settings.choices)
+    return RunContext(models, prompts, ledger, log, run_id, by_task, settings.choices)
 
 
 def open_models(settings: Settings, log: CallLog, run_id: str, *, wait: bool = False) -> Models:

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from autodata.graph.context import RunContext
 from autodata.graph.run import Batch
-from autodata.graph.workshop import Workshop
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.models.cast import Tally
 from autodata.screen import STYLES, cost, number, one_line, rounds
@@ -29,7 +29,7 @@ class Progress:
     """Watches one batch. Rates and the time left are those of this sitting."""
 
     console: Console
-    workshop: Workshop
+    context: RunContext
     batch: Batch
     models: Mapping[str, str]  # role → endpoint/model
     decided_before: int = field(init=False)
@@ -60,7 +60,7 @@ class Progress:
 
     def document(self, document_id: str, decision: Decision) -> None:
         """One line for a finished document: decision, rounds, name, and why."""
-        [found] = outcomes(self.workshop.ledger, self.workshop.run_id, document_id)
+        [found] = outcomes(self.context.ledger, self.context.run_id, document_id)
         self.console.print(outcome_line(found), soft_wrap=True)
 
     async def _tick(self) -> None:
@@ -89,7 +89,7 @@ class Progress:
         roles.add_column("role")
         for name in ("calls", "calls/s", "in flight", "from log", "tokens in", "tokens out"):
             roles.add_column(name, justify="right")
-        for role, tally in self.workshop.models.tallies().items():
+        for role, tally in self.context.models.tallies().items():
             roles.add_row(role, *self._cells(tally))
         roles.add_row("all", *self._cells(self._total()), self._cost(), style="bold")
         return Group("", head, roles)
@@ -114,7 +114,7 @@ class Progress:
 
     def _total(self) -> Tally:
         total = Tally()
-        for tally in self.workshop.models.tallies().values():
+        for tally in self.context.models.tallies().values():
             for name in Tally.__dataclass_fields__:
                 setattr(total, name, getattr(total, name) + getattr(tally, name))
         return total

@@ -1,6 +1,6 @@
 """The graphs that LangGraph's server serves; `langgraph.json` names them in module form.
 
-Importing opens nothing. The first document opens the workshop: settings from ./autodata.yaml if
+Importing opens nothing. The first document opens the run context: settings from ./autodata.yaml if
 there is one, and the run folder that AUTODATA_RUN names (runs/studio unless it is set).
 """
 
@@ -12,27 +12,27 @@ from functools import cache
 from pathlib import Path
 
 from autodata.graph.build import build
-from autodata.graph.workshop import Workshop
+from autodata.graph.context import RunContext
 from autodata.ledger.ledger import Ledger
-from autodata.open import open_workshop, resolve, run_row
+from autodata.open import open_run_context, resolve, run_row
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings
 from autodata.settings_file import load
 from autodata.tasks import TASKS
 from autodata.tasks.types import digest
 
-# One thread: no two documents open the workshop at once, and a forked run may begin in an async
+# One thread: no two documents open the run context at once, and a forked run may begin in an async
 # node, where the server forbids touching files.
 _opener = ThreadPoolExecutor(max_workers=1)
 
 
-def workshop() -> Workshop:
-    """The workshop of this server, opened when it is first needed."""
+def context() -> RunContext:
+    """The context of this server, opened when it is first needed."""
     return _opener.submit(_opened).result()
 
 
 @cache
-def _opened() -> Workshop:
+def _opened() -> RunContext:
     """Keeps the run folder to this process until it ends."""
     folder = RunFolder(Path(os.environ.get("AUTODATA_RUN", "runs/studio"))).fresh()
     until_exit = ExitStack()
@@ -43,7 +43,7 @@ def _opened() -> Workshop:
         for task in TASKS:
             resolved, prompts = resolve(settings, task)
             runs[task] = _run(ledger, resolved)
-    return open_workshop(folder, runs[task], resolved, prompts, run_by_task=runs)
+    return open_run_context(folder, runs[task], resolved, prompts, run_by_task=runs)
 
 
 def _run(ledger: Ledger, settings: Settings) -> str:
@@ -54,4 +54,4 @@ def _run(ledger: Ledger, settings: Settings) -> str:
     return run_id
 
 
-autodata = build(workshop)
+autodata = build(context)

@@ -8,12 +8,12 @@ from rich.console import Console
 from autodata.documents.corpus import Skipped
 from autodata.ending import STOPPED, Ending, stop_on_signals, to_its_end
 from autodata.exits import DONE, FAILED
+from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
-from autodata.graph.workshop import Workshop
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import summarize
-from autodata.open import documents_in_flight, open_workshop, resolve, run_row
+from autodata.open import documents_in_flight, open_run_context, resolve, run_row
 from autodata.progress import Progress
 from autodata.prompt_store.prompt import PromptSet
 from autodata.run_folder import RunFolder
@@ -63,35 +63,35 @@ class Sitting:
 
     def _sit(self, run: RunRow, settings: Settings, prompts: PromptSet) -> int:
         """Runs what is undecided and tells how it ended."""
-        workshop = open_workshop(self.folder, run.id, settings, prompts, wait=self.wait)
+        context = open_run_context(self.folder, run.id, settings, prompts, wait=self.wait)
         self.folder.keep(settings)
-        if any(run.id == known.id for known in workshop.ledger.runs()):
-            workshop.ledger.set_status("running", run.id)
+        if any(run.id == known.id for known in context.ledger.runs()):
+            context.ledger.set_status("running", run.id)
         else:
-            workshop.ledger.start_run(run)
+            context.ledger.start_run(run)
         batch = Batch(
             task=run.task,
             choices=settings.choices,
-            document_ids=workshop.ledger.document_ids(),
+            document_ids=context.ledger.document_ids(),
             in_flight=documents_in_flight(settings),
             target=settings.run.target,
-            decided=workshop.ledger.outcomes(run.id),
+            decided=context.ledger.outcomes(run.id),
         )
-        ending = to_its_end(self._work(workshop, batch, run.models), self.folder, run.id)
+        ending = to_its_end(self._work(context, batch, run.models), self.folder, run.id)
         self.console.print()
         with Ledger.open(self.folder.path) as ledger:
             print_summary(self.console, summarize(ledger, run.id), ending.status)
         return self._last_words(batch, ending)
 
-    async def _work(self, workshop: Workshop, batch: Batch, models: Mapping[str, str]) -> None:
+    async def _work(self, context: RunContext, batch: Batch, models: Mapping[str, str]) -> None:
         """All documents. Raises Paused."""
-        progress = Progress(self.console, workshop, batch, models)
-        stop_on_signals(self.console, batch.stop, workshop.models)
+        progress = Progress(self.console, context, batch, models)
+        stop_on_signals(self.console, batch.stop, context.models)
         try:
             async with progress.shown():
-                await run_documents(workshop, batch, progress.document)
+                await run_documents(context, batch, progress.document)
         finally:
-            await workshop.aclose()
+            await context.aclose()
         if batch.stop.is_set() and len(batch.decided) < len(batch.document_ids):
             raise STOPPED
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from calls import endpoint
-from loop import RUN, made_up, play, workshop
+from loop import RUN, made_up, play, run_context
 from results import report
 from workload import SYSTEM, user
 
@@ -63,8 +63,8 @@ async def independent_calls(folder: Path, url: str, count: int) -> None:
 
 async def documents(folder: Path, url: str, count: int) -> None:
     """The whole loop over so many documents, two rounds each."""
-    async with workshop(folder, made_up(count), **models(url)) as shop:
-        batch = await play(shop, in_flight=LIMIT)
+    async with run_context(folder, made_up(count), **models(url)) as context:
+        batch = await play(context, in_flight=LIMIT)
         assert batch.accepted == count, (RUN, batch.refused)
 
 

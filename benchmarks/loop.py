@@ -17,9 +17,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from workload import document, reply_to
 
 from autodata.documents.corpus import ingest
+from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices
-from autodata.graph.workshop import Workshop
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
@@ -74,8 +74,8 @@ def demo_documents(task: str) -> list[Document]:
 
 
 @asynccontextmanager
-async def workshop(folder: Path, documents: Iterable[Document], task: str = "cs", **models: Any):
-    """A workshop over a run folder, begun there if there is no run yet."""
+async def run_context(folder: Path, documents: Iterable[Document], task: str = "cs", **models: Any):
+    """A context over a run folder, begun there if there is no run yet."""
     ledger = Ledger.open(folder)
     ledger.add_documents(documents)
     if not ledger.runs():
@@ -84,25 +84,25 @@ async def workshop(folder: Path, documents: Iterable[Document], task: str = "cs"
             RunRow(id=RUN, task=task, prompts_revision=revision, locked_revision=locked_revision())
         )
     log = CallLog(folder / FILE)
-    shop = Workshop(Models(log=log, **models), packaged(), ledger, log, RUN)
+    context = RunContext(Models(log=log, **models), packaged(), ledger, log, RUN)
     try:
-        yield shop
+        yield context
     finally:
-        await shop.aclose()
+        await context.aclose()
 
 
 async def play(
-    shop: Workshop, task: str = "cs", choices: RunChoices | None = None, in_flight: int = 8
+    context: RunContext, task: str = "cs", choices: RunChoices | None = None, in_flight: int = 8
 ) -> Batch:
     """Runs what is undecided; the batch says how it went."""
     batch = Batch(
         task=task,
         choices=choices or RunChoices(),
-        document_ids=shop.ledger.document_ids(),
+        document_ids=context.ledger.document_ids(),
         in_flight=in_flight,
-        decided=shop.ledger.outcomes(RUN),
+        decided=context.ledger.outcomes(RUN),
     )
-    await run_documents(shop, batch)
+    await run_documents(context, batch)
     return batch
 
 
@@ -117,7 +117,7 @@ def run(
     """A whole run from outside an event loop: the batch, and the tally of each role."""
 
     async def work() -> tuple[Batch, Mapping[str, Any]]:
-        async with workshop(folder, documents, task, **models) as shop:
-            return await play(shop, task, choices, in_flight), shop.models.tallies()
+        async with run_context(folder, documents, task, **models) as context:
+            return await play(context, task, choices, in_flight), context.models.tallies()
 
     return asyncio.run(work())

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from loop import fix, made_up, play, workshop
+from loop import fix, made_up, play, run_context
 from results import report
 
 from autodata.graph.state import RunChoices
@@ -24,10 +24,10 @@ from autodata.ledger.ledger import FILE
 
 async def measure(folder: Path, documents: int) -> dict[str, Any]:
     """Peak memory of this process and bytes on disk after a run over so many documents."""
-    async with workshop(folder, made_up(documents)) as shop:
-        fix(shop.models)
-        await play(shop, choices=RunChoices(rounds=1), in_flight=64)
-        calls = sum(t.calls for t in shop.models.tallies().values())
+    async with run_context(folder, made_up(documents)) as context:
+        fix(context.models)
+        await play(context, choices=RunChoices(rounds=1), in_flight=64)
+        calls = sum(t.calls for t in context.models.tallies().values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = (folder / FILE).stat().st_size
     return {

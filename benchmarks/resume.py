@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from loop import fix, made_up, play, workshop
+from loop import fix, made_up, play, run_context
 from results import report
 
 from autodata.ledger.ledger import FILE
@@ -24,12 +24,12 @@ UNDECIDED = "delete from attempts; delete from examples; delete from rounds;"
 
 async def sitting(folder: Path, documents: int) -> dict[str, Any]:
     """One sitting over the folder: seconds, calls made, calls answered from the log."""
-    async with workshop(folder, made_up(documents)) as shop:
-        fix(shop.models)
+    async with run_context(folder, made_up(documents)) as context:
+        fix(context.models)
         began = time.perf_counter()
-        batch = await play(shop, in_flight=64)
+        batch = await play(context, in_flight=64)
         seconds = time.perf_counter() - began
-        tallies = shop.models.tallies().values()
+        tallies = context.models.tallies().values()
     return {
         "seconds": seconds,
         "calls made": sum(t.calls for t in tallies),

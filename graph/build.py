@@ -7,9 +7,9 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from autodata.graph import routing
+from autodata.graph.context import RunContext
 from autodata.graph.nodes import Nodes
 from autodata.graph.state import Input, RunChoices, State
-from autodata.graph.workshop import Workshop
 
 # Supersteps of one document: 100 rounds of at most 8 nodes, and the ends.
 RECURSION_LIMIT = 1000
@@ -17,13 +17,13 @@ RECURSION_LIMIT = 1000
 Loop = CompiledStateGraph[State, RunChoices, Input, State]
 
 
-def build(workshop: Callable[[], Workshop], checkpointer: Any = None) -> Loop:
+def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
     """The compiled loop over one document.
 
-    `workshop` is called by the first node that runs, so building and drawing touch nothing. Bulk
+    `context` is called by the first node that runs, so building and drawing touch nothing. Bulk
     runs pass no checkpointer: the call log replays.
     """
-    nodes = Nodes(workshop)
+    nodes = Nodes(context)
     graph = StateGraph(State, context_schema=RunChoices, input_schema=Input)
     for node in (
         nodes.prepare,

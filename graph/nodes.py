@@ -19,6 +19,7 @@ from autodata.agents.loop_judge import judge_round
 from autodata.agents.orchestrator import instruct
 from autodata.agents.solver import solve
 from autodata.agents.verifier import numbered, verify
+from autodata.graph.context import RunContext
 from autodata.graph.state import (
     FRESH_ROUND,
     RunChoices,
@@ -30,7 +31,6 @@ from autodata.graph.state import (
     sides_together,
     task_of,
 )
-from autodata.graph.workshop import Workshop
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import next_batch, scores
 from autodata.tasks.feedback import verdict_objections
@@ -62,30 +62,30 @@ async def all_done(work: list[Coroutine[Any, Any, T]]) -> list[T]:
 
 @dataclass(frozen=True)
 class Nodes:
-    """The nodes of one workshop, which is opened when the first of them runs."""
+    """The nodes of one run context, which is opened when the first of them runs."""
 
-    workshop: Callable[[], Workshop]
+    context: Callable[[], RunContext]
 
     def prepare(self, state: State, runtime: Runtime[RunChoices]) -> Update:
         """Takes up the document; pins the run's choices and the prompt revision."""
-        shop = self.workshop()
+        context = self.context()
         document_id = state.document_id
         if state.document is not None:
             document = Document.of(state.document.name, state.document.text)
-            shop.ledger.add_documents([document])
+            context.ledger.add_documents([document])
             document_id = document.id
-        shop.take_up(document_id)
+        context.take_up(document_id)
         return {
             "document": None,
             "document_id": document_id,
-            "choices": runtime.context or shop.choices,
-            "prompts_revision": shop.prompts.revision,
+            "choices": runtime.context or context.choices,
+            "prompts_revision": context.prompts.revision,
         }
 
     async def extractor(self, state: State) -> Update:
         """Reads the case once; an unsuitable document is skipped before anything else is paid."""
-        shop, document = await self._at_hand(state)
-        found = await extract(shop.models, locked(state.task, "extractor"), document)
+        context, document = await self._at_hand(state)
+        found = await extract(context.models, locked(state.task, "extractor"), document)
         if isinstance(found, str):
             return {"case_file": found}
         decision: Decision = "skipped" if found.code == "UNSUITABLE" else "rejected"
@@ -94,11 +94,11 @@ class Nodes:
 
     async def challenger(self, state: State) -> Update:
         """Writes new candidates: one, or several from different angles in parallel."""
-        shop, document = await self._at_hand(state)
-        prompt = shop.prompts.prompt(state.task, "challenger")
-        ask = partial(challenge, shop.models, prompt, task_of(state), document)
+        context, document = await self._at_hand(state)
+        prompt = context.prompts.prompt(state.task, "challenger")
+        ask = partial(challenge, context.models, prompt, task_of(state), document)
         written = await all_done(
-            [ask(sample=i, **brief) for i, brief in enumerate(self._briefs(shop, state), 1)]
+            [ask(sample=i, **brief) for i, brief in enumerate(self._briefs(context, state), 1)]
         )
         candidates = tuple(c for c in written if isinstance(c, Candidate))
         fresh = {**FRESH_ROUND, "candidates": candidates}
@@ -107,12 +107,12 @@ class Nodes:
         objections = tuple(c for c in written if isinstance(c, Objection))
         return fresh | closed(state.model_copy(update=fresh), objections)
 
-    def _briefs(self, shop: Workshop, state: State) -> list[dict[str, str]]:
+    def _briefs(self, context: RunContext, state: State) -> list[dict[str, str]]:
         """What each challenger of the round is told besides the document."""
-        brief = {"instruction": state.instruction, **_rubric_policy(shop, state.task)}
+        brief = {"instruction": state.instruction, **_rubric_policy(context, state.task)}
         if task_of(state).extracts:
             brief["case_file"] = state.case_file
-        angles = shop.prompts.angles(state.task)
+        angles = context.prompts.angles(state.task)
         if not angles:
             return [brief]
         writers = state.choices.challengers or task_of(state).challengers
@@ -121,17 +121,17 @@ class Nodes:
 
     async def verifier(self, state: State) -> Update:
         """Screens by code, then asks; the first candidate that passes is evaluated."""
-        shop, document = await self._at_hand(state)
-        prompt = shop.prompts.prompt(state.task, "verifier")
-        task, rubric = task_of(state), shop.prompts.rubric_policy(state.task)
+        context, document = await self._at_hand(state)
+        prompt = context.prompts.prompt(state.task, "verifier")
+        task, rubric = task_of(state), context.prompts.rubric_policy(state.task)
         failed: list[Update] = []
         for candidate in state.candidates:
             found = screen(task, candidate, rubric) + final_filters(task, candidate, document)
             if found:
                 failed.append({"candidate": candidate, "objections": found})
                 continue
-            values = _rubric_values(shop, state.task, candidate)
-            reply = await verify(shop.models, prompt, document, candidate, values)
+            values = _rubric_values(context, state.task, candidate)
+            reply = await verify(context.models, prompt, document, candidate, values)
             if isinstance(reply, Verdict) and reply.passed:
                 return {"candidate": candidate, "verdict": reply}
             failed.append({"candidate": candidate, **_objected(reply)})
@@ -139,7 +139,7 @@ class Nodes:
 
     async def weak_solver(self, state: State) -> Update:
         """Weak attempts, judged; when they settle the round, no strong attempt is made."""
-        weak = await self.workshop().to_the_end(self._attempts(state, "weak"))
+        weak = await self.context().to_the_end(self._attempts(state, "weak"))
         objections = policy_of(state).weak_objections(weak)
         if objections and not sides_together(state):
             return closed(state, objections, weak=weak)
@@ -147,7 +147,7 @@ class Nodes:
 
     async def strong_solver(self, state: State) -> Update:
         """Strong attempts on byte-identical input, judged."""
-        strong = await self.workshop().to_the_end(self._attempts(state, "strong"))
+        strong = await self.context().to_the_end(self._attempts(state, "strong"))
         return {"strong": strong}
 
     async def _attempts(self, state: State, side: Side) -> tuple[Attempt, ...]:
@@ -174,11 +174,11 @@ class Nodes:
 
     async def _attempt(self, state: State, side: Side, number: int) -> Attempt:
         """One answer and its marks."""
-        shop, candidate = self.workshop(), _chosen(state)
+        context, candidate = self.context(), _chosen(state)
         prompt, scope = locked(state.task, "solver"), state.document_id
-        said = await solve(shop.models, prompt, candidate, side, number, scope=scope)
+        said = await solve(context.models, prompt, candidate, side, number, scope=scope)
         return await score(
-            shop.models,
+            context.models,
             locked(state.task, "judge"),
             task_of(state),
             candidate,
@@ -186,14 +186,19 @@ class Nodes:
             side,
             number,
             scope=scope,
-            equivalence=shop.equivalence,
+            equivalence=context.equivalence,
         )
 
     async def loop_judge(self, state: State) -> Update:
         """Reads all attempts of the round: is the difficulty learnable?"""
-        shop, prompt = self.workshop(), locked(state.task, "loop_judge")
+        context, prompt = self.context(), locked(state.task, "loop_judge")
         judgement = await judge_round(
-            shop.models, prompt, _chosen(state), state.weak, state.strong, scope=state.document_id
+            context.models,
+            prompt,
+            _chosen(state),
+            state.weak,
+            state.strong,
+            scope=state.document_id,
         )
         if isinstance(judgement, Objection):
             return {"objections": (judgement,)}
@@ -206,33 +211,33 @@ class Nodes:
 
     async def final_verifier(self, state: State) -> Update:
         """The frozen candidate passes the locked filters and the locked verifier, once."""
-        shop, document = await self._at_hand(state)
+        context, document = await self._at_hand(state)
         candidate, prompt = _chosen(state), locked(state.task, "final_verifier")
         if objections := final_filters(task_of(state), candidate, document):
             return closed(state, objections)
-        values = _rubric_values(shop, state.task, candidate)
-        reply = await verify(shop.models, prompt, document, candidate, values, "final_verifier")
+        values = _rubric_values(context, state.task, candidate)
+        reply = await verify(context.models, prompt, document, candidate, values, "final_verifier")
         found = _objected(reply)
         return closed(state, found["objections"], final_verdict=found.get("verdict"))
 
     async def orchestrator(self, state: State) -> Update:
         """Turns the grouped objections into the instruction for the next round."""
-        shop = self.workshop()
-        prompt = shop.prompts.prompt(state.task, "orchestrator")
-        instruction = await instruct(shop.models, prompt, state.rounds, scope=state.document_id)
+        context = self.context()
+        prompt = context.prompts.prompt(state.task, "orchestrator")
+        instruction = await instruct(context.models, prompt, state.rounds, scope=state.document_id)
         return {"instruction": instruction, "number": state.number + 1, "decision": None}
 
     def record(self, state: State) -> Update:
         """Writes the whole trajectory, and the example if there is one, in one transaction."""
-        shop = self.workshop()
-        shop.ledger.record(shop.run_of(state.task), state.document_id, state.rounds)
-        shop.put_down(state.document_id)
+        context = self.context()
+        context.ledger.record(context.run_of(state.task), state.document_id, state.rounds)
+        context.put_down(state.document_id)
         return {}
 
-    async def _at_hand(self, state: State) -> tuple[Workshop, Document]:
-        """The workshop, and the document of the state."""
-        shop = self.workshop()
-        return shop, await shop.document(state.document_id)
+    async def _at_hand(self, state: State) -> tuple[RunContext, Document]:
+        """The context, and the document of the state."""
+        context = self.context()
+        return context, await context.document(state.document_id)
 
 
 def _chosen(state: State) -> Candidate:
@@ -248,13 +253,13 @@ def _objected(reply: Verdict | Objection) -> Update:
     return {"verdict": reply, "objections": verdict_objections(reply)}
 
 
-def _rubric_policy(shop: Workshop, task: str) -> dict[str, str]:
+def _rubric_policy(context: RunContext, task: str) -> dict[str, str]:
     """The rubric policy as a prompt value, for tasks that have one."""
-    policy = shop.prompts.rubric_policy(task)
+    policy = context.prompts.rubric_policy(task)
     return {"rubric_policy": policy_text(policy)} if policy else {}
 
 
-def _rubric_values(shop: Workshop, task: str, candidate: Candidate) -> dict[str, str]:
+def _rubric_values(context: RunContext, task: str, candidate: Candidate) -> dict[str, str]:
     """What verifiers see of the rubric: the policy and the numbered criteria."""
-    policy = _rubric_policy(shop, task)
+    policy = _rubric_policy(context, task)
     return {**policy, "rubric": numbered(candidate)} if policy else {}

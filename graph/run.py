@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autodata.graph.build import build
+from autodata.graph.context import RunContext
 from autodata.graph.nodes import all_done
 from autodata.graph.state import Input, RunChoices, TaskName
-from autodata.graph.workshop import Workshop
 from autodata.models.errors import CallRefused
 from autodata.tasks import TASKS
 from autodata.tasks.types import Decision
@@ -50,7 +50,7 @@ class Batch:
 
 
 async def run_documents(
-    workshop: Workshop,
+    context: RunContext,
     batch: Batch,
     on_document: Callable[[str, Decision], None] = lambda document_id, decision: None,
 ) -> None:
@@ -60,8 +60,8 @@ async def run_documents(
     flight have ended. Raises Paused when an endpoint is down or a budget is reached: calls in
     flight are finished and recorded first. A bug raises as it is.
     """
-    loop = build(lambda: workshop)
-    admission = Admission(workshop, batch)
+    loop = build(lambda: context)
+    admission = Admission(context, batch)
     waiting = iter([d for d in batch.document_ids if d not in batch.decided])
 
     async def work() -> None:
@@ -79,7 +79,7 @@ async def run_documents(
                     )
             except CallRefused as refusal:
                 batch.refused[document_id] = str(refusal)
-                workshop.put_down(document_id)
+                context.put_down(document_id)
                 continue
             except BaseException:
                 batch.stop.set()
@@ -91,10 +91,10 @@ async def run_documents(
         try:
             await all_done([work() for _ in range(batch.in_flight)])
         except asyncio.CancelledError:
-            await workshop.loose_ends(drop=True)
+            await context.loose_ends(drop=True)
             raise
         finally:
-            await workshop.loose_ends()
+            await context.loose_ends()
 
 
 @dataclass
@@ -105,14 +105,14 @@ class Admission:
     one in flight, so that few are left undecided when the money is gone.
     """
 
-    workshop: Workshop
+    context: RunContext
     batch: Batch
     begun: int = 0
 
     async def wait(self) -> None:
         """Returns when another document may begin; at once without a budget or a target."""
         while self.begun and not self.batch.stop.is_set() and not self.batch.enough:
-            carries = self.workshop.models.purse.carries(self._calls_per_document())
+            carries = self.context.models.purse.carries(self._calls_per_document())
             if carries >= 2 * (self.begun + 1) and self._still_wanted():
                 return
             await asyncio.sleep(RECHECK)
@@ -135,7 +135,7 @@ class Admission:
         """What a document takes: the mean so far, or a guess until a few are decided."""
         decided = len(self.batch.decided)
         if decided >= FEW:
-            return self.workshop.models.purse.spent.calls / (decided + self.begun / 2)
+            return self.context.models.purse.spent.calls / (decided + self.begun / 2)
         task = TASKS[self.batch.task]
         return task.rounds / 2 * (3 + task.weak_attempts + task.strong_attempts)
 

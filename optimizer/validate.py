@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autodata.agents.equivalence import Equivalence
+from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices, TaskName
-from autodata.graph.workshop import Workshop
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
@@ -102,7 +102,7 @@ class Evaluator:
         self, name: str, prompts: PromptSet, waiting: Sequence[str], replicate: int
     ) -> None:
         models = self.models.apart(name, replicate)
-        shop = Workshop(
+        context = RunContext(
             models=models,
             prompts=prompts.model_copy(update={"revision": f"prompts-{name.partition('-')[0]}"}),
             ledger=self.ledger,
@@ -110,7 +110,7 @@ class Evaluator:
             run_id=name,
             equivalence=self.equivalence,
         )
-        await asyncio.to_thread(self._begin, name, shop.prompts.revision)
+        await asyncio.to_thread(self._begin, name, context.prompts.revision)
         batch = Batch(
             task=self.task,
             choices=self.choices,
@@ -119,7 +119,7 @@ class Evaluator:
             stop=self.stop,
         )
         try:
-            await run_documents(shop, batch)
+            await run_documents(context, batch)
         finally:
             for document_id in waiting:
                 models.forget(document_id)

@@ -67,7 +67,7 @@ def thread(client: SyncLangGraphClient) -> tuple[str, list[dict[str, Any]]]:
 
 
 def test_a_fork_may_be_the_first_that_a_server_sees(client: SyncLangGraphClient) -> None:
-    """It opens the workshop from an async node, where the server forbids touching files."""
+    """It opens the run context from an async node, where the server forbids touching files."""
     thread_id = client.threads.create(graph_id="autodata")["thread_id"]
     client.threads.update_state(thread_id, {"document_id": "unknown"}, as_node="orchestrator")
     parts = list(client.runs.stream(thread_id, "autodata", input=None, stream_mode="updates"))

@@ -6,9 +6,9 @@ from pathlib import Path
 from stopwatch import measure
 from workload import document
 
+from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices
-from autodata.graph.workshop import Workshop
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
@@ -32,10 +32,10 @@ async def work(url: str, calls: int, concurrency: int, folder: Path) -> None:
     config = {role: ModelConfig(endpoint="local", model=model) for role, model in ROLES.items()}
     endpoint = EndpointConfig(base_url=f"{url}/v1", max_concurrency=concurrency)
     models = Models(log=log, endpoints={"local": endpoint}, models=config)
-    shop = Workshop(models, packaged(), ledger, log, "run")
+    context = RunContext(models, packaged(), ledger, log, "run")
     batch = Batch("cs", RunChoices(), ledger.document_ids(), in_flight=concurrency)
-    await run_documents(shop, batch)
-    await shop.aclose()
+    await run_documents(context, batch)
+    await context.aclose()
     assert set(batch.decided.values()) == {"accepted"}, batch.decided
 
 

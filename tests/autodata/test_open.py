@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from autodata.models.batches import BatchTransport
-from autodata.open import BATCHED_DOCUMENTS, documents_in_flight, open_workshop
+from autodata.open import BATCHED_DOCUMENTS, documents_in_flight, open_run_context
 from autodata.prompt_store.prompt import packaged
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings
@@ -21,23 +21,23 @@ SETTINGS = {
 
 async def test_batch_mode_asks_through_the_batch_apis_that_there_are(tmp_path: Path) -> None:
     settings = Settings.model_validate({**SETTINGS, "run": {"batch": True}})
-    workshop = open_workshop(RunFolder(tmp_path), "cs-1", settings, packaged())
+    context = open_run_context(RunFolder(tmp_path), "cs-1", settings, packaged())
     try:
-        batched = workshop.models.cast.endpoint("hosted").transport
-        single = workshop.models.cast.endpoint("vllm").transport
+        batched = context.models.cast.endpoint("hosted").transport
+        single = context.models.cast.endpoint("vllm").transport
         assert isinstance(batched, BatchTransport)
         assert batched.run == "cs-1"
         assert not isinstance(single, BatchTransport)
         assert documents_in_flight(settings) == BATCHED_DOCUMENTS
     finally:
-        await workshop.aclose()
+        await context.aclose()
 
 
 async def test_without_batch_mode_every_call_goes_alone(tmp_path: Path) -> None:
     settings = Settings.model_validate(SETTINGS)
-    workshop = open_workshop(RunFolder(tmp_path), "cs-1", settings, packaged())
+    context = open_run_context(RunFolder(tmp_path), "cs-1", settings, packaged())
     try:
-        assert not isinstance(workshop.models.cast.endpoint("hosted").transport, BatchTransport)
+        assert not isinstance(context.models.cast.endpoint("hosted").transport, BatchTransport)
         assert documents_in_flight(settings) == 64
     finally:
-        await workshop.aclose()
+        await context.aclose()

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from autodata.agents.replies import Reply
+from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices, TaskName
-from autodata.graph.workshop import Workshop
 from autodata.ledger.calls import Call, CallLog
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
@@ -131,10 +131,10 @@ async def play(
     models = ScriptedModels(script, log)
     ledger.add_documents([document])
     ledger.start_run(RunRow(id="run", task=task, prompts_revision=packaged().revision))
-    shop = Workshop(cast(Models, models), packaged(), ledger, log, "run")
+    context = RunContext(cast(Models, models), packaged(), ledger, log, "run")
     batch = Batch(task, choices or RunChoices(), [document.id], in_flight=1)
     try:
-        await run_documents(shop, batch)
+        await run_documents(context, batch)
         return ledger.rounds("run", document.id), models
     finally:
-        await shop.aclose()
+        await context.aclose()

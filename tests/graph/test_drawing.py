@@ -42,7 +42,7 @@ EDGES = {
 
 
 def unopened() -> NoReturn:
-    raise AssertionError("drawing opens no workshop")
+    raise AssertionError("drawing opens no context")
 
 
 def test_the_drawing_shows_every_edge() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices
-from autodata.graph.workshop import Workshop
 from autodata.ledger.calls import CallLog, Spent
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
@@ -24,36 +24,36 @@ CALLS = 60
 
 
 @asynccontextmanager
-async def demo(folder: Path, **models: Any) -> AsyncIterator[Workshop]:
-    """A workshop over the demo's documents."""
+async def demo(folder: Path, **models: Any) -> AsyncIterator[RunContext]:
+    """A context over the demo's documents."""
     ledger = Ledger.open(folder)
     ledger.add_documents(Document.of(f.name, f.read_text()) for f in sorted(DEMO.iterdir()))
     ledger.start_run(RunRow(id="run", task="cs", prompts_revision=packaged().revision))
     log = CallLog(ledger.path)
-    shop = Workshop(Models(log=log, seed=0, **models), packaged(), ledger, log, "run")
+    context = RunContext(Models(log=log, seed=0, **models), packaged(), ledger, log, "run")
     try:
-        yield shop
+        yield context
     finally:
-        await shop.aclose()
+        await context.aclose()
 
 
 async def test_a_budget_ends_with_finished_documents(tmp_path: Path) -> None:
     """Eight documents could be in flight; the budget carries few, so few are left half done."""
-    async with demo(tmp_path, budget=Budget(calls=CALLS)) as shop:
-        batch = Batch("cs", RunChoices(rounds=2), shop.ledger.document_ids(), in_flight=8)
+    async with demo(tmp_path, budget=Budget(calls=CALLS)) as context:
+        batch = Batch("cs", RunChoices(rounds=2), context.ledger.document_ids(), in_flight=8)
         with pytest.raises(BudgetReached):
-            await run_documents(shop, batch)
-        begun = {row["scope"] for row in shop.ledger.query("select distinct scope from calls")}
-        [made] = shop.ledger.query("select count(*) as calls from calls")
+            await run_documents(context, batch)
+        begun = {row["scope"] for row in context.ledger.query("select distinct scope from calls")}
+        [made] = context.ledger.query("select count(*) as calls from calls")
     assert made["calls"] == CALLS
     assert len(batch.decided) >= 3
     assert len(begun - set(batch.decided)) == 1
 
 
 async def test_a_target_begins_few_documents_more_than_it_needs(tmp_path: Path) -> None:
-    async with demo(tmp_path) as shop:
-        batch = Batch("cs", RunChoices(), shop.ledger.document_ids(), in_flight=8, target=1)
-        await run_documents(shop, batch)
+    async with demo(tmp_path) as context:
+        batch = Batch("cs", RunChoices(), context.ledger.document_ids(), in_flight=8, target=1)
+        await run_documents(context, batch)
     assert batch.accepted >= 1
     assert batch.started < len(batch.document_ids)
 

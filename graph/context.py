@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Workshop:
+class RunContext:
     """Everything outside the state that a node may use; close it when done.
 
     It works for one run, or, where documents of several tasks come in, for one run per task.
