@@ -35,7 +35,7 @@ class Probe(Frozen):
 
 async def probe(models: Models, role: str) -> Probe:
     """Asks the model that plays the role to solve or, unless it is a solver, to judge a trifle."""
-    player = models.cast.player(role)
+    role_model = models.registry.role_model(role)
     began = time.monotonic()
     problem = remedy = ""
     try:
@@ -47,8 +47,8 @@ async def probe(models: Models, role: str) -> Probe:
         problem, remedy = error.reason, error.remedy
     return Probe(
         seconds=time.monotonic() - began,
-        replies="" if problem or role.endswith("_solver") else player.dialect.format,
-        refuses=tuple(sorted(player.dialect.left_out)),
+        replies="" if problem or role.endswith("_solver") else role_model.dialect.format,
+        refuses=tuple(sorted(role_model.dialect.left_out)),
         problem=problem,
         remedy=remedy,
     )

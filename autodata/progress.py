@@ -16,7 +16,7 @@ from rich.text import Text
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch
 from autodata.ledger.summary import Outcome, outcomes
-from autodata.models.cast import Tally
+from autodata.models.registry import Tally
 from autodata.screen import STYLES, cost, number, one_line, rounds
 from autodata.tasks.types import Decision
 

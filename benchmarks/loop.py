@@ -60,7 +60,9 @@ def fix(models: Models) -> None:
 
 
 def _fix(models: Models, role: str, plays: str) -> None:
-    models.cast.players[role] = replace(models.cast.player(role), chat=Fixed(plays=plays))
+    models.registry.role_models[role] = replace(
+        models.registry.role_model(role), chat=Fixed(plays=plays)
+    )
 
 
 def made_up(count: int) -> Iterator[Document]:

@@ -18,11 +18,11 @@ from pydantic import BaseModel
 
 from autodata.ledger.calls import Call, CallLog, CallLogError, Spent, Status
 from autodata.models.budget import Budget, Purse
-from autodata.models.cast import Cast, Player, Tally
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.prices import Prices
 from autodata.models.reading import Reading, read
+from autodata.models.registry import ModelRegistry, RoleModel, Tally
 from autodata.models.request import Request, longest
 from autodata.models.structured import Malformed, parse
 from autodata.models.tool_calls import decode, plain
@@ -78,7 +78,7 @@ class Models:
         over a model whose price nobody stated."""
         self.log = log
         self.seed = seed
-        self.cast = Cast(endpoints or {}, models or {}, wait=wait, batch=batch)
+        self.registry = ModelRegistry(endpoints or {}, models or {}, wait=wait, batch=batch)
         self.prices = Prices(prices or {})
         self.purse = Purse(budget or Budget(), log.spent())
         self._order: dict[str, int] = {}
@@ -90,9 +90,9 @@ class Models:
         self, role: str, messages: Sequence[Message], *, scope: str, sample: int = 1
     ) -> Said:
         """The role's reply in words. `sample` numbers repeated attempts at the same messages."""
-        player = await self.cast.ready(role)
+        role_model = await self.registry.ready(role)
         request = Request.of(
-            player, _plain(messages), scope=self._scope(scope), sample=sample, seed=self.seed
+            role_model, _plain(messages), scope=self._scope(scope), sample=sample, seed=self.seed
         )
         call = await self._answer(request)
         return Said(text=call.response, truncated=call.status == "truncated", call_id=call.id or 0)
@@ -107,11 +107,11 @@ class Models:
         sample: int = 1,
     ) -> Answered[R]:
         """The role's reply as a `reply`; what does not fit is asked for again, twice at most."""
-        player = await self.cast.ready(role)
+        role_model = await self.registry.ready(role)
         asked = conversation = _plain(messages)
         for again in range(1 + REASKS):
             request = Request.of(
-                player,
+                role_model,
                 conversation,
                 scope=self._scope(scope),
                 sample=sample,
@@ -137,9 +137,9 @@ class Models:
         scope: str,
     ) -> AIMessage:
         """The role's next message in a conversation, with the tools (function schemas) at hand."""
-        player = await self.cast.ready(role)
+        role_model = await self.registry.ready(role)
         request = Request.of(
-            player,
+            role_model,
             [plain(message) for message in messages],
             scope=self._scope(scope),
             sample=1,
@@ -160,7 +160,9 @@ class Models:
 
     def tallies(self) -> dict[str, Tally]:
         """What each role that was called has used, by role; live."""
-        return {role: player.tally for role, player in list(self.cast.players.items())}
+        return {
+            role: role_model.tally for role, role_model in list(self.registry.role_models.items())
+        }
 
     def stop(self, reason: Paused) -> None:
         """Make no further call: each raises `reason`. Calls in flight end as they do."""
@@ -173,7 +175,7 @@ class Models:
 
     async def aclose(self) -> None:
         """Close the connections. The log stays open: it belongs to whoever opened it."""
-        for at in self.cast.endpoints.values():
+        for at in self.registry.endpoints.values():
             if at.transport is not None:
                 await at.transport.aclose()
 
@@ -185,32 +187,34 @@ class Models:
         if not self.log.loaded(request.scope):
             await asyncio.to_thread(self.log.load, request.scope)
         if recorded := self.log.recorded(request.scope, request.key):
-            request.player.tally.replayed += 1
+            request.role_model.tally.replayed += 1
             return recorded
         for tries in count(1):
             try:
                 return await self._try(request)
             except WireError as error:
-                if not request.player.dialect.learn(error):
-                    await request.player.endpoint.gate.recover(error, tries)
+                if not request.role_model.dialect.learn(error):
+                    await request.role_model.endpoint.gate.recover(error, tries)
         raise AssertionError("count() has no end")
 
     async def _try(self, request: Request) -> Call:
         """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
-        player, sent = request.player, request.tokens
+        role_model, sent = request.role_model, request.tokens
         priority = self._order.setdefault(request.scope, next(self._numbers))
-        worst = self._worst(player, sent)
+        worst = self._worst(role_model, sent)
         reading, usd = Reading(), None
         began = time.time()
         try:
             async with (
-                player.endpoint.gate.slot(player.role, priority, sent + player.tally.usual) as slot,
+                role_model.endpoint.gate.slot(
+                    role_model.role, priority, sent + role_model.tally.usual
+                ) as slot,
                 self.purse.reserve(worst) as reservation,
             ):
                 self.purse.check()
                 began = time.time()
                 reading = await _invoke(request)
-                usd = self._usd(player, reading)
+                usd = self._usd(role_model, reading)
                 slot.used = _tokens(reading, sent)
                 reservation.used = Spent(usd or 0.0, 1, slot.used)
                 reading.check()
@@ -226,35 +230,39 @@ class Models:
             written = replace(call, id=await self.log.record(call))
         except CallLogError as error:
             raise Paused(str(error), "Free the disk or fix its permissions, then resume") from error
-        self.cast.players[call.role].tally.add(call)
+        self.registry.role_models[call.role].tally.add(call)
         return written
 
-    def _usd(self, player: Player, reading: Reading) -> float | None:
+    def _usd(self, role_model: RoleModel, reading: Reading) -> float | None:
         """US dollars for one answer; None when its price or its tokens are unknown."""
         if reading.input_tokens is None or reading.output_tokens is None:
             return None
         cached = reading.cached_tokens or 0
-        return self._cost(player, reading.input_tokens, reading.output_tokens, cached)
+        return self._cost(role_model, reading.input_tokens, reading.output_tokens, cached)
 
-    def _worst(self, player: Player, sent: int) -> Spent:
+    def _worst(self, role_model: RoleModel, sent: int) -> Spent:
         """The most that a call may use: so many tokens sent, and the longest reply."""
-        said = player.config.max_tokens or OUTPUT
+        said = role_model.config.max_tokens or OUTPUT
         budgeted = self.purse.budget.usd is not None
-        usd = self._cost(player, sent, said, 0) if budgeted else None
+        usd = self._cost(role_model, sent, said, 0) if budgeted else None
         return Spent(usd or 0.0, 1, sent + said)
 
-    def _cost(self, player: Player, sent: int, said: int, cached: int) -> float | None:
-        at = player.endpoint
+    def _cost(self, role_model: RoleModel, sent: int, said: int, cached: int) -> float | None:
+        at = role_model.endpoint
         usd = self.prices.usd(
-            player.config, at.config, input_tokens=sent, output_tokens=said, cached_tokens=cached
+            role_model.config,
+            at.config,
+            input_tokens=sent,
+            output_tokens=said,
+            cached_tokens=cached,
         )
         return None if usd is None else at.share * usd
 
     def _check_prices(self) -> None:
         if self.purse.budget.usd is None:
             return
-        for config in self.cast.models.values():
-            if not self.prices.known(config, endpoint(config.endpoint, self.cast.configs)):
+        for config in self.registry.models.values():
+            if not self.prices.known(config, endpoint(config.endpoint, self.registry.configs)):
                 name = f"{config.endpoint}/{config.model}"
                 raise UnknownPrice(
                     f"the price of {name} is unknown, so a budget in USD cannot be kept: state "
@@ -264,10 +272,10 @@ class Models:
 
 
 async def _invoke(request: Request) -> Reading:
-    tally = request.player.tally
+    tally = request.role_model.tally
     tally.in_flight += 1
     try:
-        return read(await request.player.chat.ainvoke(request.converted(), **request.options))
+        return read(await request.role_model.chat.ainvoke(request.converted(), **request.options))
     finally:
         tally.in_flight -= 1
 
@@ -294,11 +302,11 @@ def _call(
     usd: float | None,
 ) -> Call:
     """The row of the log. `began` is in seconds since the epoch."""
-    config = request.player.config
+    config = request.role_model.config
     at = datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds")
     return Call(
         scope=request.scope,
-        role=request.player.role,
+        role=request.role_model.role,
         endpoint=config.endpoint,
         model=config.model,
         request_key=request.key,

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
-from autodata.models.cast import Player
+from autodata.models.registry import RoleModel
 from autodata.models.structured import response_format
 from autodata.models.tool_calls import decode, tool_message
 from autodata.tasks.types import digest
@@ -29,9 +29,9 @@ SEEDS = 2**31  # what every endpoint takes as a seed lies below
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to one player. `options` are the parameters that differ from call to call."""
+    """A request to one role_model. `options` are the parameters that differ from call to call."""
 
-    player: Player
+    role_model: RoleModel
     scope: str
     sample: int
     messages: Sequence[Mapping[str, str]]
@@ -42,7 +42,7 @@ class Request:
     @classmethod
     def of(
         cls,
-        player: Player,
+        role_model: RoleModel,
         messages: Sequence[Mapping[str, str]],
         *,
         scope: str,
@@ -65,16 +65,18 @@ class Request:
         said = _digest(messages)
         options: dict[str, Any] = {}
         if seed is not None:
-            options["seed"] = int(digest(seed, player.role, said, sample, again)[:12], 16) % SEEDS
+            options["seed"] = (
+                int(digest(seed, role_model.role, said, sample, again)[:12], 16) % SEEDS
+            )
         if reply is not None:
             options["response_format"] = response_format(reply)
         if tools:
             options["tools"] = list(tools)
         schema = _schema(reply) if reply else ""
         shape = [sample, schema, again, *([digest(tools)] if tools else [])]
-        key = digest(player.identity, said, options.get("seed"), *shape)[:KEY]
+        key = digest(role_model.identity, said, options.get("seed"), *shape)[:KEY]
         options[REQUEST_ID] = digest(scope, key)[:KEY]
-        return cls(player, scope, sample, messages, reply, key, options)
+        return cls(role_model, scope, sample, messages, reply, key, options)
 
     @property
     def tokens(self) -> int:

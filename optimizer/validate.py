@@ -67,7 +67,7 @@ class Evaluator:
         """Identity (12 hex digits) of what an evaluation depends on beside document and replicate:
         the task's prompts, the locked prompts, the models and the choices."""
         mine = sorted((p, text) for p, text in prompts.items() if p.startswith(f"{self.task}/"))
-        models = [resolve(role, self.models.cast.models).model_dump() for role in ROLES]
+        models = [resolve(role, self.models.registry.models).model_dump() for role in ROLES]
         shape = [self.choices.model_dump(mode="json"), self.run.seed]
         return digest(self.task, mine, self.run.locked_revision, models, shape)[:12]
 

@@ -97,8 +97,8 @@ async def _examine(settings: Settings) -> list[Checkup]:
 
 async def _check(settings: Settings, models: Models, roles: list[str]) -> Checkup:
     asked = next((role for role in roles if not role.endswith("_solver")), roles[0])
-    player = models.cast.player(asked)
-    config, at = player.config, player.endpoint
+    role_model = models.registry.role_model(asked)
+    config, at = role_model.config, role_model.endpoint
     found = await probe(models, asked)
     price = Prices(settings.prices).known(config, at.config)
     if settings.budget.usd is not None and not price and not found.problem:

@@ -23,8 +23,8 @@ async def test_batch_mode_asks_through_the_batch_apis_that_there_are(tmp_path: P
     settings = Settings.model_validate({**SETTINGS, "run": {"batch": True}})
     context = open_run_context(RunFolder(tmp_path), "cs-1", settings, packaged())
     try:
-        batched = context.models.cast.endpoint("hosted").transport
-        single = context.models.cast.endpoint("vllm").transport
+        batched = context.models.registry.endpoint("hosted").transport
+        single = context.models.registry.endpoint("vllm").transport
         assert isinstance(batched, BatchTransport)
         assert batched.run == "cs-1"
         assert not isinstance(single, BatchTransport)
@@ -37,7 +37,7 @@ async def test_without_batch_mode_every_call_goes_alone(tmp_path: Path) -> None:
     settings = Settings.model_validate(SETTINGS)
     context = open_run_context(RunFolder(tmp_path), "cs-1", settings, packaged())
     try:
-        assert not isinstance(context.models.cast.endpoint("hosted").transport, BatchTransport)
+        assert not isinstance(context.models.registry.endpoint("hosted").transport, BatchTransport)
         assert documents_in_flight(settings) == 64
     finally:
         await context.aclose()

@@ -21,7 +21,7 @@ from tests.models.test_budget import LOCAL
 async def running(folder: Path, server: BatchServer, run: str = "r1") -> AsyncIterator[Models]:
     """Models in batch mode that do not wait long."""
     async with calling(folder, server.url, batch=run, prices=LOCAL) as models:
-        at = models.cast.endpoint("local")
+        at = models.registry.endpoint("local")
         assert isinstance(at.transport, BatchTransport)
         at.transport.gather = at.transport.poll = 0.01
         at.gate.prove()

@@ -209,7 +209,7 @@ async def test_a_role_without_a_model_takes_its_neighbours(tmp_path: Path) -> No
         },
     )
     played = {
-        role: models.cast.player(role).config.model
+        role: models.registry.role_model(role).config.model
         for role in ("orchestrator", "verifier", "final_verifier", "loop_judge", "editor")
     }
     assert played == {
@@ -220,9 +220,9 @@ async def test_a_role_without_a_model_takes_its_neighbours(tmp_path: Path) -> No
         "editor": "writer",
     }
     with pytest.raises(UnknownRole, match=r"add models\.weak_solver"):
-        models.cast.player("weak_solver")
+        models.registry.role_model("weak_solver")
     with pytest.raises(UnknownRole, match="no role 'painter'"):
-        models.cast.player("painter")
+        models.registry.role_model("painter")
     log.close()
 
 
@@ -241,8 +241,8 @@ async def test_with_nothing_configured_every_role_is_simulated(tmp_path: Path) -
     said = await models.say("weak_solver", ASKED, scope="d1")
     assert said.text
     assert rows(tmp_path, "endpoint, model, usd") == [("simulated", "simulated-weak", 0.0)]
-    assert models.cast.player("strong_solver").config.model == "simulated-strong"
-    assert models.cast.player("judge").config.model == "simulated"
+    assert models.registry.role_model("strong_solver").config.model == "simulated-strong"
+    assert models.registry.role_model("judge").config.model == "simulated"
     log.close()
 
 
@@ -295,7 +295,7 @@ async def test_a_call_is_the_same_whether_or_not_somebody_listens(tmp_path: Path
 def test_models_live_on_from_one_event_loop_to_the_next(tmp_path: Path) -> None:
     async def ask(sample: int) -> str:
         async with scripted() as server:
-            at = models.cast.endpoint("local").transport
+            at = models.registry.endpoint("local").transport
             assert at is not None
             at.base_url = server.url
             said = await models.say("weak_solver", ASKED, scope="d1", sample=sample)

@@ -70,7 +70,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Player:
+class RoleModel:
     """A role and the model that plays it."""
 
     role: str
@@ -82,8 +82,8 @@ class Player:
     identity: str  # digest of the role, the model and its parameters
 
 
-class Cast:
-    """Players by role. Nothing is built, and no connection opened, before it is needed."""
+class ModelRegistry:
+    """Role models by role. Nothing is built, and no connection opened, before it is needed."""
 
     def __init__(
         self,
@@ -99,31 +99,31 @@ class Cast:
         for config in self.models.values():
             endpoint(config.endpoint, self.configs)
         self.endpoints: dict[str, Endpoint] = {}
-        self.players: dict[str, Player] = {}
+        self.role_models: dict[str, RoleModel] = {}
         self._dialects: dict[tuple[str, str], Dialect] = {}
         self._wait = wait
         self._batch = batch
         self._building = Lock()
 
-    async def ready(self, role: str) -> Player:
+    async def ready(self, role: str) -> RoleModel:
         """Who plays the role, without holding up the event loop. Raises UnknownRole."""
-        if role in self.players:
-            return self.players[role]
-        return await asyncio.to_thread(self.player, role)
+        if role in self.role_models:
+            return self.role_models[role]
+        return await asyncio.to_thread(self.role_model, role)
 
-    def player(self, role: str) -> Player:
+    def role_model(self, role: str) -> RoleModel:
         """Who plays the role. Raises UnknownRole. Blocks while a library is first imported."""
         with self._building:
-            return self.players.get(role) or self._build(role)
+            return self.role_models.get(role) or self._build(role)
 
-    def _build(self, role: str) -> Player:
+    def _build(self, role: str) -> RoleModel:
         config = resolve(role, self.models)
         at = self.endpoint(config.endpoint)
         dialect = self._dialect(config, at.config)
         chat = _chat(config, at, dialect)
         identity = digest(role, config.model_dump(exclude={"attempts"}))
-        self.players[role] = Player(role, config, at, chat, dialect, Tally(), identity)
-        return self.players[role]
+        self.role_models[role] = RoleModel(role, config, at, chat, dialect, Tally(), identity)
+        return self.role_models[role]
 
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint of this name. Raises UnknownRole."""
