@@ -36,7 +36,7 @@ async def watched(console: Console, bench: Workbench) -> AsyncIterator[None]:
     async def tick() -> None:
         while True:
             await asyncio.sleep(EVERY)
-            spent = bench.evaluator.models.purse.spent
+            spent = bench.evaluator.models.budget_tracker.spent
             rate = spent.calls / max(time.monotonic() - started, 1e-3)
             console.print(
                 f"… {spent.calls:,} calls ({rate:.0f}/s), {spent.tokens:,} tokens, "

@@ -49,7 +49,7 @@ def climb(seed: int, iterations_wanted: int, editor: str) -> dict[str, Any]:
     ):
         asyncio.run(optimize(bench))
         made, final = iterations(bench.ledger, RUN), finals(bench.ledger, RUN)
-        calls = bench.evaluator.models.purse.spent.calls
+        calls = bench.evaluator.models.budget_tracker.spent.calls
     start = next(f for f in final if f.number == 0)
     winner = next(f for f in final if f.place == 1)
     gain, low, high = test_gain(start, winner)

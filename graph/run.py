@@ -112,7 +112,7 @@ class Admission:
     async def wait(self) -> None:
         """Returns when another document may begin; at once without a budget or a target."""
         while self.begun and not self.batch.stop.is_set() and not self.batch.enough:
-            carries = self.context.models.purse.carries(self._calls_per_document())
+            carries = self.context.models.budget_tracker.carries(self._calls_per_document())
             if carries >= 2 * (self.begun + 1) and self._still_wanted():
                 return
             await asyncio.sleep(RECHECK)
@@ -135,7 +135,7 @@ class Admission:
         """What a document takes: the mean so far, or a guess until a few are decided."""
         decided = len(self.batch.decided)
         if decided >= FEW:
-            return self.context.models.purse.spent.calls / (decided + self.begun / 2)
+            return self.context.models.budget_tracker.spent.calls / (decided + self.begun / 2)
         task = TASKS[self.batch.task]
         return task.rounds / 2 * (3 + task.weak_attempts + task.strong_attempts)
 

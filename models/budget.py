@@ -19,7 +19,7 @@ class Budget(BaseModel):
     tokens: int | None = Field(None, ge=0)
 
 
-class Purse:
+class BudgetTracker:
     """The budget at work: `spent` by answered calls, `reserved` for those in flight."""
 
     def __init__(self, budget: Budget, spent: Spent) -> None:
@@ -34,7 +34,7 @@ class Purse:
         self._closed = reason
 
     def check(self) -> None:
-        """Raises the reason for which the purse was closed, if it was."""
+        """Raises the reason for which the tracker was closed, if it was."""
         if self._closed:
             raise type(self._closed)(self._closed.reason, self._closed.remedy)
 
@@ -55,7 +55,7 @@ class Purse:
         return min(fits)
 
     def reserve(self, worst: Spent) -> "Reservation":
-        """The right to spend up to `worst`: `async with purse.reserve(…) as reservation`.
+        """The right to spend up to `worst`: `async with budget_tracker.reserve(…) as reservation`.
 
         Entering waits while calls in flight could leave enough, and raises BudgetReached when even
         they cannot.
@@ -107,8 +107,8 @@ class Reservation:
 
     __slots__ = ("_purse", "_worst", "used")
 
-    def __init__(self, purse: Purse, worst: Spent) -> None:
-        self._purse = purse
+    def __init__(self, budget_tracker: BudgetTracker, worst: Spent) -> None:
+        self._purse = budget_tracker
         self._worst = worst
         self.used = Spent()
 

@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
 from autodata.ledger.calls import Call, CallLog, CallLogError, Spent, Status
-from autodata.models.budget import Budget, Purse
+from autodata.models.budget import Budget, BudgetTracker
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.prices import Prices
@@ -80,7 +80,7 @@ class Models:
         self.seed = seed
         self.registry = ModelRegistry(endpoints or {}, models or {}, wait=wait, batch=batch)
         self.prices = Prices(prices or {})
-        self.purse = Purse(budget or Budget(), log.spent())
+        self.budget_tracker = BudgetTracker(budget or Budget(), log.spent())
         self._order: dict[str, int] = {}
         self._numbers = count()
         self._within = ""
@@ -166,7 +166,7 @@ class Models:
 
     def stop(self, reason: Paused) -> None:
         """Make no further call: each raises `reason`. Calls in flight end as they do."""
-        self.purse.close(reason)
+        self.budget_tracker.close(reason)
 
     def forget(self, scope: str) -> None:
         """Drop a finished scope from memory."""
@@ -209,9 +209,9 @@ class Models:
                 role_model.endpoint.gate.slot(
                     role_model.role, priority, sent + role_model.tally.usual
                 ) as slot,
-                self.purse.reserve(worst) as reservation,
+                self.budget_tracker.reserve(worst) as reservation,
             ):
-                self.purse.check()
+                self.budget_tracker.check()
                 began = time.time()
                 reading = await _invoke(request)
                 usd = self._usd(role_model, reading)
@@ -243,7 +243,7 @@ class Models:
     def _worst(self, role_model: RoleModel, sent: int) -> Spent:
         """The most that a call may use: so many tokens sent, and the longest reply."""
         said = role_model.config.max_tokens or OUTPUT
-        budgeted = self.purse.budget.usd is not None
+        budgeted = self.budget_tracker.budget.usd is not None
         usd = self._cost(role_model, sent, said, 0) if budgeted else None
         return Spent(usd or 0.0, 1, sent + said)
 
@@ -259,7 +259,7 @@ class Models:
         return None if usd is None else at.share * usd
 
     def _check_prices(self) -> None:
-        if self.purse.budget.usd is None:
+        if self.budget_tracker.budget.usd is None:
             return
         for config in self.registry.models.values():
             if not self.prices.known(config, endpoint(config.endpoint, self.registry.configs)):

@@ -13,7 +13,7 @@ from autodata.graph.state import RunChoices
 from autodata.ledger.calls import CallLog, Spent
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.models.budget import Budget, Purse
+from autodata.models.budget import Budget, BudgetTracker
 from autodata.models.client import Models
 from autodata.models.errors import BudgetReached
 from autodata.prompt_store.prompt import packaged
@@ -73,4 +73,4 @@ async def test_a_target_begins_few_documents_more_than_it_needs(tmp_path: Path) 
 def test_what_is_left_carries_so_many_documents_of_ten_calls(
     budget: Budget, spent: Spent, fits: float
 ) -> None:
-    assert Purse(budget, spent).carries(10) == pytest.approx(fits)
+    assert BudgetTracker(budget, spent).carries(10) == pytest.approx(fits)

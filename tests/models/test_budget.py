@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autodata.ledger.calls import CallLog, Spent
-from autodata.models.budget import Budget, Purse
+from autodata.models.budget import Budget, BudgetTracker
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig, Price
 from autodata.models.errors import BudgetReached, UnknownPrice
@@ -121,19 +121,19 @@ async def test_what_earlier_processes_spent_counts(tmp_path: Path) -> None:
 
 
 async def test_a_call_waits_while_those_in_flight_may_leave_enough() -> None:
-    purse = Purse(Budget(tokens=100), Spent())
-    async with purse.reserve(Spent(tokens=80)) as first:
-        second = asyncio.ensure_future(purse.take(Spent(tokens=50)))
+    budget_tracker = BudgetTracker(Budget(tokens=100), Spent())
+    async with budget_tracker.reserve(Spent(tokens=80)) as first:
+        second = asyncio.ensure_future(budget_tracker.take(Spent(tokens=50)))
         await asyncio.sleep(0)
         assert not second.done()
         first.used = Spent(tokens=10)
     await second
-    assert (purse.spent.tokens, purse.reserved.tokens) == (10, 50)
+    assert (budget_tracker.spent.tokens, budget_tracker.reserved.tokens) == (10, 50)
 
 
 async def test_a_failed_request_gives_its_reservation_back() -> None:
-    purse = Purse(Budget(tokens=100), Spent())
+    budget_tracker = BudgetTracker(Budget(tokens=100), Spent())
     with pytest.raises(OSError, match="reset"):
-        async with purse.reserve(Spent(tokens=80)):
+        async with budget_tracker.reserve(Spent(tokens=80)):
             raise OSError("reset")
-    assert (purse.spent, purse.reserved.tokens) == (Spent(), 0)
+    assert (budget_tracker.spent, budget_tracker.reserved.tokens) == (Spent(), 0)

@@ -65,7 +65,7 @@ async def test_work_that_is_apart_shares_budget_and_stop_but_no_replies(tmp_path
     async with scripted() as server, calling(tmp_path, server.url, seed=7) as models:
         for name, replicate in (("first", 1), ("first", 2), ("second", 1), ("first", 1)):
             await models.apart(name, replicate).say("weak_solver", ASKED, scope="d1")
-        assert models.purse.spent.calls == 3
+        assert models.budget_tracker.spent.calls == 3
         models.stop(Interrupted("stopped", "Resume"))
         with pytest.raises(Interrupted):
             await models.apart("third").say("weak_solver", ASKED, scope="d1")

@@ -82,6 +82,6 @@ async def test_a_budget_covers_everything_and_a_larger_one_goes_on(tmp_path: Pat
             try:
                 await optimize(b)
             except BudgetReached:
-                assert budget == calls(tmp_path) == b.evaluator.models.purse.spent.calls
+                assert budget == calls(tmp_path) == b.evaluator.models.budget_tracker.spent.calls
     with workbench(tmp_path, **{**CHOICES, "parallel": 1, "iterations": 1}) as bench:
         assert [i.number for i in bench.iterations()] == [0, 1]

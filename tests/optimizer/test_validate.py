@@ -34,10 +34,10 @@ async def test_what_was_evaluated_is_read_and_not_run_again(tmp_path: Path) -> N
     with workbench(tmp_path) as bench:
         evaluator, documents = bench.evaluator, bench.validation_order()[:2]
         first = await evaluator.evaluate(SEEDS, documents, 1)
-        spent = evaluator.models.purse.spent.calls
+        spent = evaluator.models.budget_tracker.spent.calls
     with workbench(tmp_path) as bench:
         assert await bench.evaluator.evaluate(SEEDS, documents, 1) == first
-        assert bench.evaluator.models.purse.spent.calls == spent
+        assert bench.evaluator.models.budget_tracker.spent.calls == spent
 
 
 async def test_prompts_of_another_task_are_not_part_of_an_evaluation(tmp_path: Path) -> None:
