@@ -1,6 +1,6 @@
 """Where models are called: role in, words or a checked value out. Nothing else calls a model.
 
-A call is looked up in the log first. If it was never answered it waits for its turn at the gate,
+A call is looked up in the log first. If it was never answered it waits for its turn at the rate limiter,
 reserves its worst case from the budget, is asked, and is written down before anyone sees the reply.
 """
 
@@ -194,7 +194,7 @@ class Models:
                 return await self._try(request)
             except WireError as error:
                 if not request.role_model.dialect.learn(error):
-                    await request.role_model.endpoint.gate.recover(error, tries)
+                    await request.role_model.endpoint.limiter.recover(error, tries)
         raise AssertionError("count() has no end")
 
     async def _try(self, request: Request) -> Call:
@@ -206,17 +206,17 @@ class Models:
         began = time.time()
         try:
             async with (
-                role_model.endpoint.gate.slot(
+                role_model.endpoint.limiter.permit(
                     role_model.role, priority, sent + role_model.tally.usual
-                ) as slot,
+                ) as permit,
                 self.budget_tracker.reserve(worst) as reservation,
             ):
                 self.budget_tracker.check()
                 began = time.time()
                 reading = await _invoke(request)
                 usd = self._usd(role_model, reading)
-                slot.used = _tokens(reading, sent)
-                reservation.used = Spent(usd or 0.0, 1, slot.used)
+                permit.used = _tokens(reading, sent)
+                reservation.used = Spent(usd or 0.0, 1, permit.used)
                 reading.check()
         except WireError as error:
             await self._record(_call(request, began, "failed", str(error), reading, usd))

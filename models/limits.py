@@ -1,4 +1,4 @@
-"""The gate of an endpoint: who may ask it next, how many at once, how often, and when to stop.
+"""The rate limiter of an endpoint: who may ask it next, how many at once, how often, and when to stop.
 
 Depth first: a request of a document that was begun earlier goes before one of a later document.
 Among equals the roles take turns, so that many judges do not hold up a solver.
@@ -23,7 +23,7 @@ LONGEST = 30.0  # seconds, the longest wait between two tries
 TRIES = 12  # of one request that fails while others succeed
 
 
-class Rate:
+class LeakyBucket:
     """A leaky bucket: `per_minute` on average and at most ten seconds' worth at once."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,28 +52,28 @@ class Waiter:
     priority: int
     turn: int
     number: int
-    slot: "Slot" = field(compare=False)
+    permit: "Permit" = field(compare=False)
     ready: "asyncio.Future[None]" = field(compare=False)
 
 
-class Slot:
-    """The right to one request in flight: `async with gate.slot(…) as slot`.
+class Permit:
+    """The right to one request in flight: `async with limiter.permit(…) as permit`.
 
     Entering waits for the turn and raises Paused when the circuit is open. A WireError inside tells
-    the gate that the request failed; leaving without one that it was answered.
+    the rate limiter that the request failed; leaving without one that it was answered.
     """
 
     __slots__ = ("_burst", "_gate", "priority", "role", "started", "tokens", "used")
 
-    def __init__(self, gate: "Gate", role: str, priority: int, tokens: int) -> None:
-        self._gate = gate
+    def __init__(self, limiter: "RateLimiter", role: str, priority: int, tokens: int) -> None:
+        self._gate = limiter
         self.role = role
         self.priority = priority
         self.tokens = tokens
         self.used = tokens  # set to what the endpoint counted, once known
         self.started = 0.0
 
-    async def __aenter__(self) -> "Slot":
+    async def __aenter__(self) -> "Permit":
         await self._gate.enter(self)
         return self
 
@@ -83,7 +83,7 @@ class Slot:
         self._gate.leave(self, error)
 
     def begin(self, now: float, burst: int) -> None:
-        """The gate lets it through."""
+        """The rate limiter lets it through."""
         self.started = now
         self._burst = burst
 
@@ -93,7 +93,7 @@ class Slot:
         return self._burst
 
 
-class Gate:
+class RateLimiter:
     """All limits of one endpoint. Belongs to one event loop at a time."""
 
     def __init__(
@@ -110,8 +110,8 @@ class Gate:
         self.longest = LONGEST
         self.capacity = Capacity(config.max_concurrency, adaptive=adaptive)
         self.breaker = Breaker(name, address, config, wait=wait, clock=clock)
-        self._requests = Rate(config.rpm, clock) if config.rpm else None
-        self._tokens = Rate(config.tpm, clock) if config.tpm else None
+        self._requests = LeakyBucket(config.rpm, clock) if config.rpm else None
+        self._tokens = LeakyBucket(config.tpm, clock) if config.tpm else None
         self._clock = clock
         self._waiting: list[Waiter] = []
         self._sleeping: set[asyncio.Future[None]] = set()
@@ -127,36 +127,36 @@ class Gate:
         """The endpoint has answered: requests need not go one by one any more."""
         self._proven = True
 
-    def slot(self, role: str, priority: int, tokens: int) -> Slot:
+    def permit(self, role: str, priority: int, tokens: int) -> Permit:
         """A place in the queue; lower `priority` goes first, `tokens` is the expected use."""
-        return Slot(self, role, priority, tokens)
+        return Permit(self, role, priority, tokens)
 
-    async def enter(self, slot: Slot) -> None:
+    async def enter(self, permit: Permit) -> None:
         """Wait until this request may start."""
         self.breaker.check()
-        if not self._waiting and self._free() and not self._delay(slot.tokens):
-            self._admit(slot)
+        if not self._waiting and self._free() and not self._delay(permit.tokens):
+            self._admit(permit)
             return
-        waiter = self._queue(slot)
+        waiter = self._queue(permit)
         try:
             await waiter.ready
         except asyncio.CancelledError:
             if waiter.ready.done() and not waiter.ready.cancelled():
-                self.leave(slot, None, answered=False)
+                self.leave(permit, None, answered=False)
             raise
 
-    def leave(self, slot: Slot, error: BaseException | None, *, answered: bool = True) -> None:
+    def leave(self, permit: Permit, error: BaseException | None, *, answered: bool = True) -> None:
         """Take note of how a request ended and let the next ones through."""
         self.capacity.end()
         if self._tokens:
-            self._tokens.take((slot.used if error is None and answered else 0) - slot.tokens)
+            self._tokens.take((permit.used if error is None and answered else 0) - permit.tokens)
         if isinstance(error, WireError):
-            self._failed(slot, error)
+            self._failed(permit, error)
         elif error is None and answered:
             self.prove()
             self.breaker.answered()
-            took = self._clock() - slot.started
-            self.capacity.answered(slot.role, took, wanted=bool(self._waiting))
+            took = self._clock() - permit.started
+            self.capacity.answered(permit.role, took, wanted=bool(self._waiting))
         self._dispatch()
 
     async def recover(self, error: WireError, tries: int) -> None:
@@ -197,12 +197,12 @@ class Gate:
             timer.cancel()
             self._sleeping.discard(alarm)
 
-    def _queue(self, slot: Slot) -> Waiter:
-        turn = max(self._turn, self._turns.get(slot.role, 0)) + 1
-        self._turns[slot.role] = turn
+    def _queue(self, permit: Permit) -> Waiter:
+        turn = max(self._turn, self._turns.get(permit.role, 0)) + 1
+        self._turns[permit.role] = turn
         self._number += 1
         ready = asyncio.get_running_loop().create_future()
-        waiter = Waiter(slot.priority, turn, self._number, slot, ready)
+        waiter = Waiter(permit.priority, turn, self._number, permit, ready)
         heappush(self._waiting, waiter)
         self._dispatch()
         return waiter
@@ -214,22 +214,22 @@ class Gate:
             if first.ready.done():  # cancelled while waiting
                 heappop(self._waiting)
                 continue
-            delay = self._delay(first.slot.tokens) if self._free() else self._scout_left()
+            delay = self._delay(first.permit.tokens) if self._free() else self._scout_left()
             if delay:
                 self._wake_in(delay)
             if delay or not self._free():
                 return
             heappop(self._waiting)
             self._turn = max(self._turn, first.turn)
-            self._admit(first.slot)
+            self._admit(first.permit)
             first.ready.set_result(None)
 
-    def _admit(self, slot: Slot) -> None:
+    def _admit(self, permit: Permit) -> None:
         now = self._clock()
-        slot.begin(now, self.capacity.start())
+        permit.begin(now, self.capacity.start())
         if not self._proven and self.capacity.in_flight == 1:
             self._scout_until = now + SCOUT
-        for rate, amount in ((self._requests, 1), (self._tokens, slot.tokens)):
+        for rate, amount in ((self._requests, 1), (self._tokens, permit.tokens)):
             if rate:
                 rate.take(amount)
 
@@ -254,10 +254,10 @@ class Gate:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._dispatch)
 
-    def _failed(self, slot: Slot, error: WireError) -> None:
+    def _failed(self, permit: Permit, error: WireError) -> None:
         if error.overloaded:
-            self.capacity.refused(slot.burst)
-        self.breaker.failed(error, slot.started)
+            self.capacity.refused(permit.burst)
+        self.breaker.failed(error, permit.started)
         if self.breaker.problem is not None:
             self._give_up()
         elif self.breaker.failures and not self.capacity.in_flight:

@@ -1,4 +1,4 @@
-"""Who plays which role: the configuration turned into chat models and gates, each built once."""
+"""Who plays which role: the configuration turned into chat models and rate limiters, each built once."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from autodata.ledger.calls import Call
 from autodata.models.batches import LINES, SHARE, BatchTransport
 from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
 from autodata.models.dialect import LIMITS, Dialect
-from autodata.models.limits import Gate
+from autodata.models.limits import RateLimiter
 from autodata.models.transport import Transport
 from autodata.tasks.types import digest
 
@@ -64,7 +64,7 @@ class Endpoint:
 
     name: str
     config: EndpointConfig
-    gate: Gate
+    limiter: RateLimiter
     transport: Transport | None
     share: float = 1.0  # of the usual price
 
@@ -133,15 +133,15 @@ class ModelRegistry:
 
     def _connect(self, name: str, config: EndpointConfig) -> Endpoint:
         if name == SIMULATED and name not in self.configs:
-            gate = Gate(name, "in this process", config, wait=self._wait)
-            return Endpoint(name, config, gate, None)
+            limiter = RateLimiter(name, "in this process", config, wait=self._wait)
+            return Endpoint(name, config, limiter, None)
         if self._batch is None or not config.batch:
-            gate = Gate(name, config.address, config, wait=self._wait)
-            return Endpoint(name, config, gate, Transport(name, config))
+            limiter = RateLimiter(name, config.address, config, wait=self._wait)
+            return Endpoint(name, config, limiter, Transport(name, config))
         # What limits single requests does not limit batches; how many, their transport knows.
         wide = config.model_copy(update={"max_concurrency": LINES, "rpm": None, "tpm": None})
-        gate = Gate(name, config.address, wide, wait=self._wait, adaptive=False)
-        return Endpoint(name, config, gate, BatchTransport(name, config, self._batch), SHARE)
+        limiter = RateLimiter(name, config.address, wide, wait=self._wait, adaptive=False)
+        return Endpoint(name, config, limiter, BatchTransport(name, config, self._batch), SHARE)
 
     def _dialect(self, config: ModelConfig, at: EndpointConfig) -> Dialect:
         """One per model and endpoint, shared by its roles. Only OpenAI's own models refuse

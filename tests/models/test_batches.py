@@ -24,7 +24,7 @@ async def running(folder: Path, server: BatchServer, run: str = "r1") -> AsyncIt
         at = models.registry.endpoint("local")
         assert isinstance(at.transport, BatchTransport)
         at.transport.gather = at.transport.poll = 0.01
-        at.gate.prove()
+        at.limiter.prove()
         yield models
 
 

@@ -1,4 +1,4 @@
-"""The gate: who goes next, how many at once, how often."""
+"""The rate limiter: who goes next, how many at once, how often."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from autodata.models.capacity import START, Capacity
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import Unauthorized, WireError
-from autodata.models.limits import Gate, Rate
+from autodata.models.limits import LeakyBucket, RateLimiter
 
 
 class Clock:
@@ -21,33 +21,33 @@ class Clock:
         return self.now
 
 
-def gate(**settings: Any) -> Gate:
-    """A gate whose first request has been answered."""
-    opened = Gate("local", "http://localhost/v1", EndpointConfig(**settings))
+def limiter(**settings: Any) -> RateLimiter:
+    """A limiter whose first request has been answered."""
+    opened = RateLimiter("local", "http://localhost/v1", EndpointConfig(**settings))
     opened.prove()
     return opened
 
 
 class Queue:
-    """Requests that wait at a gate of one place, let through one by one."""
+    """Requests that wait at a limiter of one place, let through one by one."""
 
     def __init__(self, **settings: Any) -> None:
-        self.gate = gate(max_concurrency=1, **settings)
+        self.limiter = limiter(max_concurrency=1, **settings)
         self.served: list[str] = []
-        self.holder = self.gate.slot("first", 0, 0)
+        self.holder = self.limiter.permit("first", 0, 0)
 
     async def __aenter__(self) -> "Queue":
-        await self.gate.enter(self.holder)
+        await self.limiter.enter(self.holder)
         self.tasks: list[asyncio.Task[None]] = []
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.gate.leave(self.holder, None)
+        self.limiter.leave(self.holder, None)
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def join(self, name: str, role: str = "judge", priority: int = 0) -> asyncio.Task[None]:
         async def wait() -> None:
-            async with self.gate.slot(role, priority, 0):
+            async with self.limiter.permit(role, priority, 0):
                 self.served.append(name)
 
         self.tasks.append(asyncio.ensure_future(wait()))
@@ -82,20 +82,22 @@ async def test_a_place_granted_to_somebody_who_left_goes_to_the_next() -> None:
     async with Queue() as queue:
         granted = await queue.join("gone")
         await queue.join("next")
-        queue.gate.leave(queue.holder, None)
+        queue.limiter.leave(queue.holder, None)
         granted.cancel()
         await asyncio.gather(*queue.tasks, return_exceptions=True)
         assert queue.served == ["next"]
-        await queue.gate.enter(queue.holder)
-    assert queue.gate.capacity.in_flight == 0
+        await queue.limiter.enter(queue.holder)
+    assert queue.limiter.capacity.in_flight == 0
 
 
 async def test_the_first_request_goes_alone() -> None:
     """A wrong key costs one request, not as many as may be in flight."""
-    unproven = Gate("local", "http://localhost/v1", EndpointConfig())
-    scout = unproven.slot("judge", 0, 0)
+    unproven = RateLimiter("local", "http://localhost/v1", EndpointConfig())
+    scout = unproven.permit("judge", 0, 0)
     await unproven.enter(scout)
-    others = [asyncio.ensure_future(unproven.enter(unproven.slot("judge", 0, 0))) for _ in range(9)]
+    others = [
+        asyncio.ensure_future(unproven.enter(unproven.permit("judge", 0, 0))) for _ in range(9)
+    ]
     await asyncio.sleep(0)
     assert unproven.capacity.in_flight == 1
     unproven.leave(scout, None)
@@ -104,12 +106,12 @@ async def test_the_first_request_goes_alone() -> None:
 
 
 async def test_nobody_sleeps_on_when_the_endpoint_is_given_up() -> None:
-    patient = gate(backoff=1000)
+    patient = limiter(backoff=1000)
     sleeping = asyncio.ensure_future(patient.recover(WireError("busy", status=500), tries=1))
     await asyncio.sleep(0)
     async with asyncio.timeout(1):
         with pytest.raises(WireError):
-            async with patient.slot("judge", 0, 0):
+            async with patient.permit("judge", 0, 0):
                 raise WireError("wrong key", status=401)
         with pytest.raises(Unauthorized, match="wrong key"):
             await sleeping
@@ -118,13 +120,13 @@ async def test_nobody_sleeps_on_when_the_endpoint_is_given_up() -> None:
 async def test_the_wait_that_a_server_asks_for_is_kept() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await gate(backoff=0.0001).recover(WireError("busy", status=429, retry_after=0.05), tries=1)
+    await limiter(backoff=0.0001).recover(WireError("busy", status=429, retry_after=0.05), tries=1)
     assert loop.time() - began >= 0.045
 
 
 def test_a_rate_lets_ten_seconds_worth_through_and_then_its_average() -> None:
     clock = Clock()
-    rate = Rate(60, clock)
+    rate = LeakyBucket(60, clock)
     for _ in range(10):
         assert rate.wait(1) == 0
         rate.take(1)
@@ -135,25 +137,25 @@ def test_a_rate_lets_ten_seconds_worth_through_and_then_its_average() -> None:
 
 def test_a_request_larger_than_a_rate_waits_for_an_empty_bucket_and_no_longer() -> None:
     clock = Clock()
-    rate = Rate(60, clock)
+    rate = LeakyBucket(60, clock)
     rate.take(5)
     assert rate.wait(1000) == pytest.approx(5.0)
 
 
 async def test_tokens_expected_but_not_used_are_given_back() -> None:
     clock = Clock()
-    counted = Gate("local", "", EndpointConfig(tpm=600), clock=clock)
-    async with counted.slot("judge", 0, 100) as slot:
-        slot.used = 10
+    counted = RateLimiter("local", "", EndpointConfig(tpm=600), clock=clock)
+    async with counted.permit("judge", 0, 100) as permit:
+        permit.used = 10
     async with asyncio.timeout(1):
-        await counted.enter(counted.slot("judge", 0, 90))
+        await counted.enter(counted.permit("judge", 0, 90))
 
 
 async def test_a_request_beyond_the_rate_waits_for_its_time() -> None:
-    hurried = gate(rpm=6000)  # ten seconds' worth at once: 1000; then one per 10 ms
+    hurried = limiter(rpm=6000)  # ten seconds' worth at once: 1000; then one per 10 ms
     began = asyncio.get_running_loop().time()
     for _ in range(1003):
-        async with hurried.slot("judge", 0, 0):
+        async with hurried.permit("judge", 0, 0):
             pass
     assert asyncio.get_running_loop().time() - began > 0.02
 

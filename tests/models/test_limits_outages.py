@@ -164,7 +164,7 @@ async def test_who_waits_is_there_when_the_endpoint_comes_back(tmp_path: Path) -
         scripted(*trouble) as server,
         calling(tmp_path, server.url, endpoint=never, wait=True) as models,
     ):
-        models.registry.endpoint("local").gate.longest = 0.001
+        models.registry.endpoint("local").limiter.longest = 0.001
         assert [said.text for said in await many(models, 3)] == ["fine"] * 3
 
 
@@ -175,7 +175,7 @@ async def test_one_request_that_always_fails_does_not_stop_the_others(tmp_path: 
 
     poison = (ASKED[0], ASKED[1].model_copy(update={"content": "poison"}))
     async with scripted(otherwise=answer) as server, calling(tmp_path, server.url) as models:
-        models.registry.endpoint("local").gate.longest = 0.001
+        models.registry.endpoint("local").limiter.longest = 0.001
 
         async def others() -> None:
             while not poisoned.done():
@@ -198,7 +198,7 @@ async def test_a_busy_server_is_asked_for_less(tmp_path: Path) -> None:
 
     async with scripted(otherwise=answer) as server, calling(tmp_path, server.url) as models:
         outcomes = await many(models, 200)
-        limit = models.registry.endpoint("local").gate.capacity.limit
+        limit = models.registry.endpoint("local").limiter.capacity.limit
     assert {outcome.text for outcome in outcomes} == {"fine"}
     assert limit <= 6
     assert rows(tmp_path).count("failed") < 80
