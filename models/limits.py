@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from types import TracebackType
 
-from autodata.models.breaker import Breaker, describe
 from autodata.models.capacity import Capacity
+from autodata.models.circuit_breaker import CircuitBreaker, describe
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import CallRefused, WireError
 
@@ -109,7 +109,7 @@ class RateLimiter:
         self.config = config
         self.longest = LONGEST
         self.capacity = Capacity(config.max_concurrency, adaptive=adaptive)
-        self.breaker = Breaker(name, address, config, wait=wait, clock=clock)
+        self.circuit_breaker = CircuitBreaker(name, address, config, wait=wait, clock=clock)
         self._requests = LeakyBucket(config.rpm, clock) if config.rpm else None
         self._tokens = LeakyBucket(config.tpm, clock) if config.tpm else None
         self._clock = clock
@@ -133,7 +133,7 @@ class RateLimiter:
 
     async def enter(self, permit: Permit) -> None:
         """Wait until this request may start."""
-        self.breaker.check()
+        self.circuit_breaker.check()
         if not self._waiting and self._free() and not self._delay(permit.tokens):
             self._admit(permit)
             return
@@ -154,7 +154,7 @@ class RateLimiter:
             self._failed(permit, error)
         elif error is None and answered:
             self.prove()
-            self.breaker.answered()
+            self.circuit_breaker.answered()
             took = self._clock() - permit.started
             self.capacity.answered(permit.role, took, wanted=bool(self._waiting))
         self._dispatch()
@@ -164,20 +164,20 @@ class RateLimiter:
 
         Raises Paused when the circuit is open, CallRefused when this request is hopeless.
         """
-        self.breaker.check()
+        self.circuit_breaker.check()
         if not error.transient:
             raise CallRefused(
-                f"{self.breaker.where} refuses this request: {describe(error)}",
+                f"{self.circuit_breaker.where} refuses this request: {describe(error)}",
                 "If the prompt is too long, lower the tokens per passage or max_tokens",
             )
-        if tries >= TRIES and not (error.overloaded or self.breaker.wait):
+        if tries >= TRIES and not (error.overloaded or self.circuit_breaker.wait):
             raise CallRefused(
-                f"{self.breaker.where} failed {tries} times on one request while it answers "
+                f"{self.circuit_breaker.where} failed {tries} times on one request while it answers "
                 f"others; the last problem: {describe(error)}",
                 "Look into the server's log; resume tries again",
             )
         await self._sleep(self._pause(error, tries))
-        self.breaker.check()
+        self.circuit_breaker.check()
 
     def _pause(self, error: WireError, tries: int) -> float:
         if error.retry_after is not None:
@@ -257,17 +257,17 @@ class RateLimiter:
     def _failed(self, permit: Permit, error: WireError) -> None:
         if error.overloaded:
             self.capacity.refused(permit.burst)
-        self.breaker.failed(error, permit.started)
-        if self.breaker.problem is not None:
+        self.circuit_breaker.failed(error, permit.started)
+        if self.circuit_breaker.problem is not None:
             self._give_up()
-        elif self.breaker.failures and not self.capacity.in_flight:
+        elif self.circuit_breaker.failures and not self.capacity.in_flight:
             # Nothing works just now: one request at a time finds out when it does again.
             self._proven = False
-            self._paused_until = self._clock() + self._pause(error, self.breaker.failures)
+            self._paused_until = self._clock() + self._pause(error, self.circuit_breaker.failures)
 
     def _give_up(self) -> None:
         """The circuit has opened: everybody who waits learns why."""
-        problem = self.breaker.problem
+        problem = self.circuit_breaker.problem
         assert problem is not None
         self._proven = False
         for waiter in self._waiting:

@@ -16,7 +16,7 @@ from autodata.models.errors import (
 CLOSED_FOR = 30.0  # seconds after which an open circuit lets a request try again
 
 
-class Breaker:
+class CircuitBreaker:
     """One endpoint's circuit: open while `problem` is set, and then every call fails alike.
 
     With `wait` an outage never opens it; a wrong key or model always does.

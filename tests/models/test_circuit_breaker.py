@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from autodata.models.breaker import Breaker
+from autodata.models.circuit_breaker import CircuitBreaker
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import EndpointDown, ModelMissing, Paused, Unauthorized, WireError
 from tests.models.test_limits import Clock
@@ -12,12 +12,12 @@ from tests.models.test_limits import Clock
 DOWN = WireError("worker died", status=500)
 
 
-def breaker(clock: Clock, **settings: Any) -> Breaker:
+def circuit_breaker(clock: Clock, **settings: Any) -> CircuitBreaker:
     config = EndpointConfig(give_up_after=60, **settings)
-    return Breaker("local", "http://localhost/v1", config, clock=clock)
+    return CircuitBreaker("local", "http://localhost/v1", config, clock=clock)
 
 
-def is_open(circuit: Breaker) -> bool:
+def is_open(circuit: CircuitBreaker) -> bool:
     try:
         circuit.check()
     except Paused:
@@ -27,7 +27,7 @@ def is_open(circuit: Breaker) -> bool:
 
 def test_a_minute_of_nothing_but_failures_opens_it() -> None:
     clock = Clock()
-    circuit = breaker(clock)
+    circuit = circuit_breaker(clock)
     for _ in range(6):
         circuit.failed(DOWN, started=clock.now)
         assert not is_open(circuit)
@@ -39,7 +39,7 @@ def test_a_minute_of_nothing_but_failures_opens_it() -> None:
 
 def test_one_answer_among_the_failures_keeps_it_closed() -> None:
     clock = Clock()
-    circuit = breaker(clock)
+    circuit = circuit_breaker(clock)
     for second in range(600):
         clock.now += 1
         if second % 50 == 0:
@@ -50,7 +50,7 @@ def test_one_answer_among_the_failures_keeps_it_closed() -> None:
 
 def test_a_request_that_hung_while_others_were_answered_is_no_outage() -> None:
     clock = Clock()
-    circuit = breaker(clock)
+    circuit = circuit_breaker(clock)
     started = clock.now
     clock.now += 600
     circuit.answered()
@@ -60,7 +60,7 @@ def test_a_request_that_hung_while_others_were_answered_is_no_outage() -> None:
 
 def test_when_all_that_was_asked_hung_it_is_one() -> None:
     clock = Clock()
-    circuit = breaker(clock)
+    circuit = circuit_breaker(clock)
     started = clock.now
     clock.now += 600
     circuit.failed(WireError("no answer within 600 s", code="timed_out"), started)
@@ -79,7 +79,7 @@ def test_when_all_that_was_asked_hung_it_is_one() -> None:
     ],
 )
 def test_what_waiting_cannot_cure_opens_it_at_once(status: int, kind: type[Paused]) -> None:
-    circuit = breaker(Clock())
+    circuit = circuit_breaker(Clock())
     circuit.failed(WireError("no", status=status), started=0)
     with pytest.raises(kind, match=f"HTTP {status}"):
         circuit.check()
@@ -87,14 +87,14 @@ def test_what_waiting_cannot_cure_opens_it_at_once(status: int, kind: type[Pause
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_request_at_fault_leaves_it_closed(status: int) -> None:
-    circuit = breaker(Clock())
+    circuit = circuit_breaker(Clock())
     circuit.failed(WireError("too long", status=status), started=0)
     assert not is_open(circuit)
 
 
 def test_it_lets_somebody_try_after_a_while() -> None:
     clock = Clock()
-    circuit = breaker(clock)
+    circuit = circuit_breaker(clock)
     circuit.failed(WireError("no", status=401), started=clock.now)
     assert is_open(circuit)
     clock.now += 31
@@ -103,7 +103,7 @@ def test_it_lets_somebody_try_after_a_while() -> None:
 
 def test_who_waits_for_an_endpoint_still_stops_at_a_wrong_key() -> None:
     clock = Clock()
-    circuit = Breaker("local", "", EndpointConfig(give_up_after=60), wait=True, clock=clock)
+    circuit = CircuitBreaker("local", "", EndpointConfig(give_up_after=60), wait=True, clock=clock)
     for _ in range(100):
         clock.now += 60
         circuit.failed(DOWN, started=clock.now)
