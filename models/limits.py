@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from types import TracebackType
 
-from autodata.models.capacity import Capacity
+from autodata.models.adaptive_concurrency import AdaptiveConcurrency
 from autodata.models.circuit_breaker import CircuitBreaker, describe
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import CallRefused, WireError
@@ -89,7 +89,7 @@ class Permit:
 
     @property
     def burst(self) -> int:
-        """Which burst of the capacity's count the request belongs to."""
+        """Which burst of the concurrency's count the request belongs to."""
         return self._burst
 
 
@@ -108,7 +108,7 @@ class RateLimiter:
     ) -> None:
         self.config = config
         self.longest = LONGEST
-        self.capacity = Capacity(config.max_concurrency, adaptive=adaptive)
+        self.concurrency = AdaptiveConcurrency(config.max_concurrency, adaptive=adaptive)
         self.circuit_breaker = CircuitBreaker(name, address, config, wait=wait, clock=clock)
         self._requests = LeakyBucket(config.rpm, clock) if config.rpm else None
         self._tokens = LeakyBucket(config.tpm, clock) if config.tpm else None
@@ -147,7 +147,7 @@ class RateLimiter:
 
     def leave(self, permit: Permit, error: BaseException | None, *, answered: bool = True) -> None:
         """Take note of how a request ended and let the next ones through."""
-        self.capacity.end()
+        self.concurrency.end()
         if self._tokens:
             self._tokens.take((permit.used if error is None and answered else 0) - permit.tokens)
         if isinstance(error, WireError):
@@ -156,7 +156,7 @@ class RateLimiter:
             self.prove()
             self.circuit_breaker.answered()
             took = self._clock() - permit.started
-            self.capacity.answered(permit.role, took, wanted=bool(self._waiting))
+            self.concurrency.answered(permit.role, took, wanted=bool(self._waiting))
         self._dispatch()
 
     async def recover(self, error: WireError, tries: int) -> None:
@@ -226,16 +226,16 @@ class RateLimiter:
 
     def _admit(self, permit: Permit) -> None:
         now = self._clock()
-        permit.begin(now, self.capacity.start())
-        if not self._proven and self.capacity.in_flight == 1:
+        permit.begin(now, self.concurrency.start())
+        if not self._proven and self.concurrency.in_flight == 1:
             self._scout_until = now + SCOUT
         for rate, amount in ((self._requests, 1), (self._tokens, permit.tokens)):
             if rate:
                 rate.take(amount)
 
     def _free(self) -> bool:
-        alone = self.capacity.in_flight and self._scout_left()
-        return not alone and self.capacity.free
+        alone = self.concurrency.in_flight and self._scout_left()
+        return not alone and self.concurrency.free
 
     def _scout_left(self) -> float:
         return 0.0 if self._proven else max(0.0, self._scout_until - self._clock())
@@ -256,11 +256,11 @@ class RateLimiter:
 
     def _failed(self, permit: Permit, error: WireError) -> None:
         if error.overloaded:
-            self.capacity.refused(permit.burst)
+            self.concurrency.refused(permit.burst)
         self.circuit_breaker.failed(error, permit.started)
         if self.circuit_breaker.problem is not None:
             self._give_up()
-        elif self.circuit_breaker.failures and not self.capacity.in_flight:
+        elif self.circuit_breaker.failures and not self.concurrency.in_flight:
             # Nothing works just now: one request at a time finds out when it does again.
             self._proven = False
             self._paused_until = self._clock() + self._pause(error, self.circuit_breaker.failures)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from autodata.models.capacity import START, Capacity
+from autodata.models.adaptive_concurrency import START, AdaptiveConcurrency
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import Unauthorized, WireError
 from autodata.models.limits import LeakyBucket, RateLimiter
@@ -87,7 +87,7 @@ async def test_a_place_granted_to_somebody_who_left_goes_to_the_next() -> None:
         await asyncio.gather(*queue.tasks, return_exceptions=True)
         assert queue.served == ["next"]
         await queue.limiter.enter(queue.holder)
-    assert queue.limiter.capacity.in_flight == 0
+    assert queue.limiter.concurrency.in_flight == 0
 
 
 async def test_the_first_request_goes_alone() -> None:
@@ -99,10 +99,10 @@ async def test_the_first_request_goes_alone() -> None:
         asyncio.ensure_future(unproven.enter(unproven.permit("judge", 0, 0))) for _ in range(9)
     ]
     await asyncio.sleep(0)
-    assert unproven.capacity.in_flight == 1
+    assert unproven.concurrency.in_flight == 1
     unproven.leave(scout, None)
     await asyncio.gather(*others)
-    assert unproven.capacity.in_flight == 9
+    assert unproven.concurrency.in_flight == 9
 
 
 async def test_nobody_sleeps_on_when_the_endpoint_is_given_up() -> None:
@@ -160,95 +160,97 @@ async def test_a_request_beyond_the_rate_waits_for_its_time() -> None:
     assert asyncio.get_running_loop().time() - began > 0.02
 
 
-def fill(capacity: Capacity) -> list[int]:
+def fill(concurrency: AdaptiveConcurrency) -> list[int]:
     """Start as many requests as there is room for."""
-    return [capacity.start() for _ in range(capacity.limit - capacity.in_flight)]
+    return [concurrency.start() for _ in range(concurrency.limit - concurrency.in_flight)]
 
 
-def serve(capacity: Capacity, takes: int) -> int:
+def serve(concurrency: AdaptiveConcurrency, takes: int) -> int:
     """One round against a server that takes so many at once; returns how many it refused."""
-    bursts = fill(capacity)
+    bursts = fill(concurrency)
     refused = bursts[takes:]
     for burst in refused:
-        capacity.end()
-        capacity.refused(burst)
+        concurrency.end()
+        concurrency.refused(burst)
     for _ in bursts[:takes]:
-        capacity.end()
-        capacity.answered("judge", 1.0, wanted=True)
+        concurrency.end()
+        concurrency.answered("judge", 1.0, wanted=True)
     return len(refused)
 
 
 def test_the_limit_settles_at_what_the_server_takes() -> None:
-    capacity = Capacity(128)
-    refused = [serve(capacity, takes=32) for _ in range(40)]
-    limits = [capacity.limit for _ in range(20) if serve(capacity, takes=32) is not None]
+    concurrency = AdaptiveConcurrency(128)
+    refused = [serve(concurrency, takes=32) for _ in range(40)]
+    limits = [concurrency.limit for _ in range(20) if serve(concurrency, takes=32) is not None]
     assert all(31 <= limit <= 34 for limit in limits)
     assert sum(refused) / (40 * 32) < 0.1
 
 
 def test_a_burst_of_refusals_halves_the_limit_once() -> None:
-    capacity = Capacity(16)
-    for burst in fill(capacity):
-        capacity.end()
-        capacity.refused(burst)
-    assert capacity.limit == 8
+    concurrency = AdaptiveConcurrency(16)
+    for burst in fill(concurrency):
+        concurrency.end()
+        concurrency.refused(burst)
+    assert concurrency.limit == 8
 
 
 def test_the_limit_grows_again_when_the_server_does() -> None:
-    capacity = Capacity(128)
+    concurrency = AdaptiveConcurrency(128)
     for _ in range(10):
-        serve(capacity, takes=4)
-    before = capacity.limit
+        serve(concurrency, takes=4)
+    before = concurrency.limit
     for _ in range(200):
-        serve(capacity, takes=128)
+        serve(concurrency, takes=128)
     assert before <= 5
-    assert capacity.limit > 20
+    assert concurrency.limit > 20
 
 
 def test_the_limit_grows_only_while_somebody_waits() -> None:
-    capacity = Capacity(128)
+    concurrency = AdaptiveConcurrency(128)
     for _ in range(100):
-        capacity.start()
-        capacity.end()
-        capacity.answered("judge", 1.0, wanted=False)
-    assert capacity.limit == START
+        concurrency.start()
+        concurrency.end()
+        concurrency.answered("judge", 1.0, wanted=False)
+    assert concurrency.limit == START
 
 
 def test_the_limit_stays_between_one_and_the_most() -> None:
-    capacity = Capacity(3)
+    concurrency = AdaptiveConcurrency(3)
     for _ in range(10):
-        serve(capacity, takes=0)
-    assert capacity.limit == 1
+        serve(concurrency, takes=0)
+    assert concurrency.limit == 1
     for _ in range(100):
-        serve(capacity, takes=9)
-    assert capacity.limit == 3
+        serve(concurrency, takes=9)
+    assert concurrency.limit == 3
 
 
-def queue(capacity: Capacity, takes: int, kinds: tuple[tuple[str, float], ...]) -> None:
+def queue(
+    concurrency: AdaptiveConcurrency, takes: int, kinds: tuple[tuple[str, float], ...]
+) -> None:
     """One round against a server that does so many at once and lets the rest wait."""
-    started = len(fill(capacity))
+    started = len(fill(concurrency))
     for number in range(started):
         kind, seconds = kinds[number % len(kinds)]
-        capacity.end()
-        capacity.answered(kind, seconds * max(1.0, started / takes), wanted=True)
-        capacity.start()
-    capacity.in_flight = 0
+        concurrency.end()
+        concurrency.answered(kind, seconds * max(1.0, started / takes), wanted=True)
+        concurrency.start()
+    concurrency.in_flight = 0
 
 
 @pytest.mark.parametrize("kinds", [(("judge", 1.0),), (("judge", 0.5), ("weak_solver", 20.0))])
 def test_a_server_that_queues_is_not_given_ever_more(kinds: tuple[tuple[str, float], ...]) -> None:
-    capacity = Capacity(1000)
+    concurrency = AdaptiveConcurrency(1000)
     limits = []
     for _ in range(300):
-        queue(capacity, 32, kinds)
-        limits.append(capacity.limit)
+        queue(concurrency, 32, kinds)
+        limits.append(concurrency.limit)
     assert all(28 <= limit <= 64 for limit in limits[20:])
 
 
 def test_a_server_that_gets_slower_but_does_more_is_given_more() -> None:
     """Batching: sixteen times as many in flight take three times as long."""
-    capacity = Capacity(256)
+    concurrency = AdaptiveConcurrency(256)
     for _ in range(30):
-        number = capacity.limit
-        queue(capacity, 10**9, (("judge", 1 + number / 128),))
-    assert capacity.limit == 256
+        number = concurrency.limit
+        queue(concurrency, 10**9, (("judge", 1 + number / 128),))
+    assert concurrency.limit == 256

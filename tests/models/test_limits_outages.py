@@ -189,7 +189,7 @@ async def test_one_request_that_always_fails_does_not_stop_the_others(tmp_path: 
 
 
 async def test_a_busy_server_is_asked_for_less(tmp_path: Path) -> None:
-    """Capacity 4: the limit comes down to it, and few requests are refused on the way."""
+    """AdaptiveConcurrency 4: the limit comes down to it, and few requests are refused on the way."""
 
     def answer(payload: dict[str, Any]) -> Reply:
         if server.in_flight > 4:
@@ -198,7 +198,7 @@ async def test_a_busy_server_is_asked_for_less(tmp_path: Path) -> None:
 
     async with scripted(otherwise=answer) as server, calling(tmp_path, server.url) as models:
         outcomes = await many(models, 200)
-        limit = models.registry.endpoint("local").limiter.capacity.limit
+        limit = models.registry.endpoint("local").limiter.concurrency.limit
     assert {outcome.text for outcome in outcomes} == {"fine"}
     assert limit <= 6
     assert rows(tmp_path).count("failed") < 80

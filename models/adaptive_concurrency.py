@@ -14,7 +14,7 @@ MORE = 1.5  # times as many in flight, and as long to answer: worth a look
 GAIN = 1.1  # times as much work done: worth the longer wait
 
 
-class Capacity:
+class AdaptiveConcurrency:
     """The limit on requests in flight, 1 … `most`. Each request reports how it ended.
 
     Unless it is `adaptive` the limit stays at the most.
