@@ -16,7 +16,7 @@ from rich.text import Text
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch
 from autodata.ledger.summary import Outcome, outcomes
-from autodata.models.registry import Tally
+from autodata.models.registry import Usage
 from autodata.screen import STYLES, cost, number, one_line, rounds
 from autodata.tasks.types import Decision
 
@@ -89,19 +89,19 @@ class Progress:
         roles.add_column("role")
         for name in ("calls", "calls/s", "in flight", "from log", "tokens in", "tokens out"):
             roles.add_column(name, justify="right")
-        for role, tally in self.context.models.tallies().items():
-            roles.add_row(role, *self._cells(tally))
+        for role, usage in self.context.models.usage().items():
+            roles.add_row(role, *self._cells(usage))
         roles.add_row("all", *self._cells(self._total()), self._cost(), style="bold")
         return Group("", head, roles)
 
-    def _cells(self, tally: Tally) -> Iterable[str]:
+    def _cells(self, usage: Usage) -> Iterable[str]:
         return (
-            f"{tally.calls:,}",
-            f"{tally.calls / self._elapsed():.1f}",
-            str(tally.in_flight),
-            f"{tally.replayed:,}",
-            f"{tally.input_tokens:,}",
-            f"{tally.output_tokens:,}",
+            f"{usage.calls:,}",
+            f"{usage.calls / self._elapsed():.1f}",
+            str(usage.in_flight),
+            f"{usage.replayed:,}",
+            f"{usage.input_tokens:,}",
+            f"{usage.output_tokens:,}",
         )
 
     def _counts(self) -> str:
@@ -112,11 +112,11 @@ class Progress:
         )
         return f"{len(decided)} of {len(self.batch.document_ids)} documents: {counts}"
 
-    def _total(self) -> Tally:
-        total = Tally()
-        for tally in self.context.models.tallies().values():
-            for name in Tally.__dataclass_fields__:
-                setattr(total, name, getattr(total, name) + getattr(tally, name))
+    def _total(self) -> Usage:
+        total = Usage()
+        for usage in self.context.models.usage().values():
+            for name in Usage.__dataclass_fields__:
+                setattr(total, name, getattr(total, name) + getattr(usage, name))
         return total
 
     def _cost(self) -> str:

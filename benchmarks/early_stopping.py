@@ -53,13 +53,13 @@ def main() -> None:
 def measured(folder: Path, task: str, mode: str, name: str) -> dict[str, Any]:
     """One mode on the demo's documents."""
     choices = RunChoices.model_validate({"attempts": mode, "rounds": ROUNDS})
-    batch, tallies = run(folder, demo_documents(task), task, choices, seed=0)
+    batch, usages = run(folder, demo_documents(task), task, choices, seed=0)
     with sqlite3.connect(folder / FILE) as db:
         [[tried]] = db.execute("select count(distinct round_id) from attempts")
         [[tokens]] = db.execute(
             "select sum(input_tokens + output_tokens) from calls where role in (?, ?, ?)", SIDES
         )
-    calls = sum(tallies[role].calls for role in SIDES if role in tallies)
+    calls = sum(usages[role].calls for role in SIDES if role in usages)
     accepted = batch.accepted or 1
     return {
         "task and mode": f"{task}: {name}",

@@ -116,10 +116,10 @@ def run(
     in_flight: int = 8,
     **models: Any,
 ) -> tuple[Batch, Mapping[str, Any]]:
-    """A whole run from outside an event loop: the batch, and the tally of each role."""
+    """A whole run from outside an event loop: the batch, and the usage of each role."""
 
     async def work() -> tuple[Batch, Mapping[str, Any]]:
         async with run_context(folder, documents, task, **models) as context:
-            return await play(context, task, choices, in_flight), context.models.tallies()
+            return await play(context, task, choices, in_flight), context.models.usage()
 
     return asyncio.run(work())

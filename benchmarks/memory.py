@@ -27,7 +27,7 @@ async def measure(folder: Path, documents: int) -> dict[str, Any]:
     async with run_context(folder, made_up(documents)) as context:
         fix(context.models)
         await play(context, choices=RunChoices(rounds=1), in_flight=64)
-        calls = sum(t.calls for t in context.models.tallies().values())
+        calls = sum(t.calls for t in context.models.usage().values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = (folder / FILE).stat().st_size
     return {

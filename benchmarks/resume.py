@@ -29,11 +29,11 @@ async def sitting(folder: Path, documents: int) -> dict[str, Any]:
         began = time.perf_counter()
         batch = await play(context, in_flight=64)
         seconds = time.perf_counter() - began
-        tallies = context.models.tallies().values()
+        usages = context.models.usage().values()
     return {
         "seconds": seconds,
-        "calls made": sum(t.calls for t in tallies),
-        "answered from the log": sum(t.replayed for t in tallies),
+        "calls made": sum(t.calls for t in usages),
+        "answered from the log": sum(t.replayed for t in usages),
         "accepted": batch.accepted,
     }
 

@@ -22,7 +22,7 @@ from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.prices import Prices
 from autodata.models.reading import Reading, read
-from autodata.models.registry import ModelRegistry, RoleModel, Tally
+from autodata.models.registry import ModelRegistry, RoleModel, Usage
 from autodata.models.request import Request, longest
 from autodata.models.structured import Malformed, parse
 from autodata.models.tool_calls import decode, plain
@@ -158,10 +158,10 @@ class Models:
         other.seed = None if self.seed is None else self.seed + replicate - 1
         return other
 
-    def tallies(self) -> dict[str, Tally]:
+    def usage(self) -> dict[str, Usage]:
         """What each role that was called has used, by role; live."""
         return {
-            role: role_model.tally for role, role_model in list(self.registry.role_models.items())
+            role: role_model.usage for role, role_model in list(self.registry.role_models.items())
         }
 
     def stop(self, reason: Paused) -> None:
@@ -187,7 +187,7 @@ class Models:
         if not self.log.loaded(request.scope):
             await asyncio.to_thread(self.log.load, request.scope)
         if recorded := self.log.recorded(request.scope, request.key):
-            request.role_model.tally.replayed += 1
+            request.role_model.usage.replayed += 1
             return recorded
         for tries in count(1):
             try:
@@ -207,7 +207,7 @@ class Models:
         try:
             async with (
                 role_model.endpoint.limiter.permit(
-                    role_model.role, priority, sent + role_model.tally.usual
+                    role_model.role, priority, sent + role_model.usage.usual
                 ) as permit,
                 self.budget_tracker.reserve(worst) as reservation,
             ):
@@ -230,7 +230,7 @@ class Models:
             written = replace(call, id=await self.log.record(call))
         except CallLogError as error:
             raise Paused(str(error), "Free the disk or fix its permissions, then resume") from error
-        self.registry.role_models[call.role].tally.add(call)
+        self.registry.role_models[call.role].usage.add(call)
         return written
 
     def _usd(self, role_model: RoleModel, reading: Reading) -> float | None:
@@ -272,12 +272,12 @@ class Models:
 
 
 async def _invoke(request: Request) -> Reading:
-    tally = request.role_model.tally
-    tally.in_flight += 1
+    usage = request.role_model.usage
+    usage.in_flight += 1
     try:
         return read(await request.role_model.chat.ainvoke(request.converted(), **request.options))
     finally:
-        tally.in_flight -= 1
+        usage.in_flight -= 1
 
 
 def _judge(reading: Reading, reply: type[BaseModel] | None) -> tuple[Status, str]:

@@ -19,7 +19,7 @@ FIRST = 1_000  # tokens expected of a role's first reply
 
 
 @dataclass(slots=True)
-class Tally:
+class Usage:
     """What one role has used in this process; `replayed` calls were answered by the log.
 
     `failed` counts requests that brought no answer and were made again; `usd` is a lower bound once
@@ -78,7 +78,7 @@ class RoleModel:
     endpoint: Endpoint
     chat: BaseChatModel
     dialect: Dialect
-    tally: Tally
+    usage: Usage
     identity: str  # digest of the role, the model and its parameters
 
 
@@ -122,7 +122,7 @@ class ModelRegistry:
         dialect = self._dialect(config, at.config)
         chat = _chat(config, at, dialect)
         identity = digest(role, config.model_dump(exclude={"attempts"}))
-        self.role_models[role] = RoleModel(role, config, at, chat, dialect, Tally(), identity)
+        self.role_models[role] = RoleModel(role, config, at, chat, dialect, Usage(), identity)
         return self.role_models[role]
 
     def endpoint(self, name: str) -> Endpoint:

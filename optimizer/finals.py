@@ -7,7 +7,7 @@ evaluated again, and the winner is scored once on the sealed test documents, bes
 import asyncio
 
 from autodata.ledger.iterations import Final, Iteration, finals, record_finals
-from autodata.optimizer.rules import Tally
+from autodata.optimizer.rules import PassCount
 from autodata.optimizer.workbench import Workbench, members
 from autodata.prompt_store.prompt import PromptSet
 
@@ -45,27 +45,27 @@ async def _settle(bench: Workbench) -> None:
     await asyncio.to_thread(_record, bench, found, by_number)
 
 
-async def _pooled(bench: Workbench, iteration: Iteration) -> Tally:
+async def _pooled(bench: Workbench, iteration: Iteration) -> PassCount:
     """Fresh evaluations of one harness on the validation documents, counted together."""
-    prompts, tally = await _prompts(bench, iteration), Tally()
+    prompts, count = await _prompts(bench, iteration), PassCount()
     for replicate in range(FRESH, FRESH + EVALUATIONS):
         outcomes = await bench.evaluator.evaluate(prompts, bench.validation_order(), replicate)
-        tally += Tally.of(outcomes.values())
-    return tally
+        count += PassCount.of(outcomes.values())
+    return count
 
 
-async def _final(bench: Workbench, iteration: Iteration, place: int, tally: Tally) -> Final:
+async def _final(bench: Workbench, iteration: Iteration, place: int, count: PassCount) -> Final:
     """One line of the result; the winner and the start are scored on the test documents."""
     test = None
     if bench.plan.test and place <= 1:
         prompts = await _prompts(bench, iteration)
-        test = Tally.of((await bench.evaluator.evaluate(prompts, bench.plan.test, 1)).values())
+        test = PassCount.of((await bench.evaluator.evaluate(prompts, bench.plan.test, 1)).values())
     return Final(
         number=iteration.number,
         place=place,
         evaluations=EVALUATIONS,
-        accepted=tally.accepted,
-        decided=tally.accepted + tally.failed,
+        accepted=count.accepted,
+        decided=count.accepted + count.failed,
         test_accepted=test.accepted if test else None,
         test_decided=test.accepted + test.failed if test else None,
     )

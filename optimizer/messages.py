@@ -24,7 +24,7 @@ def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -
         "Autodata-Iteration": str(iteration.number),
         "Autodata-Decision": iteration.decision,
         "Autodata-Score": score(iteration.score, iteration.tally),
-        "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_tally),
+        "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_count),
         "Autodata-Rule": rule,
         "Autodata-Evaluation": f"{iteration.prompts}-1",
         "Autodata-Predicts": iteration.predicts,
@@ -41,13 +41,13 @@ def visible(text: str) -> str:
     )
 
 
-def score(value: float | None, tally: Mapping[str, int]) -> str:
+def score(value: float | None, count: Mapping[str, int]) -> str:
     """A score with the counts behind it: `0.520 (13 of 25)`; nothing when not evaluated."""
     if value is None:
         return ""
-    accepted = tally.get("accepted", 0)
-    counted = f"{value:.3f} ({accepted} of {accepted + tally.get('failed', 0)})"
-    return f"{counted}, {tally['missing']} missing" if tally.get("missing") else counted
+    accepted = count.get("accepted", 0)
+    counted = f"{value:.3f} ({accepted} of {accepted + count.get('failed', 0)})"
+    return f"{counted}, {count['missing']} missing" if count.get("missing") else counted
 
 
 def _wrapped(text: str, lead: str = "") -> str:

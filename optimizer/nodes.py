@@ -14,7 +14,7 @@ from autodata.optimizer.evidence import evidence, write
 from autodata.optimizer.failures import CODES, Prediction, outcome, rates
 from autodata.optimizer.guard import faults
 from autodata.optimizer.history import HISTORY, history
-from autodata.optimizer.rules import Tally, decide, evaluations_wanted, next_batch
+from autodata.optimizer.rules import PassCount, decide, evaluations_wanted, next_batch
 from autodata.optimizer.selection import chance, draw, probabilities
 from autodata.optimizer.state import FRESH, State
 from autodata.optimizer.workbench import Workbench, made
@@ -45,16 +45,16 @@ class Nodes:
         revision = bench.evaluator.run.prompts_revision
         prompts = await asyncio.to_thread(bench.prompts, revision)
         outcomes = await bench.evaluator.evaluate(prompts, bench.validation_order(), 1)
-        tally = Tally.of(outcomes.values())
+        count = PassCount.of(outcomes.values())
         first = Iteration(
             number=0,
             decision="start",
             reason="the prompts that the run started from",
             revision=prompts.revision,
             prompts=bench.evaluator.content(prompts.files),
-            score=float(tally.score),
-            tried=tally.tried,
-            tally=tally.model_dump(),
+            score=float(count.score),
+            tried=count.tried,
+            count=count.model_dump(),
             checks=await checks.control_questions(bench, prompts),
         )
         await asyncio.to_thread(bench.record, first)
@@ -135,11 +135,11 @@ class Nodes:
         order, rule = bench.validation_order(), bench.plan.rule
         seen = await asyncio.to_thread(bench.visible, state.number)
         wanted = evaluations_wanted(rule, made(seen, state.parent))
-        tallies = [
-            Tally.of((await bench.evaluator.evaluate(parent, order, replicate)).values())
+        counts = [
+            PassCount.of((await bench.evaluator.evaluate(parent, order, replicate)).values())
             for replicate in range(1, wanted + 1)
         ]
-        against = tallies[-1] if rule == "paper" else sum(tallies, Tally())
+        against = counts[-1] if rule == "paper" else sum(counts, PassCount())
         mutant = _mutant(parent, state)
         tried = await self._try(mutant, against, 1)
         decision = decide(against, tried, len(order))
@@ -150,32 +150,32 @@ class Nodes:
         after = await bench.evaluator.trajectories(mutant, documents, 1)
         return {
             "decision": decision,
-            "parent_tally": against,
+            "parent_count": against,
             "parent_evaluations": wanted,
-            "tally": tried,
+            "count": tried,
             "rates_before": rates([t.rounds for t in before]),
             "rates_after": rates([t.rounds for t in after]),
         }
 
-    async def _try(self, mutant: PromptSet, against: Tally, replicate: int) -> Tally:
+    async def _try(self, mutant: PromptSet, against: PassCount, replicate: int) -> PassCount:
         """The mutant on as many validation documents as can still change the decision."""
-        bench, tried = self.workbench(), Tally()
+        bench, tried = self.workbench(), PassCount()
         order, plan = bench.validation_order(), bench.plan
         while more := next_batch(plan.rule, against, tried, len(order), plan.batch):
             outcomes = await bench.evaluator.evaluate(
                 mutant, order[: tried.tried + more], replicate
             )
-            tried = Tally.of(outcomes.values())
+            tried = PassCount.of(outcomes.values())
         return tried
 
     async def decide(self, state: State) -> Update:
         """Says why; a winner has to pass the checks at run time first."""
         bench = self.workbench()
-        score = f"{_counted(state.tally)} against {_counted(state.parent_tally)}"
+        score = f"{_counted(state.count)} against {_counted(state.parent_count)}"
         if state.decision == "indecisive":
             return {"reason": f"too few documents had an outcome: {score}"}
         if state.decision == "rejected":
-            stopped = state.tally.tried < len(bench.plan.validation)
+            stopped = state.count.tried < len(bench.plan.validation)
             return {"reason": f"{score}{', no longer able to win' if stopped else ''}"}
         mutant = _mutant(await self._parent(state), state)
         found = await checks.winner(bench, state.number, mutant)
@@ -232,7 +232,7 @@ def _record(bench: Workbench, state: State) -> None:
     recorded = {i.number: i for i in bench.iterations()}
     before = bench.prompts(recorded[state.parent].revision).files
     files = {**before, **state.edited}
-    evaluated = state.tally.tried > 0
+    evaluated = state.count.tried > 0
     iteration = Iteration(
         number=state.number,
         decision=state.decision or "indecisive",
@@ -246,12 +246,12 @@ def _record(bench: Workbench, state: State) -> None:
         intent=state.intent,
         predicts=state.predicts,
         outcome=_outcome(state),
-        parent_score=float(state.parent_tally.score) if state.parent_evaluations else None,
+        parent_score=float(state.parent_count.score) if state.parent_evaluations else None,
         parent_evaluations=state.parent_evaluations,
-        score=float(state.tally.score) if evaluated else None,
-        tried=state.tally.tried,
-        parent_tally=state.parent_tally.model_dump(),
-        tally=state.tally.model_dump(),
+        score=float(state.count.score) if evaluated else None,
+        tried=state.count.tried,
+        parent_count=state.parent_count.model_dump(),
+        count=state.count.model_dump(),
         chances=state.chances,
         minibatch=state.minibatch,
         rates_before=state.rates_before,
@@ -285,8 +285,8 @@ def _mutant(parent: PromptSet, state: State) -> PromptSet:
     return PromptSet(revision=f"iteration-{state.number}", files=files)
 
 
-def _counted(tally: Tally) -> str:
-    return f"{tally.accepted} of {tally.accepted + tally.failed}"
+def _counted(count: PassCount) -> str:
+    return f"{count.accepted} of {count.accepted + count.failed}"
 
 
 def _invalid(reason: str) -> Update:

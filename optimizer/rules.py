@@ -20,7 +20,7 @@ POOLED = 3  # evaluations over which a parent's score is pooled
 COVERAGE = Fraction(4, 5)  # share of the documents below which a comparison says nothing
 
 
-class Tally(Frozen):
+class PassCount(Frozen):
     """What one or more evaluations of a harness came to, in documents.
 
     `missing` counts those without an outcome for reasons of infrastructure: no evidence either way.
@@ -31,7 +31,7 @@ class Tally(Frozen):
     missing: int = 0
 
     @classmethod
-    def of(cls, outcomes: Iterable[Outcome]) -> "Tally":
+    def of(cls, outcomes: Iterable[Outcome]) -> "PassCount":
         """The outcomes, counted."""
         seen = list(outcomes)
         return cls(
@@ -40,8 +40,8 @@ class Tally(Frozen):
             missing=seen.count("missing"),
         )
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
+    def __add__(self, other: "PassCount") -> "PassCount":
+        return PassCount(
             accepted=self.accepted + other.accepted,
             failed=self.failed + other.failed,
             missing=self.missing + other.missing,
@@ -73,7 +73,9 @@ def evaluations_wanted(rule: Rule, made: int) -> int:
     return made + 1 if rule == "paper" else max(made, min(made + 1, POOLED))
 
 
-def next_batch(rule: Rule, parent: Tally, mutant: Tally, documents: int, at_least: int = 1) -> int:
+def next_batch(
+    rule: Rule, parent: PassCount, mutant: PassCount, documents: int, at_least: int = 1
+) -> int:
     """How many more documents to try before looking again; 0 when the decision is settled.
 
     The smallest number of failures that would rule a win out, so that no try is wasted, or
@@ -91,7 +93,7 @@ def next_batch(rule: Rule, parent: Tally, mutant: Tally, documents: int, at_leas
     return min(max(spare, at_least), left)
 
 
-def decide(parent: Tally, mutant: Tally, documents: int) -> Fate:
+def decide(parent: PassCount, mutant: PassCount, documents: int) -> Fate:
     """What becomes of a mutant that was tried on some or all of the documents.
 
     Rejected when it cannot beat the parent strictly even if every document without an outcome were

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field
 
 from autodata.ledger.iterations import Fate
-from autodata.optimizer.rules import Tally
+from autodata.optimizer.rules import PassCount
 
 
 class Lane(BaseModel):
@@ -37,9 +37,9 @@ class State(Lane):
     subject: str = ""
     intent: str = ""
     predicts: str = ""
-    parent_tally: Tally = Tally()
+    parent_count: PassCount = PassCount()
     parent_evaluations: int = 0
-    tally: Tally = Tally()
+    count: PassCount = PassCount()
     rates_before: Mapping[str, float] = Field(default_factory=dict)
     rates_after: Mapping[str, float] = Field(default_factory=dict)
     checks: Mapping[str, object] = Field(default_factory=dict)

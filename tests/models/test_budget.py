@@ -52,14 +52,14 @@ def test_cached_input_is_cheaper_where_a_price_says_so() -> None:
 async def test_the_cost_of_a_call_is_on_record(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url, prices=LOCAL) as models:
         await models.say("weak_solver", ASKED, scope="d1")
-        assert models.tallies()["weak_solver"].usd == pytest.approx(0.06)
+        assert models.usage()["weak_solver"].usd == pytest.approx(0.06)
     assert rows(tmp_path, "usd") == [pytest.approx(0.06)]
 
 
 async def test_an_unknown_price_stays_unknown(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url) as models:
         await models.say("weak_solver", ASKED, scope="d1")
-        assert models.tallies()["weak_solver"].unpriced == 1
+        assert models.usage()["weak_solver"].unpriced == 1
     assert rows(tmp_path, "usd") == [None]
 
 

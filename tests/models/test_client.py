@@ -27,7 +27,7 @@ async def test_an_answer_is_asked_for_once_in_the_life_of_a_run(tmp_path: Path) 
         first = await models.say("weak_solver", ASKED, scope="d1")
         async with calling(tmp_path, server.url) as models:
             again = await models.say("weak_solver", ASKED, scope="d1")
-            assert models.tallies()["weak_solver"].replayed == 1
+            assert models.usage()["weak_solver"].replayed == 1
     assert first == again
     assert first.text == "because"
     assert len(server.requests) == 1
@@ -192,10 +192,10 @@ async def test_what_a_call_used_is_on_record(tmp_path: Path) -> None:
         calling(tmp_path, server.url) as models,
     ):
         await models.say("weak_solver", ASKED, scope="d1")
-        tally = models.tallies()["weak_solver"]
+        usage = models.usage()["weak_solver"]
     recorded = rows(tmp_path, "role, endpoint, model, input_tokens, cached_tokens, output_tokens")
     assert recorded == [("weak_solver", "local", "m", 100, 60, 7)]
-    counted = (tally.calls, tally.input_tokens, tally.cached_tokens, tally.output_tokens)
+    counted = (usage.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)
     assert counted == (1, 100, 60, 7)
 
 

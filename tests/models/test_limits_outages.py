@@ -41,7 +41,7 @@ async def many(models: Models, number: int = 20) -> list[Any]:
 async def test_trouble_that_may_pass_is_waited_out(tmp_path: Path, trouble: Reply) -> None:
     async with scripted(trouble, trouble) as server, calling(tmp_path, server.url) as models:
         said = await models.say("weak_solver", ASKED, scope="d1")
-        assert models.tallies()["weak_solver"].failed == 2
+        assert models.usage()["weak_solver"].failed == 2
     assert said.text == "fine"
     assert rows(tmp_path) == ["failed", "failed", "ok"]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from autodata.optimizer.rules import (
     Fate,
     Outcome,
+    PassCount,
     Rule,
-    Tally,
     decide,
     evaluations_wanted,
     next_batch,
@@ -24,49 +24,51 @@ DOCUMENTS = 25
 OUTCOMES = st.sampled_from(["accepted", "failed", "missing"])
 
 
-def tally(accepted: int, failed: int, missing: int = 0) -> Tally:
-    return Tally(accepted=accepted, failed=failed, missing=missing)
+def count(accepted: int, failed: int, missing: int = 0) -> PassCount:
+    return PassCount(accepted=accepted, failed=failed, missing=missing)
 
 
-def played(rule: Rule, parent: Tally, outcomes: list[Outcome], at_least: int = 1) -> Tally:
-    """The mutant's tally when documents are tried in this order, as far as the rule wants."""
-    mutant = Tally()
+def played(rule: Rule, parent: PassCount, outcomes: list[Outcome], at_least: int = 1) -> PassCount:
+    """The mutant's count when documents are tried in this order, as far as the rule wants."""
+    mutant = PassCount()
     while batch := next_batch(rule, parent, mutant, len(outcomes), at_least):
-        mutant += Tally.of(outcomes[mutant.tried : mutant.tried + batch])
+        mutant += PassCount.of(outcomes[mutant.tried : mutant.tried + batch])
     return mutant
 
 
 @pytest.mark.parametrize(
     ("parent", "mutant", "expected"),
     [
-        (tally(8, 17), tally(9, 16), "kept"),
-        (tally(8, 17), tally(8, 17), "rejected"),  # equal is not better
-        (tally(8, 17), tally(7, 18), "rejected"),
-        (tally(25, 50), tally(9, 16), "kept"),  # 9/25 against a third, pooled
-        (tally(25, 50), tally(8, 17), "rejected"),
-        (tally(8, 17), tally(8, 12, 5), "kept"),  # 20 of 25 have an outcome: 80 %
-        (tally(8, 17), tally(9, 10, 6), "indecisive"),  # 19 of 25 have one
-        (tally(8, 11, 6), tally(20, 5), "indecisive"),  # too little is known of the parent
-        (tally(20, 5), tally(3, 12, 10), "rejected"),  # 13 at best: nothing missing could help
+        (count(8, 17), count(9, 16), "kept"),
+        (count(8, 17), count(8, 17), "rejected"),  # equal is not better
+        (count(8, 17), count(7, 18), "rejected"),
+        (count(25, 50), count(9, 16), "kept"),  # 9/25 against a third, pooled
+        (count(25, 50), count(8, 17), "rejected"),
+        (count(8, 17), count(8, 12, 5), "kept"),  # 20 of 25 have an outcome: 80 %
+        (count(8, 17), count(9, 10, 6), "indecisive"),  # 19 of 25 have one
+        (count(8, 11, 6), count(20, 5), "indecisive"),  # too little is known of the parent
+        (count(20, 5), count(3, 12, 10), "rejected"),  # 13 at best: nothing missing could help
     ],
 )
-def test_an_edit_is_kept_only_when_it_helps(parent: Tally, mutant: Tally, expected: Fate) -> None:
+def test_an_edit_is_kept_only_when_it_helps(
+    parent: PassCount, mutant: PassCount, expected: Fate
+) -> None:
     assert decide(parent, mutant, DOCUMENTS) == expected
 
 
 def test_what_infrastructure_lost_is_missing_and_not_a_failure() -> None:
-    assert Tally.of(["accepted", "missing", "failed", "missing"]).score == Fraction(1, 2)
+    assert PassCount.of(["accepted", "missing", "failed", "missing"]).score == Fraction(1, 2)
 
 
 @given(
     outcomes=st.lists(OUTCOMES, min_size=1, max_size=40),
-    parent=st.builds(tally, st.integers(0, 75), st.integers(0, 75), st.integers(0, 20)),
+    parent=st.builds(count, st.integers(0, 75), st.integers(0, 75), st.integers(0, 20)),
     at_least=st.integers(1, 8),
 )
 def test_stopping_early_decides_as_a_full_evaluation_does(
-    outcomes: list[Outcome], parent: Tally, at_least: int
+    outcomes: list[Outcome], parent: PassCount, at_least: int
 ) -> None:
-    full = decide(parent, Tally.of(outcomes), len(outcomes))
+    full = decide(parent, PassCount.of(outcomes), len(outcomes))
     stopped = played("strict", parent, outcomes, at_least)
     assert decide(parent, stopped, len(outcomes)) == full
     if full == "kept":
@@ -74,14 +76,14 @@ def test_stopping_early_decides_as_a_full_evaluation_does(
 
 
 def test_a_hopeless_mutant_is_tried_on_no_more_documents_than_needed() -> None:
-    parent = tally(15, 10)
+    parent = count(15, 10)
     assert played("strict", parent, ["failed"] * 25).tried == 10
     assert played("paper", parent, ["failed"] * 25).tried == 25
     assert played("strict", parent, ["failed"] * 25, at_least=4).tried == 10
 
 
 def test_a_parent_of_which_too_little_is_known_costs_no_evaluation() -> None:
-    assert played("strict", tally(1, 1, 5), ["accepted"] * 25).tried == 0
+    assert played("strict", count(1, 1, 5), ["accepted"] * 25).tried == 0
 
 
 def test_a_parent_is_pooled_over_three_evaluations_and_then_left_alone() -> None:
@@ -127,7 +129,7 @@ class Climb:
 
     def run(self, iterations: int) -> "Climb":
         for _ in range(iterations):
-            means = [float(Tally.of(chain(*e)).score) for e in self.evaluations]
+            means = [float(PassCount.of(chain(*e)).score) for e in self.evaluations]
             best = max(means)
             weights = [math.exp((m - best) / 0.1) for m in means]
             [at] = self.source.choices(range(len(means)), weights=weights)
@@ -140,7 +142,7 @@ class Climb:
         wanted = evaluations_wanted(self.rule, len(made))
         cost = DOCUMENTS * (wanted - len(made))
         made += [self.flips(self.rates[at]) for _ in range(wanted - len(made))]
-        parent = Tally.of(made[-1] if self.rule == "paper" else chain(*made))
+        parent = PassCount.of(made[-1] if self.rule == "paper" else chain(*made))
         rate = self.rates[at] + self.gain * self.source.choice((-1, 0, 0, 0, 1, 1))
         outcomes = self.flips(min(max(rate, 0.0), 1.0))
         mutant = played(self.rule, parent, outcomes)
