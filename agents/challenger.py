@@ -23,7 +23,7 @@ async def challenge(
     challengers of one round apart.
     """
     messages = prompt.render(document=document.text, **values)
-    answer = await models.ask(
+    answer = await models.complete_as(
         "challenger", messages, CandidateReply, scope=document.id, sample=sample
     )
     if answer.value is None:

@@ -9,7 +9,7 @@ from autodata.tasks.types import Document, Objection
 async def extract(models: Models, prompt: Prompt, document: Document) -> str | Objection:
     """The case file as Markdown, UNSUITABLE with the reason, or MALFORMED."""
     messages = prompt.render(document=document.text)
-    answer = await models.ask("extractor", messages, CaseFileReply, scope=document.id)
+    answer = await models.complete_as("extractor", messages, CaseFileReply, scope=document.id)
     if answer.value is None:
         message = f"the extractor's reply could not be read: {answer.problem}"
         return Objection(code="MALFORMED", message=message)

@@ -2,7 +2,7 @@
 
 from autodata.agents.equivalence import Equivalence
 from autodata.agents.replies import MarksReply, marks_reply
-from autodata.models.client import Models, Said
+from autodata.models.client import Models, TextReply
 from autodata.prompt_store.prompt import Prompt
 from autodata.tasks import Task, rubric
 from autodata.tasks.equivalence import final_answer
@@ -15,7 +15,7 @@ async def score(
     prompt: Prompt,
     task: Task,
     candidate: Candidate,
-    said: Said,
+    said: TextReply,
     side: Side,
     number: int,
     *,
@@ -52,7 +52,7 @@ async def _marks(
     messages = prompt.render(
         context=candidate.context, question=candidate.question, rubric=criteria, answer=answer
     )
-    reply = await models.ask(
+    reply = await models.complete_as(
         "judge", messages, marks_reply(len(candidate.rubric)), scope=scope, sample=number
     )
     return reply.problem if reply.value is None else marked(candidate, reply.value)

@@ -26,7 +26,7 @@ async def judge_round(
         weak_attempts=described(weak),
         strong_attempts=described(strong),
     )
-    answer = await models.ask("loop_judge", messages, JudgementReply, scope=scope)
+    answer = await models.complete_as("loop_judge", messages, JudgementReply, scope=scope)
     if answer.value is None:
         message = f"the loop judge's reply could not be read: {answer.problem}"
         return Objection(code="MALFORMED", message=message)

@@ -22,7 +22,7 @@ async def instruct(models: Models, prompt: Prompt, rounds: Sequence[Round], *, s
     if last.judgement and last.judgement.suggestion_for_writer and last.final_verdict is None:
         return last.judgement.suggestion_for_writer
     grouped = feedback(rounds)
-    answer = await models.ask(
+    answer = await models.complete_as(
         "orchestrator", prompt.render(feedback=grouped), InstructionReply, scope=scope
     )
     return answer.value.instruction if answer.value else grouped

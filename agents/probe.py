@@ -55,7 +55,7 @@ async def probe(models: Models, role: str) -> Probe:
 
 
 async def _solve(models: Models, role: str) -> tuple[str, str]:
-    said = await models.say(role, locked(TASK, "solver").render(**CASE), scope=SCOPE)
+    said = await models.complete(role, locked(TASK, "solver").render(**CASE), scope=SCOPE)
     if said.truncated:
         return _cut_off(role)
     return ("", "") if said.text else ("it answered nothing", "Try another model")
@@ -63,7 +63,7 @@ async def _solve(models: Models, role: str) -> tuple[str, str]:
 
 async def _judge(models: Models, role: str) -> tuple[str, str]:
     messages = locked(TASK, "judge").render(**CASE, rubric=RUBRIC, answer=ANSWER)
-    reply = await models.ask(role, messages, marks_reply(1), scope=SCOPE)
+    reply = await models.complete_as(role, messages, marks_reply(1), scope=SCOPE)
     if reply.truncated:
         return _cut_off(role)
     if reply.value is None:

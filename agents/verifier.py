@@ -39,7 +39,7 @@ async def verify(
         reference_answer=candidate.reference_answer,
         **rubric,
     )
-    answer = await models.ask(role, messages, VerdictReply, scope=document.id)
+    answer = await models.complete_as(role, messages, VerdictReply, scope=document.id)
     if answer.value is None:
         message = f"the {role.replace('_', ' ')}'s reply could not be read: {answer.problem}"
         return Objection(code="MALFORMED", message=message)

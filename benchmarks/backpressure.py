@@ -54,7 +54,7 @@ async def independent_calls(folder: Path, url: str, count: int) -> None:
             Message(role="system", content=SYSTEM),
             Message(role="user", content=user(number)),
         )
-        await asked.say("weak_solver", messages, scope=str(number))
+        await asked.complete("weak_solver", messages, scope=str(number))
 
     await asyncio.gather(*map(ask, range(count)))
     await asked.aclose()

@@ -15,7 +15,7 @@ Fate = Literal["start", "kept", "rejected", "invalid", "indecisive"]
 
 _TEXTS = ("reason", "subject", "cause", "intent", "predicts", "outcome")
 _DETAILS = (
-    "parent_count",
+    "parent_tally",
     "tally",
     "chances",
     "minibatch",
@@ -50,7 +50,7 @@ class Iteration(Frozen):
     parent_evaluations: int = 0
     score: float | None = None
     tried: int = 0
-    parent_count: Mapping[str, int] = Field(default_factory=dict)
+    parent_tally: Mapping[str, int] = Field(default_factory=dict)
     tally: Mapping[str, int] = Field(default_factory=dict)
     chances: Mapping[int, float] = Field(default_factory=dict)
     minibatch: tuple[str, ...] = ()

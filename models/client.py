@@ -1,7 +1,8 @@
 """Where models are called: role in, words or a checked value out. Nothing else calls a model.
 
-A call is looked up in the log first. If it was never answered it waits for its turn at the rate limiter,
-reserves its worst case from the budget, is asked, and is written down before anyone sees the reply.
+A call is looked up in the log first. If it was never answered it waits for its turn at the rate
+limiter, reserves its worst case from the budget, is asked, and is written down before anyone sees
+the reply.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ REASKS = 2  # times that a malformed reply is asked for again, with its fault
 OUTPUT = 16_384  # tokens, the worst case of a reply without `max_tokens`
 
 
-class Said(Frozen):
+class TextReply(Frozen):
     """A reply in words; `truncated` by the token limit (then `text` may be empty)."""
 
     text: str
@@ -43,7 +44,7 @@ class Said(Frozen):
     call_id: int
 
 
-class Answered(Frozen, Generic[R]):
+class StructuredReply(Frozen, Generic[R]):
     """A structured reply; without a `value` the `problem` says what stayed wrong with it."""
 
     value: R | None
@@ -55,9 +56,10 @@ class Answered(Frozen, Generic[R]):
 class Models:
     """The models of a run, by role.
 
-    `say` and `ask` raise Paused (EndpointDown, Unauthorized, ModelMissing, BudgetReached) when the
-    run cannot go on, CallRefused when this one request is hopeless, UnknownRole for a role without
-    a model. Scopes keep the order in which they first called: earlier ones go first.
+    `complete`, `complete_as` and `chat` raise Paused (EndpointDown, Unauthorized, ModelMissing,
+    BudgetReached) when the run cannot go on, CallRefused when this one request is hopeless,
+    UnknownRole for a role without a model. Scopes keep the order in which they first called:
+    earlier ones go first.
     """
 
     def __init__(
@@ -86,18 +88,20 @@ class Models:
         self._within = ""
         self._check_prices()
 
-    async def say(
+    async def complete(
         self, role: str, messages: Sequence[Message], *, scope: str, sample: int = 1
-    ) -> Said:
+    ) -> TextReply:
         """The role's reply in words. `sample` numbers repeated attempts at the same messages."""
         role_model = await self.registry.ready(role)
         request = Request.of(
             role_model, _plain(messages), scope=self._scope(scope), sample=sample, seed=self.seed
         )
         call = await self._answer(request)
-        return Said(text=call.response, truncated=call.status == "truncated", call_id=call.id or 0)
+        return TextReply(
+            text=call.response, truncated=call.status == "truncated", call_id=call.id or 0
+        )
 
-    async def ask(
+    async def complete_as(
         self,
         role: str,
         messages: Sequence[Message],
@@ -105,7 +109,7 @@ class Models:
         *,
         scope: str,
         sample: int = 1,
-    ) -> Answered[R]:
+    ) -> StructuredReply[R]:
         """The role's reply as a `reply`; what does not fit is asked for again, twice at most."""
         role_model = await self.registry.ready(role)
         asked = conversation = _plain(messages)
@@ -122,13 +126,15 @@ class Models:
             call = await self._answer(request)
             call_id = call.id or 0
             if call.status == "ok":
-                return Answered(value=parse(call.response, reply), call_id=call_id)
+                return StructuredReply(value=parse(call.response, reply), call_id=call_id)
             if call.status == "truncated":
-                return Answered(value=None, problem=call.error, truncated=True, call_id=call_id)
+                return StructuredReply(
+                    value=None, problem=call.error, truncated=True, call_id=call_id
+                )
             conversation = [*asked, *_complaint(call)]
-        return Answered(value=None, problem=call.error, call_id=call_id)
+        return StructuredReply(value=None, problem=call.error, call_id=call_id)
 
-    async def converse(
+    async def chat(
         self,
         role: str,
         messages: Sequence[BaseMessage],

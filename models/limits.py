@@ -1,4 +1,4 @@
-"""The rate limiter of an endpoint: who may ask it next, how many at once, how often, and when to stop.
+"""The rate limiter of an endpoint: who may ask next, how many at once, how often, when to stop.
 
 Depth first: a request of a document that was begun earlier goes before one of a later document.
 Among equals the roles take turns, so that many judges do not hold up a solver.
@@ -172,8 +172,8 @@ class RateLimiter:
             )
         if tries >= TRIES and not (error.overloaded or self.circuit_breaker.wait):
             raise CallRefused(
-                f"{self.circuit_breaker.where} failed {tries} times on one request while it answers "
-                f"others; the last problem: {describe(error)}",
+                f"{self.circuit_breaker.where} failed {tries} times on one request while it "
+                f"answers others; the last problem: {describe(error)}",
                 "Look into the server's log; resume tries again",
             )
         await self._sleep(self._pause(error, tries))

@@ -1,4 +1,4 @@
-"""Who plays which role: the configuration turned into chat models and rate limiters, each built once."""
+"""Which model plays which role: the configuration as chat models and limiters, each built once."""
 
 import asyncio
 from collections.abc import Mapping

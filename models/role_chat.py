@@ -53,5 +53,5 @@ class RoleChat(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        said = await self.models.converse(self.role, messages, self.tools, scope=self.scope)
+        said = await self.models.chat(self.role, messages, self.tools, scope=self.scope)
         return ChatResult(generations=[ChatGeneration(message=said)])

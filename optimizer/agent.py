@@ -54,7 +54,7 @@ async def work(
 ) -> None:
     """Lets a role work with its tools until `done`; what it achieved is in what the tools hold.
 
-    Raises what `Models.converse` raises.
+    Raises what `Models.chat` raises.
     """
     system, user = prompt
     limiting: list[AgentMiddleware[Any, Any, Any]] = [

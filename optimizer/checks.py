@@ -140,7 +140,7 @@ async def _marked(
     models = bench.evaluator.models.apart(f"iteration-{number}/audit", number + 1)
     shape, sample = marks_reply(len(candidate.rubric)), attempt.number
     try:
-        reply = await models.ask(
+        reply = await models.complete_as(
             "final_verifier", messages, shape, scope=document_id, sample=sample
         )
     except CallRefused:

@@ -24,7 +24,7 @@ def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -
         "Autodata-Iteration": str(iteration.number),
         "Autodata-Decision": iteration.decision,
         "Autodata-Score": score(iteration.score, iteration.tally),
-        "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_count),
+        "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_tally),
         "Autodata-Rule": rule,
         "Autodata-Evaluation": f"{iteration.prompts}-1",
         "Autodata-Predicts": iteration.predicts,

@@ -54,7 +54,7 @@ class Nodes:
             prompts=bench.evaluator.content(prompts.files),
             score=float(count.score),
             tried=count.tried,
-            count=count.model_dump(),
+            tally=count.model_dump(),
             checks=await checks.control_questions(bench, prompts),
         )
         await asyncio.to_thread(bench.record, first)
@@ -250,8 +250,8 @@ def _record(bench: Workbench, state: State) -> None:
         parent_evaluations=state.parent_evaluations,
         score=float(state.count.score) if evaluated else None,
         tried=state.count.tried,
-        parent_count=state.parent_count.model_dump(),
-        count=state.count.model_dump(),
+        parent_tally=state.parent_count.model_dump(),
+        tally=state.count.model_dump(),
         chances=state.chances,
         minibatch=state.minibatch,
         rates_before=state.rates_before,

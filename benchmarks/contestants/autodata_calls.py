@@ -32,7 +32,7 @@ async def work(url: str, calls: int, concurrency: int, folder: Path) -> None:
         for number in waiting:
             messages = (system, Message(role="user", content=user(number)))
             scope = f"document-{number // CALLS_PER_SCOPE}"
-            await models.say("weak_solver", messages, scope=scope)
+            await models.complete("weak_solver", messages, scope=scope)
 
     await asyncio.gather(*(ask() for _ in range(concurrency)))
     await models.aclose()

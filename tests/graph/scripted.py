@@ -18,7 +18,7 @@ from autodata.graph.state import RunChoices, TaskName
 from autodata.ledger.calls import Call, CallLog
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.models.client import Answered, Models, Said
+from autodata.models.client import Models, StructuredReply
 from autodata.prompt_store.prompt import Message, packaged
 from autodata.tasks.types import Document, Round
 
@@ -81,11 +81,13 @@ class ScriptedModels:
         call = Call(scope, role, "scripted", "scripted", key, 1, "ok", started_at="2026-11-22")
         return reply, await self.log.record(call)
 
-    async def say(self, role: str, messages: Sequence[Message], *, scope: str, **_: Any) -> Said:
+    async def complete(
+        self, role: str, messages: Sequence[Message], *, scope: str, **_: Any
+    ) -> TextReply:
         reply, call_id = await self._next(role, messages, scope)
-        return Said(text=reply or "", truncated=reply is None, call_id=call_id)
+        return TextReply(text=reply or "", truncated=reply is None, call_id=call_id)
 
-    async def ask(
+    async def complete_as(
         self,
         role: str,
         messages: Sequence[Message],
@@ -93,12 +95,12 @@ class ScriptedModels:
         *,
         scope: str,
         **_: Any,
-    ) -> Answered[Any]:
+    ) -> StructuredReply[Any]:
         given, call_id = await self._next(role, messages, scope)
         malformed = isinstance(given, str)
         value = None if malformed else reply.model_validate_json(json.dumps(given))
         problem = given if malformed else ""
-        return Answered(value=value, problem=problem, truncated=False, call_id=call_id)
+        return StructuredReply(value=value, problem=problem, truncated=False, call_id=call_id)
 
     def forget(self, scope: str) -> None:
         """Nothing is remembered."""

@@ -31,7 +31,7 @@ async def running(folder: Path, server: BatchServer, run: str = "r1") -> AsyncIt
 async def solve(models: Models, number: int) -> list[Any]:
     """So many attempts at one question, all at once."""
     return await asyncio.gather(
-        *(models.say("weak_solver", ASKED, scope="d1", sample=n + 1) for n in range(number))
+        *(models.complete("weak_solver", ASKED, scope="d1", sample=n + 1) for n in range(number))
     )
 
 
@@ -55,7 +55,7 @@ async def test_a_call_in_a_batch_costs_half(tmp_path: Path) -> None:
 
 async def test_the_same_question_of_two_documents_is_two_requests(tmp_path: Path) -> None:
     async with batching(fine) as server, running(tmp_path, server) as models:
-        await asyncio.gather(*(models.say("judge", ASKED, scope=d) for d in ("d1", "d2")))
+        await asyncio.gather(*(models.complete("judge", ASKED, scope=d) for d in ("d1", "d2")))
     assert server.lines == [2]
 
 
@@ -121,5 +121,5 @@ async def test_a_short_outage_while_waiting_does_not_matter(tmp_path: Path) -> N
 async def test_an_endpoint_without_batches_says_so_before_anything_is_sent(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url, batch="r1") as models:
         with pytest.raises(Paused, match="has no batch API"):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
     assert server.requests == []

@@ -51,14 +51,14 @@ def test_cached_input_is_cheaper_where_a_price_says_so() -> None:
 
 async def test_the_cost_of_a_call_is_on_record(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url, prices=LOCAL) as models:
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
         assert models.usage()["weak_solver"].usd == pytest.approx(0.06)
     assert rows(tmp_path, "usd") == [pytest.approx(0.06)]
 
 
 async def test_an_unknown_price_stays_unknown(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url) as models:
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
         assert models.usage()["weak_solver"].unpriced == 1
     assert rows(tmp_path, "usd") == [None]
 
@@ -89,10 +89,10 @@ async def test_a_budget_is_reached_and_never_exceeded(
         settings: dict[str, Any] = {"model": model, "prices": LOCAL, "budget": budget}
         async with calling(tmp_path, server.url, **settings) as models:
             for number in range(3):
-                await models.say("weak_solver", ASKED, scope="d1", sample=number + 1)
+                await models.complete("weak_solver", ASKED, scope="d1", sample=number + 1)
             with pytest.raises(BudgetReached, match=words):
-                await models.say("weak_solver", ASKED, scope="d1", sample=4)
-            await models.say("weak_solver", ASKED, scope="d1", sample=1)  # on record, and free
+                await models.complete("weak_solver", ASKED, scope="d1", sample=4)
+            await models.complete("weak_solver", ASKED, scope="d1", sample=1)  # on record, and free
     assert len(server.requests) == 3
 
 
@@ -102,7 +102,7 @@ async def test_concurrent_calls_share_one_budget(tmp_path: Path) -> None:
         scripted(otherwise=slow) as server,
         calling(tmp_path, server.url, budget=Budget(calls=7)) as models,
     ):
-        calls = (models.say("weak_solver", ASKED, scope=f"d{i}") for i in range(20))
+        calls = (models.complete("weak_solver", ASKED, scope=f"d{i}") for i in range(20))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(outcome, BudgetReached) for outcome in outcomes) == 13
     assert len(server.requests) == 7
@@ -112,12 +112,12 @@ async def test_what_earlier_processes_spent_counts(tmp_path: Path) -> None:
     async with scripted() as server:
         for sample in (1, 2):
             async with calling(tmp_path, server.url, budget=Budget(calls=2)) as models:
-                await models.say("weak_solver", ASKED, scope="d1", sample=sample)
+                await models.complete("weak_solver", ASKED, scope="d1", sample=sample)
         async with calling(tmp_path, server.url, budget=Budget(calls=2)) as models:
             with pytest.raises(BudgetReached):
-                await models.say("weak_solver", ASKED, scope="d1", sample=3)
+                await models.complete("weak_solver", ASKED, scope="d1", sample=3)
         async with calling(tmp_path, server.url, budget=Budget(calls=3)) as models:
-            await models.say("weak_solver", ASKED, scope="d1", sample=3)
+            await models.complete("weak_solver", ASKED, scope="d1", sample=3)
 
 
 async def test_a_call_waits_while_those_in_flight_may_leave_enough() -> None:

@@ -24,9 +24,9 @@ async def test_an_answer_is_asked_for_once_in_the_life_of_a_run(tmp_path: Path) 
         scripted(says("because"), otherwise=says("something else")) as server,
         calling(tmp_path, server.url) as models,
     ):
-        first = await models.say("weak_solver", ASKED, scope="d1")
+        first = await models.complete("weak_solver", ASKED, scope="d1")
         async with calling(tmp_path, server.url) as models:
-            again = await models.say("weak_solver", ASKED, scope="d1")
+            again = await models.complete("weak_solver", ASKED, scope="d1")
             assert models.usage()["weak_solver"].replayed == 1
     assert first == again
     assert first.text == "because"
@@ -36,7 +36,7 @@ async def test_an_answer_is_asked_for_once_in_the_life_of_a_run(tmp_path: Path) 
 async def test_each_attempt_is_a_call_of_its_own(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url) as models:
         for sample in (1, 2, 3):
-            await models.say("weak_solver", ASKED, scope="d1", sample=sample)
+            await models.complete("weak_solver", ASKED, scope="d1", sample=sample)
     assert len(server.requests) == 3
     assert rows(tmp_path, "sample") == [1, 2, 3]
 
@@ -56,7 +56,7 @@ async def test_whatever_shapes_an_answer_makes_it_another_call(
     async with scripted() as server:
         for settings in ({}, change):
             async with calling(tmp_path, server.url, **settings) as models:
-                await models.say("weak_solver", ASKED, scope="d1")
+                await models.complete("weak_solver", ASKED, scope="d1")
     assert len(server.requests) == 2
 
 
@@ -64,7 +64,7 @@ async def test_another_address_of_the_same_endpoint_changes_nothing(tmp_path: Pa
     async with scripted() as before, scripted() as after:
         for server in (before, after):
             async with calling(tmp_path, server.url) as models:
-                await models.say("weak_solver", ASKED, scope="d1")
+                await models.complete("weak_solver", ASKED, scope="d1")
     assert (len(before.requests), len(after.requests)) == (1, 0)
 
 
@@ -73,25 +73,25 @@ async def test_attempts_of_one_question_never_share_a_seed(tmp_path: Path) -> No
         async with calling(tmp_path, server.url, seed=7) as models:
             for role in ("weak_solver", "strong_solver"):
                 for sample in (1, 2, 3):
-                    await models.say(role, ASKED, scope="d1", sample=sample)
+                    await models.complete(role, ASKED, scope="d1", sample=sample)
         seeds = [request["seed"] for request in server.requests]
         (tmp_path / "again").mkdir()
         async with calling(tmp_path / "again", server.url, seed=7) as models:
-            await models.say("weak_solver", ASKED, scope="d1", sample=1)
+            await models.complete("weak_solver", ASKED, scope="d1", sample=1)
     assert len(set(seeds)) == 6
     assert server.requests[-1]["seed"] == seeds[0]
 
 
 async def test_without_a_seed_none_is_sent(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url) as models:
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
     assert "seed" not in server.requests[0]
 
 
 async def test_the_configured_parameters_reach_the_server(tmp_path: Path) -> None:
     model = {"temperature": 1.0, "max_tokens": 99, "extra": {"chat_template_kwargs": {"a": False}}}
     async with scripted() as server, calling(tmp_path, server.url, model=model) as models:
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
     assert server.requests == [
         {
             "model": "m",
@@ -119,7 +119,7 @@ async def test_hidden_reasoning_is_kept_apart_from_the_answer(
     tmp_path: Path, reply: Any, reasoning: str
 ) -> None:
     async with scripted(reply) as server, calling(tmp_path, server.url) as models:
-        said = await models.say("weak_solver", ASKED, scope="d1")
+        said = await models.complete("weak_solver", ASKED, scope="d1")
     assert (said.text, said.truncated) == ("42", False)
     assert rows(tmp_path, "reasoning") == [reasoning]
 
@@ -138,7 +138,7 @@ async def test_an_answer_cut_off_by_the_limit_is_marked_and_not_repeated(
     tmp_path: Path, reply: Any, text: str
 ) -> None:
     async with scripted(reply) as server, calling(tmp_path, server.url) as models:
-        said = await models.say("weak_solver", ASKED, scope="d1")
+        said = await models.complete("weak_solver", ASKED, scope="d1")
     assert (said.text, said.truncated) == (text, True)
     assert rows(tmp_path) == ["truncated"]
     assert len(server.requests) == 1
@@ -146,7 +146,7 @@ async def test_an_answer_cut_off_by_the_limit_is_marked_and_not_repeated(
 
 async def test_silence_is_not_an_answer(tmp_path: Path) -> None:
     async with scripted(says(""), says(None)) as server, calling(tmp_path, server.url) as models:
-        said = await models.say("weak_solver", ASKED, scope="d1")
+        said = await models.complete("weak_solver", ASKED, scope="d1")
     assert said.text == "fine"
     assert rows(tmp_path) == ["failed", "failed", "ok"]
 
@@ -157,7 +157,7 @@ async def test_lone_surrogates_neither_leave_nor_enter(tmp_path: Path) -> None:
         scripted(says("half a \udc00 pair")) as server,
         calling(tmp_path, server.url) as models,
     ):
-        said = await models.say("weak_solver", asked, scope="d1")
+        said = await models.complete("weak_solver", asked, scope="d1")
     assert said.text == "half a \ufffd pair"
     assert server.requests[0]["messages"][0]["content"] == "broken ? text"
     assert rows(tmp_path, "response") == ["half a \ufffd pair"]
@@ -177,7 +177,7 @@ async def test_odd_token_counts_do_not_cost_an_answer(tmp_path: Path, usage: Any
         scripted(says("fine", usage=usage)) as server,
         calling(tmp_path, server.url) as models,
     ):
-        assert (await models.say("weak_solver", ASKED, scope="d1")).text == "fine"
+        assert (await models.complete("weak_solver", ASKED, scope="d1")).text == "fine"
     assert rows(tmp_path) == ["ok"]
 
 
@@ -191,7 +191,7 @@ async def test_what_a_call_used_is_on_record(tmp_path: Path) -> None:
         scripted(says("fine", usage=usage)) as server,
         calling(tmp_path, server.url) as models,
     ):
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
         usage = models.usage()["weak_solver"]
     recorded = rows(tmp_path, "role, endpoint, model, input_tokens, cached_tokens, output_tokens")
     assert recorded == [("weak_solver", "local", "m", 100, 60, 7)]
@@ -238,7 +238,7 @@ async def test_an_unknown_endpoint_is_named_with_its_nearest_before_any_call(
 async def test_with_nothing_configured_every_role_is_simulated(tmp_path: Path) -> None:
     log = CallLog(tmp_path / "run.db")
     models = Models(log=log, seed=1)
-    said = await models.say("weak_solver", ASKED, scope="d1")
+    said = await models.complete("weak_solver", ASKED, scope="d1")
     assert said.text
     assert rows(tmp_path, "endpoint, model, usd") == [("simulated", "simulated-weak", 0.0)]
     assert models.registry.role_model("strong_solver").config.model == "simulated-strong"
@@ -267,7 +267,7 @@ async def test_langchain_tracing_sees_every_call(tmp_path: Path) -> None:
     listener = Listener()
     token = listening.set(listener)
     async with scripted(says("because")) as server, calling(tmp_path, server.url) as models:
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
     listening.reset(token)
     assert listener.seen == [("asked", "Why?"), ("answered", "because")]
 
@@ -283,7 +283,7 @@ async def test_a_call_is_the_same_whether_or_not_somebody_listens(tmp_path: Path
             scripted(otherwise=reply) as server,
             calling(folder, server.url, model={"temperature": 0.5, "max_tokens": 9}) as models,
         ):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
         listening.reset(token)
         columns = "status, response, reasoning, finish_reason, input_tokens, output_tokens"
         written.append(rows(folder, columns))
@@ -298,7 +298,7 @@ def test_models_live_on_from_one_event_loop_to_the_next(tmp_path: Path) -> None:
             at = models.registry.endpoint("local").transport
             assert at is not None
             at.base_url = server.url
-            said = await models.say("weak_solver", ASKED, scope="d1", sample=sample)
+            said = await models.complete("weak_solver", ASKED, scope="d1", sample=sample)
             await models.aclose()
             return said.text
 
@@ -316,8 +316,8 @@ async def test_nothing_holds_up_the_event_loop(tmp_path: Path) -> None:
     """LangGraph's server refuses blocking calls in async code; this is what it refuses them by."""
     async with scripted() as server, calling(tmp_path, server.url) as models:
         with blockbuster_ctx(["agents", "ledger"]):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
             models.forget("d1")
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
             await models.aclose()
     assert len(server.requests) == 1

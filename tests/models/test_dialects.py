@@ -44,7 +44,7 @@ async def test_a_refused_parameter_is_left_out_from_then_on(
         calling(tmp_path, server.url, **settings) as models,
     ):
         for scope in ("d1", "d2"):
-            assert (await models.say("weak_solver", ASKED, scope=scope)).text == "fine"
+            assert (await models.complete("weak_solver", ASKED, scope=scope)).text == "fine"
     assert [name in request for request in server.requests] == [True, False, False]
     assert rows(tmp_path) == ["failed", "ok", "ok"]
 
@@ -55,7 +55,7 @@ async def test_a_limit_under_its_other_name_is_still_a_limit(tmp_path: Path) -> 
         scripted(otherwise=endpoint) as server,
         calling(tmp_path, server.url, model={"max_tokens": 9}) as models,
     ):
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
     assert server.requests[-1]["max_completion_tokens"] == 9
 
 
@@ -65,7 +65,7 @@ async def test_a_model_without_system_role_gets_one_message(tmp_path: Path) -> N
         return refuses(400, "System role not supported") if "system" in roles else says("fine")
 
     async with scripted(otherwise=answer) as server, calling(tmp_path, server.url) as models:
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
     assert server.requests[-1]["messages"] == [{"role": "user", "content": "You solve.\n\nWhy?"}]
 
 
@@ -78,6 +78,6 @@ async def test_a_prompt_too_long_for_the_model_is_refused_once_and_in_its_words(
         calling(tmp_path, server.url, model={"max_tokens": 8192}) as models,
     ):
         with pytest.raises(CallRefused, match="maximum context length"):
-            await models.say("weak_solver", ASKED, scope="d1")
-        assert (await models.say("weak_solver", ASKED, scope="d2")).text == "fine"
+            await models.complete("weak_solver", ASKED, scope="d1")
+        assert (await models.complete("weak_solver", ASKED, scope="d2")).text == "fine"
     assert rows(tmp_path) == ["failed", "ok"]

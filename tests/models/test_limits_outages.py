@@ -15,7 +15,7 @@ from tests.models.scripted_server import Reply, refuses, says, scripted
 
 async def many(models: Models, number: int = 20) -> list[Any]:
     """Ask for so many documents at once; a reply or an exception each."""
-    calls = (models.say("weak_solver", ASKED, scope=f"d{i}") for i in range(number))
+    calls = (models.complete("weak_solver", ASKED, scope=f"d{i}") for i in range(number))
     return await asyncio.gather(*calls, return_exceptions=True)
 
 
@@ -40,7 +40,7 @@ async def many(models: Models, number: int = 20) -> list[Any]:
 )
 async def test_trouble_that_may_pass_is_waited_out(tmp_path: Path, trouble: Reply) -> None:
     async with scripted(trouble, trouble) as server, calling(tmp_path, server.url) as models:
-        said = await models.say("weak_solver", ASKED, scope="d1")
+        said = await models.complete("weak_solver", ASKED, scope="d1")
         assert models.usage()["weak_solver"].failed == 2
     assert said.text == "fine"
     assert rows(tmp_path) == ["failed", "failed", "ok"]
@@ -73,7 +73,7 @@ async def test_the_key_comes_from_the_environment(
     monkeypatch.setenv("LOCAL_KEY", "secret\n")
     endpoint = {"api_key_env": "LOCAL_KEY"}
     async with scripted() as server, calling(tmp_path, server.url, endpoint=endpoint) as models:
-        await models.say("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d1")
     assert server.keys == ["Bearer secret"]
 
 
@@ -81,7 +81,7 @@ async def test_a_missing_key_is_named_before_any_request(tmp_path: Path) -> None
     endpoint = {"api_key_env": "NO_SUCH_KEY"}
     async with scripted() as server, calling(tmp_path, server.url, endpoint=endpoint) as models:
         with pytest.raises(Unauthorized, match="NO_SUCH_KEY is not set"):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
     assert server.requests == []
 
 
@@ -89,7 +89,7 @@ async def test_a_used_up_quota_is_not_waited_for(tmp_path: Path) -> None:
     quota = refuses(429, "You exceeded your current quota", code="insufficient_quota")
     async with scripted(otherwise=quota) as server, calling(tmp_path, server.url) as models:
         with pytest.raises(Unauthorized, match="exceeded your current quota"):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
     assert len(server.requests) == 1
 
 
@@ -99,14 +99,14 @@ async def test_an_unknown_model_is_named(tmp_path: Path) -> None:
         calling(tmp_path, server.url) as models,
     ):
         with pytest.raises(ModelMissing, match="model 'm'"):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
 
 
 async def test_a_redirected_address_is_named_not_followed(tmp_path: Path) -> None:
     moved = Reply(status=308, headers={"Location": "/v1/models"})
     async with scripted(moved) as server, calling(tmp_path, server.url) as models:
         with pytest.raises(ModelMissing, match=r"HTTP 308.*base_url"):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
 
 
 async def test_an_endpoint_that_stays_down_pauses_the_run_with_one_message(
@@ -120,7 +120,7 @@ async def test_an_endpoint_that_stays_down_pauses_the_run_with_one_message(
         outcomes = await many(models)
         made = len(server.requests)
         with pytest.raises(EndpointDown):
-            await models.say("weak_solver", ASKED, scope="later")
+            await models.complete("weak_solver", ASKED, scope="later")
     assert {type(outcome) for outcome in outcomes} == {EndpointDown}
     assert len({str(outcome) for outcome in outcomes}) == 1
     for part in ("endpoint local", server.url, "HTTP 500: out of memory", "resume"):
@@ -133,7 +133,7 @@ async def test_nobody_at_the_address_is_an_outage(tmp_path: Path) -> None:
         url = server.url
     async with calling(tmp_path, url, endpoint={"give_up_after": 0.02}) as models:
         with pytest.raises(EndpointDown, match="Connect call failed"):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
 
 
 async def test_a_server_that_hangs_pauses_the_run_within_the_time_out(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_a_long_retry_after_is_not_sat_out(tmp_path: Path) -> None:
         calling(tmp_path, server.url) as models,
     ):
         with pytest.raises(EndpointDown, match="asks to wait 3600 s"):
-            await models.say("weak_solver", ASKED, scope="d1")
+            await models.complete("weak_solver", ASKED, scope="d1")
 
 
 async def test_who_waits_is_there_when_the_endpoint_comes_back(tmp_path: Path) -> None:
@@ -180,16 +180,16 @@ async def test_one_request_that_always_fails_does_not_stop_the_others(tmp_path: 
         async def others() -> None:
             while not poisoned.done():
                 number = len(server.requests)
-                await models.say("strong_solver", ASKED, scope=f"d{number}")
+                await models.complete("strong_solver", ASKED, scope=f"d{number}")
 
-        poisoned = asyncio.ensure_future(models.say("weak_solver", poison, scope="bad"))
+        poisoned = asyncio.ensure_future(models.complete("weak_solver", poison, scope="bad"))
         await others()
         with pytest.raises(CallRefused, match="failed 12 times"):
             await poisoned
 
 
 async def test_a_busy_server_is_asked_for_less(tmp_path: Path) -> None:
-    """AdaptiveConcurrency 4: the limit comes down to it, and few requests are refused on the way."""
+    """It takes 4 at once: the limit comes down to it, and few requests are refused on the way."""
 
     def answer(payload: dict[str, Any]) -> Reply:
         if server.in_flight > 4:

@@ -41,7 +41,7 @@ FOUND = Finding(passed=True, weight=3, verdict="PASS")
 )
 async def test_a_reply_in_a_common_wrapping_is_understood(tmp_path: Path, text: str) -> None:
     async with scripted(says(text)) as server, calling(tmp_path, server.url) as models:
-        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
     assert answered.value == FOUND
     assert len(server.requests) == 1
 
@@ -64,7 +64,7 @@ async def test_a_reply_that_does_not_fit_is_asked_for_again_with_its_fault(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     async with scripted(says(text), says(GOOD)) as server, calling(tmp_path, server.url) as models:
-        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
     assert answered.value == FOUND
     *_, repeated, told = server.requests[1]["messages"]
     assert repeated == {"role": "assistant", "content": text}
@@ -78,7 +78,7 @@ async def test_a_reply_that_never_fits_ends_as_a_problem_and_is_replayed_as_one(
     async with scripted(otherwise=says('{"passed": 1}')) as server:
         for _ in range(2):
             async with calling(tmp_path, server.url) as models:
-                answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+                answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
             assert answered.value is None
             assert "passed: " in answered.problem
     assert rows(tmp_path) == ["malformed"] * 3
@@ -90,7 +90,7 @@ async def test_a_reply_cut_off_is_not_mended(tmp_path: Path) -> None:
         '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["a', finish_reason="length"
     )
     async with scripted(cut) as server, calling(tmp_path, server.url) as models:
-        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
     assert (answered.value, answered.truncated) == (None, True)
     assert rows(tmp_path) == ["truncated"]
 
@@ -98,7 +98,7 @@ async def test_a_reply_cut_off_is_not_mended(tmp_path: Path) -> None:
 async def test_a_reply_that_breaks_off_without_a_word_is_asked_for_again(tmp_path: Path) -> None:
     cut = says('{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["a"')
     async with scripted(cut, says(GOOD)) as server, calling(tmp_path, server.url) as models:
-        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
     assert answered.value == FOUND
     assert rows(tmp_path, "error") == ["it is JSON that breaks off before its end", ""]
 
@@ -108,14 +108,14 @@ async def test_a_reply_complete_at_the_very_limit_counts(tmp_path: Path) -> None
         scripted(says(GOOD, finish_reason="length")) as server,
         calling(tmp_path, server.url) as models,
     ):
-        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
     assert answered.value == FOUND
 
 
 async def test_a_refusal_in_words_is_malformed_not_silence(tmp_path: Path) -> None:
     refusal = says(None, refusal="I'd rather not.")
     async with scripted(otherwise=refusal) as server, calling(tmp_path, server.url) as models:
-        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
     assert answered.value is None
     assert rows(tmp_path, "response") == ["I'd rather not."] * 3
 
@@ -123,7 +123,7 @@ async def test_a_refusal_in_words_is_malformed_not_silence(tmp_path: Path) -> No
 async def test_escaped_surrogates_in_a_reply_do_no_harm(tmp_path: Path) -> None:
     text = '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["\\ud800 x"]}'
     async with scripted(says(text)) as server, calling(tmp_path, server.url) as models:
-        answered = await models.ask("challenger", ASKED, Finding, scope="d1")
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
     assert answered.value is not None
     assert answered.value.notes == ["\ufffd x"]
 
@@ -150,7 +150,9 @@ async def test_what_the_endpoint_lacks_is_found_out_once(
 ) -> None:
     async with scripted(otherwise=endpoint) as server, calling(tmp_path, server.url) as models:
         for scope in ("d1", "d2", "d3"):
-            assert (await models.ask("challenger", ASKED, Finding, scope=scope)).value == FOUND
+            assert (
+                await models.complete_as("challenger", ASKED, Finding, scope=scope)
+            ).value == FOUND
     last = server.requests[-1]
     assert last.get("response_format") == (kind and {"type": kind})
     assert last["messages"][-1]["content"].startswith("Why?\n\nReply with one JSON object")
@@ -161,7 +163,7 @@ async def test_a_found_out_lack_does_not_change_what_was_asked(tmp_path: Path) -
     async with scripted(otherwise=only_json_object) as server:
         for _ in range(2):
             async with calling(tmp_path, server.url) as models:
-                await models.ask("challenger", ASKED, Finding, scope="d1")
+                await models.complete_as("challenger", ASKED, Finding, scope="d1")
     assert len(server.requests) == 2
 
 

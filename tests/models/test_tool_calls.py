@@ -64,11 +64,11 @@ async def test_arguments_that_are_no_json_come_back_to_the_model_as_a_complaint(
 async def test_work_that_is_apart_shares_budget_and_stop_but_no_replies(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url, seed=7) as models:
         for name, replicate in (("first", 1), ("first", 2), ("second", 1), ("first", 1)):
-            await models.apart(name, replicate).say("weak_solver", ASKED, scope="d1")
+            await models.apart(name, replicate).complete("weak_solver", ASKED, scope="d1")
         assert models.budget_tracker.spent.calls == 3
         models.stop(Interrupted("stopped", "Resume"))
         with pytest.raises(Interrupted):
-            await models.apart("third").say("weak_solver", ASKED, scope="d1")
+            await models.apart("third").complete("weak_solver", ASKED, scope="d1")
     seeds = [request["seed"] for request in server.requests]
     assert seeds[0] == seeds[2] != seeds[1]
     assert rows(tmp_path, "scope") == ["first/d1", "first/d1", "second/d1"]
