@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from autodata.assembly import DEFAULT_STORE, documents_in_flight, open_models, resolve, run_row
 from autodata.ending import stop_on_signals, to_its_end
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
-from autodata.open import DEFAULT_STORE, documents_in_flight, open_models, resolve, run_row
 from autodata.optimization_screen import iteration_line, print_result, watched
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.loop import optimize

@@ -14,10 +14,10 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from autodata.assembly import resolve
 from autodata.documents.corpus import ingest
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.open import resolve
 from autodata.optimization import open_workbench, optimization_row, plan_of, planned
 from autodata.optimizer.loop import build
 from autodata.optimizer.workbench import Workbench

@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from autodata.assembly import open_run_context, resolve, run_row
 from autodata.graph.build import build
 from autodata.graph.context import RunContext
 from autodata.ledger.ledger import Ledger
-from autodata.open import open_run_context, resolve, run_row
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings
 from autodata.settings_file import load

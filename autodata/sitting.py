@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from autodata.assembly import documents_in_flight, open_run_context, resolve, run_row
 from autodata.documents.corpus import Skipped
 from autodata.ending import STOPPED, Ending, stop_on_signals, to_its_end
 from autodata.exits import DONE, FAILED
@@ -13,7 +14,6 @@ from autodata.graph.run import Batch, run_documents
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import summarize
-from autodata.open import documents_in_flight, open_run_context, resolve, run_row
 from autodata.progress import Progress
 from autodata.prompt_store.prompt import PromptSet
 from autodata.run_folder import RunFolder

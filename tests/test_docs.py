@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 import pytest
 
+from autodata.assembly import open_models
 from autodata.cli import COMMANDS, main
 from autodata.ledger.calls import CallLog
-from autodata.open import open_models
 from autodata.settings_file import load
 from tests.sources import PAGES, ROOT, Block, blocks, commands, steady
 

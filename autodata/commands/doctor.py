@@ -12,11 +12,11 @@ from rich.text import Text
 
 from autodata import options
 from autodata.agents.probe import Probe, probe
+from autodata.assembly import open_prompts
 from autodata.exits import DONE, FAILED, exits
 from autodata.ledger.calls import CallLog
 from autodata.models.client import Models
 from autodata.models.prices import Prices
-from autodata.open import open_prompts
 from autodata.screen import screen
 from autodata.settings import Settings
 from autodata.settings_file import load

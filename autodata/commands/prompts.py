@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from autodata.assembly import DEFAULT_STORE
 from autodata.exits import DONE, FAILED, exits
 from autodata.ledger.ledger import Ledger
-from autodata.open import DEFAULT_STORE
 from autodata.optimizer.guard import Sources, faults
 from autodata.optimizer.review import compared, moved_lines
 from autodata.prompt_store.check import problems

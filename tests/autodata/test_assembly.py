@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from autodata.assembly import BATCHED_DOCUMENTS, documents_in_flight, open_run_context
 from autodata.models.batches import BatchTransport
-from autodata.open import BATCHED_DOCUMENTS, documents_in_flight, open_run_context
 from autodata.prompt_store.prompt import packaged
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings
