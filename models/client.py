@@ -18,10 +18,9 @@ from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
 from autodata.ledger.calls import Call, CallLog, CallLogError, Spent, Status
-from autodata.models.budget import Budget, BudgetTracker
+from autodata.models.budget import Budget, BudgetTracker, Prices
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
-from autodata.models.prices import Prices
 from autodata.models.reading import Reading, read
 from autodata.models.registry import ModelRegistry, RoleModel, Usage
 from autodata.models.request import Request, longest

@@ -1,4 +1,4 @@
-"""The rate limiter of an endpoint: who may ask next, how many at once, how often, when to stop.
+"""The limits of an endpoint: who may ask next, how many at once, how often, when to stop.
 
 Depth first: a request of a document that was begun earlier goes before one of a later document.
 Among equals the roles take turns, so that many judges do not hold up a solver.
@@ -7,20 +7,33 @@ Among equals the roles take turns, so that many judges do not hold up a solver.
 import asyncio
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from types import TracebackType
 
-from autodata.models.adaptive_concurrency import AdaptiveConcurrency
-from autodata.models.circuit_breaker import CircuitBreaker, describe
 from autodata.models.config import EndpointConfig
-from autodata.models.errors import CallRefused, WireError
+from autodata.models.errors import (
+    NO_QUOTA,
+    CallRefused,
+    EndpointDown,
+    ModelMissing,
+    Paused,
+    Unauthorized,
+    WireError,
+)
 
 BURST = 10.0  # seconds' worth of a rate that may pass at once
 SCOUT = 2.0  # seconds that the first request goes alone: a wrong key is answered by then
 LONGEST = 30.0  # seconds, the longest wait between two tries
 TRIES = 12  # of one request that fails while others succeed
+CLOSED_FOR = 30.0  # seconds after which an open circuit lets a request try again
+START = 32  # requests in flight before anything is known
+PATIENCE = 8  # rounds of answers between two probes of a limit that was refused again and again
+ROUND = 16  # answers, the fewest that say something about an endpoint's speed
+MORE = 1.5  # times as many in flight, and as long to answer: worth a look
+GAIN = 1.1  # times as much work done: worth the longer wait
 
 
 class LeakyBucket:
@@ -63,10 +76,10 @@ class Permit:
     the rate limiter that the request failed; leaving without one that it was answered.
     """
 
-    __slots__ = ("_burst", "_gate", "priority", "role", "started", "tokens", "used")
+    __slots__ = ("_burst", "_limiter", "priority", "role", "started", "tokens", "used")
 
     def __init__(self, limiter: "RateLimiter", role: str, priority: int, tokens: int) -> None:
-        self._gate = limiter
+        self._limiter = limiter
         self.role = role
         self.priority = priority
         self.tokens = tokens
@@ -74,13 +87,13 @@ class Permit:
         self.started = 0.0
 
     async def __aenter__(self) -> "Permit":
-        await self._gate.enter(self)
+        await self._limiter.enter(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._gate.leave(self, error)
+        self._limiter.leave(self, error)
 
     def begin(self, now: float, burst: int) -> None:
         """The rate limiter lets it through."""
@@ -281,3 +294,218 @@ class RateLimiter:
 def _ring(alarm: "asyncio.Future[None]") -> None:
     if not alarm.done():
         alarm.set_result(None)
+
+
+class CircuitBreaker:
+    """One endpoint's circuit: open while `problem` is set, and then every call fails alike.
+
+    With `wait` an outage never opens it; a wrong key or model always does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        config: EndpointConfig,
+        *,
+        wait: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.where = f"endpoint {name} ({address})"
+        self.config = config
+        self.wait = wait
+        self.failures = 0  # since the last answer
+        self.problem: Paused | None = None
+        self._clock = clock
+        self._opened = 0.0
+        self._answered = clock()
+        self._since = 0.0  # when the present failures began
+
+    def check(self) -> None:
+        """Raises the problem while the circuit is open."""
+        if self.problem is not None:
+            if self._clock() - self._opened > CLOSED_FOR:
+                self._reset()
+            else:
+                raise type(self.problem)(self.problem.reason, self.problem.remedy)
+
+    def answered(self) -> None:
+        """The endpoint works."""
+        self.failures = 0
+        self._answered = self._clock()
+
+    def failed(self, error: WireError, started: float) -> None:
+        """A request that began at `started` brought no answer; may open the circuit."""
+        if self.problem is not None:
+            return
+        if not error.transient:
+            self._open(self._permanent(error))
+            return
+        if not self.failures:
+            self._since = max(started, self._answered)
+        self.failures += 1
+        failing = self._clock() - self._since
+        ahead = error.retry_after or 0.0
+        if not self.wait and failing + ahead >= self.config.give_up_after:
+            self._open(self._outage(error, failing))
+
+    def _reset(self) -> None:
+        self.problem = None
+        self.failures = 0
+        self._answered = self._clock()
+
+    def _open(self, problem: Paused | None) -> None:
+        self.problem = problem
+        self._opened = self._clock()
+
+    def _outage(self, error: WireError, failing: float) -> EndpointDown:
+        asked = f" and asks to wait {error.retry_after:.0f} s" if error.retry_after else ""
+        return EndpointDown(
+            f"{self.where} has given no usable answer for {failing:.0f} s{asked}; "
+            f"the last problem: {describe(error)}",
+            "Bring it back and resume, or let the run wait for it with --wait",
+        )
+
+    def _permanent(self, error: WireError) -> Paused | None:
+        said = f"{self.where} answered {describe(error)}"
+        if error.status in (401, 402, 403) or error.code == NO_QUOTA:
+            key = f"the key in {self.config.key_env}" if self.config.key_env else "api_key_env"
+            return Unauthorized(said, f"Check {key} and the quota, then resume")
+        if error.status in (400, 413, 422):  # this request's fault, not the endpoint's
+            return None
+        model = error.sent.get("model", "")
+        return ModelMissing(
+            f"{said} when asked for model {model!r}",
+            "Check the model's name and base_url (it mostly ends in /v1), then resume",
+        )
+
+
+def describe(error: WireError) -> str:
+    """A failure in a few words, the HTTP status first where there is one."""
+    return f"HTTP {error.status}: {error.message}" if error.status else error.message
+
+
+class AdaptiveConcurrency:
+    """The limit on requests in flight, 1 … `most`. Each request reports how it ended.
+
+    Found out while the endpoint works; no clock, no loop. Up by one per answer until the first sign
+    of too much, then by one per round of answers. Two signs: a refusal, and answers that come later
+    without more of them coming (a server that queues).
+
+    Unless it is `adaptive` the limit stays at the most.
+    """
+
+    def __init__(self, most: int, *, adaptive: bool = True) -> None:
+        self.most = most
+        self.adaptive = adaptive
+        self.in_flight = 0
+        self._limit = float(min(most, START) if adaptive else most)
+        self._floor = 1.0  # of the present burst: half of the limit that it met
+        self._burst = 0
+        self._found = False  # whether the endpoint ever showed a limit
+        self._patience = 1
+        self._speed = Speed()
+
+    @property
+    def limit(self) -> int:
+        return int(self._limit)
+
+    @property
+    def free(self) -> bool:
+        """Whether one more request may start."""
+        return self.in_flight < self.limit
+
+    def start(self) -> int:
+        """Count one request in flight; returns the number of the burst that it belongs to."""
+        self.in_flight += 1
+        return self._burst
+
+    def end(self) -> None:
+        """Count one request less in flight, however it ended."""
+        self.in_flight -= 1
+
+    def answered(self, kind: str, seconds: float, *, wanted: bool) -> None:
+        """After `end`: grow if more requests are waiting (`wanted`), shrink if that is no use.
+
+        Requests of one `kind` (a role) take comparable time.
+        """
+        if not self.adaptive:
+            return
+        enough = self._speed.note(kind, seconds, self.in_flight + 1, self.limit)
+        if enough is not None:
+            self._found = True
+            self._limit = max(1.0, min(self._limit, enough))
+        elif wanted and self._limit < self.most and not self._speed.doubts:
+            step = 1 / (self._limit * self._patience) if self._found else 1.0
+            self._limit = min(float(self.most), self._limit + step)
+
+    def refused(self, burst: int) -> None:
+        """After `end` of a request of this burst: shrink to what the server still has in hand.
+
+        Once per burst, and by half at the most: requests that started before the limit fell are
+        refused for the same reason.
+        """
+        if not self.adaptive:
+            return
+        if burst == self._burst:
+            again = self._found and self.limit <= self.in_flight + 2
+            self._patience = min(PATIENCE, 2 * self._patience) if again else 1
+            self._burst += 1
+            self._found = True
+            self._floor = max(1.0, self._limit / 2)
+        self._limit = max(self._floor, min(self._limit, float(self.in_flight)))
+
+
+@dataclass(slots=True)
+class Speed:
+    """Measures, round by round, how much gets done with how many requests in flight.
+
+    Work done per second is the number in flight over the time that an answer takes, and that time
+    is compared with the shortest of its kind: so neither a long role nor a mixture of roles looks
+    like a slow server.
+    """
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    in_flight: int = 0
+    answers: int = 0
+    round: int = ROUND
+    usual: dict[str, float] = field(default_factory=dict)
+    best: float = 0.0
+    best_at: float = 0.0
+    doubts: int = 0
+
+    def note(self, kind: str, seconds: float, in_flight: int, limit: int) -> float | None:
+        """Count one answer. Returns how many in flight are enough, if these were too many twice."""
+        self.seconds[kind].append(seconds)
+        self.in_flight += in_flight
+        self.answers += 1
+        if self.answers < self.round:
+            return None
+        self.round = max(ROUND, limit)
+        return self._weigh()
+
+    def _weigh(self) -> float | None:
+        slowness, in_flight = self._slowness(), self.in_flight / self.answers
+        self.seconds.clear()
+        self.in_flight = self.answers = 0
+        done = in_flight / slowness
+        if done > GAIN * self.best:
+            at = in_flight if self.best else min(in_flight, self.best_at or in_flight)
+            self.best, self.best_at, self.doubts = done, at, 0
+            return None
+        idle = in_flight > MORE * self.best_at and slowness > MORE
+        self.doubts = self.doubts + 1 if idle else 0
+        if self.doubts < 2:
+            return None
+        self.best = 0.0  # servers change: the next round measures anew what that many do
+        return self.best_at
+
+    def _slowness(self) -> float:
+        """How many times longer than usual this round's answers took."""
+        took = usual = 0.0
+        for kind, seconds in self.seconds.items():
+            mean = sum(seconds) / len(seconds)
+            self.usual[kind] = min(mean, self.usual.get(kind, mean))
+            took += sum(seconds)
+            usual += self.usual[kind] * len(seconds)
+        return took / usual if usual else 1.0

@@ -15,8 +15,8 @@ from autodata.agents.probe import Probe, probe
 from autodata.assembly import open_prompts
 from autodata.exits import DONE, FAILED, exits
 from autodata.ledger.calls import CallLog
+from autodata.models.budget import Prices
 from autodata.models.client import Models
-from autodata.models.prices import Prices
 from autodata.screen import screen
 from autodata.settings import Settings
 from autodata.settings_file import load

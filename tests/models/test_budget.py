@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from autodata.ledger.calls import CallLog, Spent
-from autodata.models.budget import Budget, BudgetTracker
+from autodata.models.budget import Budget, BudgetTracker, Prices
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig, Price
 from autodata.models.errors import BudgetReached, UnknownPrice
-from autodata.models.prices import Prices
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import says, scripted
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from autodata.models.circuit_breaker import CircuitBreaker
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import EndpointDown, ModelMissing, Paused, Unauthorized, WireError
+from autodata.models.limits import CircuitBreaker
 from tests.models.test_limits import Clock
 
 DOWN = WireError("worker died", status=500)

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from autodata.models.adaptive_concurrency import START, AdaptiveConcurrency
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import Unauthorized, WireError
-from autodata.models.limits import LeakyBucket, RateLimiter
+from autodata.models.limits import START, AdaptiveConcurrency, LeakyBucket, RateLimiter
 
 
 class Clock:
