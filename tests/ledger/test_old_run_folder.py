@@ -1,0 +1,47 @@
+"""A run folder that an earlier version made, and a budget paused half way, is gone on with."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.outside import Folder
+
+OLD = Path(__file__).parents[1] / "data" / "run-before-rooms"
+ANSWERED = "select scope, request_key from calls where status != 'failed'"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Folder:
+    """A copy of the old folder: 90 calls, of three documents two are undecided."""
+    run = tmp_path / "run"
+    shutil.copytree(OLD, run, ignore=shutil.ignore_patterns("*.gz"))
+    (run / "run.db").write_bytes(gzip.decompress((OLD / "run.db.gz").read_bytes()))
+    return Folder(tmp_path)
+
+
+def test_an_old_run_is_read_as_it_stands(old: Folder) -> None:
+    status = json.loads(old("status", "run", "--json"))
+    assert (status["status"], status["calls"]) == ("paused", 90)
+    assert status["documents"] == {
+        "total": 3, "accepted": 1, "rejected": 0, "skipped": 0, "undecided": 2
+    }  # fmt: skip
+    [(document,)] = old.query("select document_id from examples")
+    assert "accepted" in old("show", "run", document)
+    old("export", "run", "--format", "jsonl", "-o", "old.jsonl")
+    [example] = [json.loads(line) for line in (old.path / "old.jsonl").read_text().splitlines()]
+    assert example["meta"]["document_id"] == document
+
+
+def test_an_old_run_goes_on_from_its_recorded_calls(old: Folder) -> None:
+    """What was asked before is answered from the log: nothing is asked, or paid for, twice."""
+    before, examples = old.query(ANSWERED), old.query("select * from examples")
+    old("resume", "run", "--budget-calls", "1000")
+    status = json.loads(old("status", "run", "--json"))
+    assert (status["status"], status["documents"]["undecided"]) == ("done", 0)
+    after = old.query(ANSWERED)
+    assert after[: len(before)] == before
+    assert len(set(after)) == len(after) > len(before)
+    assert set(examples) <= set(old.query("select * from examples"))
