@@ -2,24 +2,12 @@
 
 from collections.abc import Sequence
 from html import escape
-from math import sqrt
 
 from autodata.ledger.iterations import Iteration
+from autodata.tasks.measurement import wilson
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 860, 320, 42, 30
-Z = 1.96  # of a 95 % interval
 COLORS = {"start": "best", "kept": "kept", "rejected": "rejected", "indecisive": "rejected"}
-
-
-def interval(accepted: int, decided: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, 0 … 1; the whole range when nothing was decided."""
-    if not decided:
-        return 0.0, 1.0
-    share, square = accepted / decided, Z * Z
-    middle = (share + square / (2 * decided)) / (1 + square / decided)
-    spread = Z * sqrt(share * (1 - share) / decided + square / (4 * decided * decided))
-    half = spread / (1 + square / decided)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def curve(made: Sequence[Iteration], pooled: dict[int, tuple[int, int]]) -> str:
@@ -36,7 +24,7 @@ def curve(made: Sequence[Iteration], pooled: dict[int, tuple[int, int]]) -> str:
             continue
         accepted, decided = pooled[i.number]
         rate = accepted / decided if decided else 0.0
-        low, high = interval(accepted, decided)
+        low, high = wilson(accepted, decided)
         x = _x(i.number, last)
         drawn.append(_bar(x, _y(low), _y(high)))
         drawn.append(_dot(i, x, _y(rate)))

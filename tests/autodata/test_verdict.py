@@ -4,7 +4,7 @@ import pytest
 
 from autodata.ledger.iterations import Final, Iteration
 from autodata.optimization_screen import findings, verdict
-from autodata.report.curve import curve, interval
+from autodata.report.curve import curve
 
 
 def final(number: int, place: int, accepted: int, test_accepted: int, of: int = 100) -> Final:
@@ -38,16 +38,6 @@ def test_without_sealed_documents_nothing_is_claimed() -> None:
     pair = [final(0, 0, 40, 0), final(3, 1, 80, 0)]
     said = findings([], [f.model_copy(update=unsealed) for f in pair])
     assert said[-1] == "No test documents were given, so nothing says whether the gain is real."
-
-
-@pytest.mark.parametrize(
-    ("accepted", "decided", "low", "high"),
-    [(0, 0, 0.0, 1.0), (0, 25, 0.0, 0.133), (13, 25, 0.335, 0.700), (25, 25, 0.867, 1.0)],
-)
-def test_the_interval_of_a_pass_rate_is_wilsons(
-    accepted: int, decided: int, low: float, high: float
-) -> None:
-    assert interval(accepted, decided) == pytest.approx((low, high), abs=1e-3)
 
 
 def test_what_an_edit_says_cannot_break_out_of_the_page() -> None:
