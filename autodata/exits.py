@@ -13,7 +13,7 @@ from autodata.models.errors import Paused, UnknownPrice, UnknownRole
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import PromptError
 from autodata.run_folder import RunFolderError
-from autodata.settings_file import SettingsError
+from autodata.settings import SettingsError
 
 DONE = 0
 FAILED = 1  # finished, with a failure that the user must see

@@ -22,8 +22,7 @@ from autodata.optimizer.validate import Evaluator
 from autodata.optimizer.workbench import Workbench
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder, RunFolderError
-from autodata.settings import Settings, changes
-from autodata.settings_file import SettingsError
+from autodata.settings import Settings, SettingsError, changes
 from autodata.tasks.types import Document
 
 PLAN = "optimize"  # where a run's configuration keeps the plan

@@ -23,8 +23,7 @@ from autodata.optimizer.loop import build
 from autodata.optimizer.workbench import Workbench
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
-from autodata.settings import Settings
-from autodata.settings_file import load
+from autodata.settings import Settings, load
 
 TASK = "cs"
 TRAINING = 4  # of the demo documents; the others are for validation

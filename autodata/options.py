@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from autodata.settings_file import Override
+from autodata.settings import Override
 
 F = TypeVar("F", bound=Callable[..., Any])
 

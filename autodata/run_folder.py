@@ -11,8 +11,7 @@ from pathlib import Path
 from autodata.ledger.ledger import FILE
 from autodata.ledger.rows import RunRow
 from autodata.prompt_store.prompt import locked_revision
-from autodata.settings import Settings, changes
-from autodata.settings_file import dump
+from autodata.settings import Settings, changes, dump
 
 CONFIG = "config.yaml"
 LOCK = ".lock"

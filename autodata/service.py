@@ -16,8 +16,7 @@ from autodata.graph.build import build
 from autodata.graph.context import RunContext
 from autodata.ledger.ledger import Ledger
 from autodata.run_folder import RunFolder
-from autodata.settings import Settings
-from autodata.settings_file import load
+from autodata.settings import Settings, load
 from autodata.tasks import TASKS
 from autodata.tasks.types import digest
 

@@ -17,8 +17,8 @@ from autodata.ledger.summary import summarize
 from autodata.progress import Progress
 from autodata.prompt_store.prompt import PromptSet
 from autodata.run_folder import RunFolder
+from autodata.screen import print_summary
 from autodata.settings import Settings
-from autodata.summary import print_summary
 from autodata.tasks.types import Document
 
 

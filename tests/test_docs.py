@@ -18,7 +18,7 @@ import pytest
 from autodata.assembly import open_models
 from autodata.cli import COMMANDS, main
 from autodata.ledger.calls import CallLog
-from autodata.settings_file import load
+from autodata.settings import load
 from tests.sources import PAGES, ROOT, Block, blocks, commands, steady
 
 WALKTHROUGH = ROOT / "docs" / "walkthrough.md"

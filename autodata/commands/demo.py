@@ -15,8 +15,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
-from autodata.settings import RunSettings, Settings
-from autodata.settings_file import SettingsError
+from autodata.settings import RunSettings, Settings, SettingsError
 from autodata.sitting import Sitting
 from autodata.storyboard import tell
 from autodata.tasks import TASKS

@@ -18,8 +18,7 @@ from autodata.ledger.calls import CallLog
 from autodata.models.budget import Prices
 from autodata.models.client import Models
 from autodata.screen import screen
-from autodata.settings import Settings
-from autodata.settings_file import load
+from autodata.settings import Settings, load
 
 PATIENCE = 5.0  # seconds of failures until an endpoint counts as down
 LONGEST = 60.0  # seconds that one call may take

@@ -12,7 +12,7 @@ from autodata.exits import exits
 from autodata.optimization import Optimization
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
-from autodata.settings_file import SettingsError, load
+from autodata.settings import SettingsError, load
 from autodata.tasks.types import Document
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -17,7 +17,7 @@ from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown
 from autodata.prompt_store.store import Commit, Store
 from autodata.screen import screen
-from autodata.settings_file import load
+from autodata.settings import load
 
 store_option = click.option(
     "--store",

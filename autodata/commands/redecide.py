@@ -16,7 +16,7 @@ from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
 from autodata.screen import SIMULATED, print_table, screen, table
-from autodata.settings_file import load
+from autodata.settings import load
 from autodata.tasks.acceptance import Policy
 from autodata.tasks.redecide import Redecision, redecide
 

@@ -11,7 +11,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.optimization import Optimization
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
-from autodata.settings_file import load
+from autodata.settings import load
 from autodata.sitting import Sitting
 
 

@@ -10,7 +10,7 @@ from autodata.documents.corpus import ingest
 from autodata.exits import exits
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
-from autodata.settings_file import SettingsError, load
+from autodata.settings import SettingsError, load
 from autodata.sitting import Sitting
 
 

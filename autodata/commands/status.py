@@ -11,8 +11,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.summary import summarize
 from autodata.optimization_screen import print_result
 from autodata.run_folder import RunFolder
-from autodata.screen import screen
-from autodata.summary import print_summary
+from autodata.screen import print_summary, screen
 
 
 @click.command("status")

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from autodata.models.config import ROLES
-from autodata.settings import Settings, changes
-from autodata.settings_file import Override, SettingsError, dump, load
+from autodata.settings import Override, Settings, SettingsError, changes, dump, load
 
 COMPLETE = """
 endpoints:
