@@ -15,11 +15,11 @@ from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
 from autodata.optimization_screen import iteration_line, print_result, watched
+from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.loop import optimize
 from autodata.optimizer.plan import Plan
 from autodata.optimizer.validate import Evaluator
-from autodata.optimizer.workbench import Workbench
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.settings import Settings, SettingsError, changes
@@ -89,24 +89,24 @@ class Optimization:
 
     def _sit(self, run: RunRow, settings: Settings, plan: Plan) -> int:
         self.folder.keep(settings)
-        bench = open_workbench(self.folder.path, run, settings, plan, wait=self.wait)
-        bench.ledger.set_status("running", run.id)
-        ending = to_its_end(self._work(bench), self.folder, run.id)
+        context = open_context(self.folder.path, run, settings, plan, wait=self.wait)
+        context.ledger.set_status("running", run.id)
+        ending = to_its_end(self._work(context), self.folder, run.id)
         with Ledger.open(self.folder.path) as ledger:
             print_result(self.console, ledger, run, ending.status)
         return ending.tell(self.console, self.folder)
 
-    async def _work(self, bench: Workbench) -> None:
+    async def _work(self, context: OptimizationContext) -> None:
         """All iterations and the final evaluation. Raises Paused."""
-        bench.on_record = lambda iteration: self.console.print(
+        context.on_record = lambda iteration: self.console.print(
             iteration_line(iteration), soft_wrap=True
         )
-        stop_on_signals(self.console, bench.evaluator.stop, bench.evaluator.models)
+        stop_on_signals(self.console, context.evaluator.stop, context.evaluator.models)
         try:
-            async with watched(self.console, bench):
-                await optimize(bench)
+            async with watched(self.console, context):
+                await optimize(context)
         finally:
-            await close(bench)
+            await close(context)
 
 
 def planned(documents: Mapping[str, Sequence[str]], choices: Mapping[str, Any]) -> Plan:
@@ -142,10 +142,10 @@ def optimization_row(settings: Settings, plan: Plan) -> RunRow:
     return row.model_copy(update=update)
 
 
-def open_workbench(
+def open_context(
     folder: Path, run: RunRow, settings: Settings, plan: Plan, *, wait: bool = False
-) -> Workbench:
-    """The workbench of an optimization, to be closed by `close`."""
+) -> OptimizationContext:
+    """The context of an optimization, to be closed by `close`."""
     ledger, log = Ledger.open(folder), CallLog(folder / FILE)
     models = open_models(settings, log, run.id, wait=wait)
     evaluator = Evaluator(
@@ -158,7 +158,7 @@ def open_workbench(
         in_flight=documents_in_flight(settings),
     )
     documents = (*plan.training, *plan.validation, *plan.test)
-    return Workbench(
+    return OptimizationContext(
         plan=plan,
         evaluator=evaluator,
         store=Store.open(Path(settings.prompts.path or DEFAULT_STORE)),
@@ -167,10 +167,10 @@ def open_workbench(
     )
 
 
-async def close(bench: Workbench) -> None:
+async def close(context: OptimizationContext) -> None:
     """Closes connections, worker process and files; the models first."""
-    await bench.evaluator.models.aclose()
-    for closing in (bench.evaluator.equivalence, bench.evaluator.log, bench.ledger):
+    await context.evaluator.models.aclose()
+    for closing in (context.evaluator.equivalence, context.evaluator.log, context.ledger):
         await asyncio.to_thread(closing.close)
 
 

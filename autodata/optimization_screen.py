@@ -12,8 +12,8 @@ from rich.text import Text
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
+from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.history import percent
-from autodata.optimizer.workbench import Workbench
 from autodata.prompt_store.store import champion_ref
 from autodata.screen import SIMULATED, cost
 
@@ -29,18 +29,18 @@ Z = 1.96  # of a 95 % interval
 
 
 @asynccontextmanager
-async def watched(console: Console, bench: Workbench) -> AsyncIterator[None]:
+async def watched(console: Console, context: OptimizationContext) -> AsyncIterator[None]:
     """Tells now and then how many calls were made, until the block ends."""
     started = time.monotonic()
 
     async def tick() -> None:
         while True:
             await asyncio.sleep(EVERY)
-            spent = bench.evaluator.models.budget_tracker.spent
+            spent = context.evaluator.models.budget_tracker.spent
             rate = spent.calls / max(time.monotonic() - started, 1e-3)
             console.print(
                 f"… {spent.calls:,} calls ({rate:.0f}/s), {spent.tokens:,} tokens, "
-                f"{cost(spent.usd, bench.evaluator.run.models.values())}",
+                f"{cost(spent.usd, context.evaluator.run.models.values())}",
                 style="dim",
                 soft_wrap=True,
             )

@@ -18,9 +18,9 @@ from autodata.assembly import resolve
 from autodata.documents.corpus import ingest
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.optimization import open_workbench, optimization_row, plan_of, planned
+from autodata.optimization import open_context, optimization_row, plan_of, planned
+from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.loop import build
-from autodata.optimizer.workbench import Workbench
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings, load
@@ -31,13 +31,13 @@ TRAINING = 4  # of the demo documents; the others are for validation
 _opener = ThreadPoolExecutor(1, "optimizer")  # opening blocks, and happens once
 
 
-def workbench() -> Workbench:
-    """The workbench of this server, opened when it is first needed."""
+def context() -> OptimizationContext:
+    """The context of this server, opened when it is first needed."""
     return _opener.submit(_opened).result()
 
 
 @cache
-def _opened() -> Workbench:
+def _opened() -> OptimizationContext:
     """Keeps the run folder to this process until it ends."""
     place = Path(os.environ.get("AUTODATA_OPTIMIZATION", "runs/studio-optimizer"))
     folder, until_exit = RunFolder(place).fresh(), ExitStack()
@@ -50,7 +50,7 @@ def _opened() -> Workbench:
             settings = _with_store(settings, folder.path / "prompts")
             run = _begun(ledger, settings)
             folder.keep(settings)
-    return open_workbench(folder.path, run, settings, plan_of(run))
+    return open_context(folder.path, run, settings, plan_of(run))
 
 
 def _with_store(settings: Settings, path: Path) -> Settings:
@@ -72,4 +72,4 @@ def _begun(ledger: Ledger, settings: Settings) -> RunRow:
     return run
 
 
-optimizer = build(workbench)
+optimizer = build(context)

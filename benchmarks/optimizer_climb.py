@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from autodata.ledger.iterations import Iteration, finals, iterations
 from autodata.optimization_screen import test_gain, verdict
 from autodata.optimizer.loop import optimize
-from tests.optimizer.bench import RUN, workbench
+from tests.optimizer.context import RUN, optimization_context
 
 TRAINING, VALIDATION, TEST = 50, 25, 100
 ROUNDS = 4  # per document: enough to recover from one mishap, few enough to leave room
@@ -35,7 +35,7 @@ def climb(seed: int, iterations_wanted: int, editor: str) -> dict[str, Any]:
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
-        workbench(
+        optimization_context(
             Path(folder),
             training=TRAINING,
             validation=VALIDATION,
@@ -45,11 +45,11 @@ def climb(seed: int, iterations_wanted: int, editor: str) -> dict[str, Any]:
             editor=editor,
             iterations=iterations_wanted,
             minibatch=6,
-        ) as bench,
+        ) as context,
     ):
-        asyncio.run(optimize(bench))
-        made, final = iterations(bench.ledger, RUN), finals(bench.ledger, RUN)
-        calls = bench.evaluator.models.budget_tracker.spent.calls
+        asyncio.run(optimize(context))
+        made, final = iterations(context.ledger, RUN), finals(context.ledger, RUN)
+        calls = context.evaluator.models.budget_tracker.spent.calls
     start = next(f for f in final if f.number == 0)
     winner = next(f for f in final if f.place == 1)
     gain, low, high = test_gain(start, winner)

@@ -14,9 +14,9 @@ from autodata.agents.judge import score
 from autodata.agents.replies import marks_reply
 from autodata.agents.solver import solve
 from autodata.models.errors import CallRefused
+from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.failures import Trajectory
 from autodata.optimizer.selection import chance
-from autodata.optimizer.workbench import Workbench
 from autodata.prompt_store.prompt import PromptSet, locked
 from autodata.tasks import TASKS
 from autodata.tasks.types import Attempt, Candidate, Document
@@ -35,26 +35,26 @@ class Checked:
     problem: str = ""
 
 
-async def control_questions(bench: Workbench, start: PromptSet) -> dict[str, Any]:
+async def control_questions(context: OptimizationContext, start: PromptSet) -> dict[str, Any]:
     """The questions by which later winners are checked, and how the weak solver did on them.
 
     The first questions of the start's evaluation that the weak solver was asked at all.
     """
-    asked = _asked(await bench.evaluator.trajectories(start, bench.validation_order(), 1))
+    asked = _asked(await context.evaluator.trajectories(start, context.validation_order(), 1))
     control = [[document.id, number, weak[0].score] for document, number, weak in asked]
     return {"control": [question for question in control if question[2] is not None]}
 
 
-async def winner(bench: Workbench, number: int, mutant: PromptSet) -> Checked:
+async def winner(context: OptimizationContext, number: int, mutant: PromptSet) -> Checked:
     """The checks of one winning mutant, made by iteration `number`."""
-    found = await bench.evaluator.trajectories(mutant, bench.validation_order(), 1)
-    name = bench.evaluator.name(mutant, 1)
-    control = bench.iterations()[0].checks.get("control", ())
-    changes = [c for c in [await _change(bench, number, *q) for q in control] if c is not None]
-    doubted = [d for evaluation, d in bench.evaluator.doubted if evaluation == name]
+    found = await context.evaluator.trajectories(mutant, context.validation_order(), 1)
+    name = context.evaluator.name(mutant, 1)
+    control = context.iterations()[0].checks.get("control", ())
+    changes = [c for c in [await _change(context, number, *q) for q in control] if c is not None]
+    doubted = [d for evaluation, d in context.evaluator.doubted if evaluation == name]
     figures = {
         "control_change": round(fmean(changes), 4) if changes else None,
-        "second_judge": await _second_judge(bench, number, found),
+        "second_judge": await _second_judge(context, number, found),
         "doubted": len(doubted),
     }
     if drifted(changes):
@@ -75,27 +75,27 @@ def drifted(changes: Sequence[float]) -> bool:
 
 
 async def _change(
-    bench: Workbench, number: int, document_id: str, round_number: int, before: float
+    context: OptimizationContext, number: int, document_id: str, round_number: int, before: float
 ) -> float | None:
     """By how much the weak solver's score on one control question moved, asked afresh; None when
     it got no score."""
-    models = bench.evaluator.models.apart(f"iteration-{number}/control", number + 1)
-    rounds = bench.ledger.rounds(f"{bench.iterations()[0].prompts}-1", document_id)
+    models = context.evaluator.models.apart(f"iteration-{number}/control", number + 1)
+    rounds = context.ledger.rounds(f"{context.iterations()[0].prompts}-1", document_id)
     candidate = next(r.candidate for r in rounds if r.number == round_number)
     assert candidate is not None
-    solver, judge = locked(bench.task, "solver"), locked(bench.task, "judge")
+    solver, judge = locked(context.task, "solver"), locked(context.task, "judge")
     try:
         said = await solve(models, solver, candidate, "weak", 1, scope=document_id)
         attempt = await score(
             models,
             judge,
-            TASKS[bench.task],
+            TASKS[context.task],
             candidate,
             said,
             "weak",
             1,
             scope=document_id,
-            equivalence=bench.evaluator.equivalence,
+            equivalence=context.evaluator.equivalence,
         )
     except CallRefused:
         return None
@@ -103,7 +103,7 @@ async def _change(
 
 
 async def _second_judge(
-    bench: Workbench, number: int, found: Sequence[Trajectory]
+    context: OptimizationContext, number: int, found: Sequence[Trajectory]
 ) -> dict[str, int]:
     """Marks on a sample of accepted answers, and how many of them a second judge gives otherwise.
 
@@ -112,14 +112,14 @@ async def _second_judge(
     answers = [
         (t.document.id, t.rounds[-1].candidate, attempt)
         for t in found
-        if t.decision == "accepted" and TASKS[bench.task].has_rubric
+        if t.decision == "accepted" and TASKS[context.task].has_rubric
         for attempt in (*t.rounds[-1].weak, *t.rounds[-1].strong)
     ]
-    drawn = chance(bench.plan.seed, number, "audit").sample(answers, min(SAMPLE, len(answers)))
+    drawn = chance(context.plan.seed, number, "audit").sample(answers, min(SAMPLE, len(answers)))
     marks = differing = 0
     for document_id, candidate, attempt in drawn:
         assert candidate is not None
-        given = await _marked(bench, number, document_id, candidate, attempt)
+        given = await _marked(context, number, document_id, candidate, attempt)
         if given is not None:
             marks += len(given)
             differing += sum(a.met != b for a, b in zip(attempt.marks, given, strict=True))
@@ -127,17 +127,21 @@ async def _second_judge(
 
 
 async def _marked(
-    bench: Workbench, number: int, document_id: str, candidate: Candidate, attempt: Attempt
+    context: OptimizationContext,
+    number: int,
+    document_id: str,
+    candidate: Candidate,
+    attempt: Attempt,
 ) -> list[bool] | None:
     """The second judge's marks in rubric order; None when there are none that can be used."""
     criteria = "\n".join(f"{i}. {c.criterion}" for i, c in enumerate(candidate.rubric, 1))
-    messages = locked(bench.task, "judge").render(
+    messages = locked(context.task, "judge").render(
         context=candidate.context,
         question=candidate.question,
         rubric=criteria,
         answer=attempt.answer,
     )
-    models = bench.evaluator.models.apart(f"iteration-{number}/audit", number + 1)
+    models = context.evaluator.models.apart(f"iteration-{number}/audit", number + 1)
     shape, sample = marks_reply(len(candidate.rubric)), attempt.number
     try:
         reply = await models.complete_as(

@@ -7,8 +7,8 @@ evaluated again, and the winner is scored once on the sealed test documents, bes
 import asyncio
 
 from autodata.ledger.iterations import Final, Iteration, finals, record_finals
+from autodata.optimizer.context import OptimizationContext, members
 from autodata.optimizer.rules import PassCount
-from autodata.optimizer.workbench import Workbench, members
 from autodata.prompt_store.prompt import PromptSet
 
 BEST = 5  # harnesses evaluated again
@@ -16,50 +16,54 @@ EVALUATIONS = 5  # of each, on all validation documents
 FRESH = 1001  # number of the first one: no evaluation that chose a harness counts again
 
 
-async def settle(bench: Workbench) -> None:
+async def settle(context: OptimizationContext) -> None:
     """The final evaluation, recorded and noted on the commits. Raises Paused.
 
     Nothing is done twice: a run whose final evaluation is on record is over.
     """
-    if not await asyncio.to_thread(finals, bench.ledger, bench.run_id):
-        await _settle(bench)
-    await asyncio.to_thread(bench.point, bench.champion())
+    if not await asyncio.to_thread(finals, context.ledger, context.run_id):
+        await _settle(context)
+    await asyncio.to_thread(context.point, context.champion())
 
 
-async def _settle(bench: Workbench) -> None:
+async def _settle(context: OptimizationContext) -> None:
     """The best harnesses again, the winner and the start on the test documents."""
-    recorded = await asyncio.to_thread(bench.iterations)
-    population = await asyncio.to_thread(bench.population, recorded)
+    recorded = await asyncio.to_thread(context.iterations)
+    population = await asyncio.to_thread(context.population, recorded)
     by_number = {i.number: i for i in members(recorded)}
     ranked = sorted(population, key=lambda h: (-h.score, h.number))[:BEST]
     numbers = dict.fromkeys([*(h.number for h in ranked), 0])
-    scored = {n: await _pooled(bench, by_number[n]) for n in numbers}
+    scored = {n: await _pooled(context, by_number[n]) for n in numbers}
     order = sorted((h.number for h in ranked), key=lambda n: (-scored[n].score, n))
     found = [
-        await _final(bench, by_number[number], place, scored[number])
+        await _final(context, by_number[number], place, scored[number])
         for place, number in enumerate(order, 1)
     ]
     if order[0] != 0:
         found = [f for f in found if f.number != 0]
-        found.append(await _final(bench, by_number[0], 0, scored[0]))
-    await asyncio.to_thread(_record, bench, found, by_number)
+        found.append(await _final(context, by_number[0], 0, scored[0]))
+    await asyncio.to_thread(_record, context, found, by_number)
 
 
-async def _pooled(bench: Workbench, iteration: Iteration) -> PassCount:
+async def _pooled(context: OptimizationContext, iteration: Iteration) -> PassCount:
     """Fresh evaluations of one harness on the validation documents, counted together."""
-    prompts, count = await _prompts(bench, iteration), PassCount()
+    prompts, count = await _prompts(context, iteration), PassCount()
     for replicate in range(FRESH, FRESH + EVALUATIONS):
-        outcomes = await bench.evaluator.evaluate(prompts, bench.validation_order(), replicate)
+        outcomes = await context.evaluator.evaluate(prompts, context.validation_order(), replicate)
         count += PassCount.of(outcomes.values())
     return count
 
 
-async def _final(bench: Workbench, iteration: Iteration, place: int, count: PassCount) -> Final:
+async def _final(
+    context: OptimizationContext, iteration: Iteration, place: int, count: PassCount
+) -> Final:
     """One line of the result; the winner and the start are scored on the test documents."""
     test = None
-    if bench.plan.test and place <= 1:
-        prompts = await _prompts(bench, iteration)
-        test = PassCount.of((await bench.evaluator.evaluate(prompts, bench.plan.test, 1)).values())
+    if context.plan.test and place <= 1:
+        prompts = await _prompts(context, iteration)
+        test = PassCount.of(
+            (await context.evaluator.evaluate(prompts, context.plan.test, 1)).values()
+        )
     return Final(
         number=iteration.number,
         place=place,
@@ -71,18 +75,20 @@ async def _final(bench: Workbench, iteration: Iteration, place: int, count: Pass
     )
 
 
-async def _prompts(bench: Workbench, iteration: Iteration) -> PromptSet:
-    return await asyncio.to_thread(bench.prompts, iteration.revision)
+async def _prompts(context: OptimizationContext, iteration: Iteration) -> PromptSet:
+    return await asyncio.to_thread(context.prompts, iteration.revision)
 
 
-def _record(bench: Workbench, found: list[Final], by_number: dict[int, Iteration]) -> None:
+def _record(
+    context: OptimizationContext, found: list[Final], by_number: dict[int, Iteration]
+) -> None:
     """Notes on the commits, each once, then the rows, which say that it is done."""
-    notes = {commit.sha: commit.note for commit in bench.store.history()}
+    notes = {commit.sha: commit.note for commit in context.store.history()}
     for final in found:
-        revision, text = by_number[final.number].revision, note(bench.run_id, final)
+        revision, text = by_number[final.number].revision, note(context.run_id, final)
         if text not in notes[revision]:
-            bench.store.note(revision, text)
-    record_finals(bench.ledger, bench.run_id, found)
+            context.store.note(revision, text)
+    record_finals(context.ledger, context.run_id, found)
 
 
 def note(run: str, final: Final) -> str:

@@ -7,10 +7,10 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from autodata.graph.nodes import all_done
+from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.finals import settle
 from autodata.optimizer.nodes import Nodes
 from autodata.optimizer.state import Lane, State
-from autodata.optimizer.workbench import Workbench
 
 STEPS = 10  # of the graph in one iteration, at most
 
@@ -47,9 +47,9 @@ def after_guard(state: State) -> Literal["validate", "record"]:
     return "record" if state.decision else "validate"
 
 
-def build(workbench: Callable[[], Workbench], checkpointer: Any = None) -> Loop:
-    """The compiled outer loop. `workbench` is called by the first node that runs."""
-    nodes = Nodes(workbench)
+def build(context: Callable[[], OptimizationContext], checkpointer: Any = None) -> Loop:
+    """The compiled outer loop. `context` is called by the first node that runs."""
+    nodes = Nodes(context)
     graph = StateGraph(State, input_schema=Lane)
     for node in (
         nodes.start,
@@ -76,22 +76,22 @@ def build(workbench: Callable[[], Workbench], checkpointer: Any = None) -> Loop:
     return graph.compile(name="optimizer", checkpointer=checkpointer)
 
 
-async def optimize(workbench: Workbench) -> None:
+async def optimize(context: OptimizationContext) -> None:
     """Makes every iteration of the plan that is not on record, then settles who won.
 
     Raises Paused (Interrupted among it) with everything finished on record: calling it again goes
     on where it stopped.
     """
-    loop, plan = build(lambda: workbench), workbench.plan
+    loop, plan = build(lambda: context), context.plan
 
     async def lane(first: int) -> None:
         steps = STEPS * (plan.iterations // plan.parallel + 2)
         try:
             await loop.ainvoke(Lane(number=first, last=plan.iterations), {"recursion_limit": steps})
         except BaseException:
-            workbench.evaluator.stop.set()
-            await workbench.next_turn()
+            context.evaluator.stop.set()
+            await context.next_turn()
             raise
 
     await all_done([lane(first) for first in range(1, plan.parallel + 1)])
-    await settle(workbench)
+    await settle(context)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from autodata.optimizer.loop import optimize
-from tests.optimizer.bench import workbench
+from tests.optimizer.context import optimization_context
 
 CHOICES = {
     "iterations": 3,
@@ -18,5 +18,5 @@ CHOICES = {
 }
 
 if __name__ == "__main__":
-    with workbench(Path(sys.argv[1]), **CHOICES) as bench:
-        asyncio.run(optimize(bench))
+    with optimization_context(Path(sys.argv[1]), **CHOICES) as context:
+        asyncio.run(optimize(context))

@@ -11,35 +11,37 @@ from typing import NoReturn
 import pytest
 
 from autodata.ledger.iterations import Final, Iteration, finals
+from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.loop import build, optimize
-from autodata.optimizer.workbench import Workbench
 from autodata.prompt_store.store import Commit, champion_ref
 from autodata.simulation.server import serve
-from tests.optimizer.bench import RUN, workbench
+from tests.optimizer.context import RUN, optimization_context
 
 ITERATIONS = 6
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OptimizationContext]:
     """A finished optimization; it is only looked at."""
     folder = tmp_path_factory.mktemp("climb")
-    with workbench(folder, iterations=ITERATIONS, validation=8, test=4, seed=5) as bench:
-        asyncio.run(optimize(bench))
-        yield bench
+    with optimization_context(
+        folder, iterations=ITERATIONS, validation=8, test=4, seed=5
+    ) as context:
+        asyncio.run(optimize(context))
+        yield context
 
 
-def commits(bench: Workbench) -> dict[str, Commit]:
-    return {commit.sha: commit for commit in bench.store.history()}
+def commits(context: OptimizationContext) -> dict[str, Commit]:
+    return {commit.sha: commit for commit in context.store.history()}
 
 
-def tried(bench: Workbench) -> list[Iteration]:
-    return bench.iterations()[1:]
+def tried(context: OptimizationContext) -> list[Iteration]:
+    return context.iterations()[1:]
 
 
 def test_every_iteration_is_a_commit_with_a_ref_that_says_what_became_of_it(
-    climbed: Workbench,
+    climbed: OptimizationContext,
 ) -> None:
     refs, history = climbed.store.refs("refs/autodata/"), commits(climbed)
     assert len(refs) == ITERATIONS + 1
@@ -54,7 +56,7 @@ def test_every_iteration_is_a_commit_with_a_ref_that_says_what_became_of_it(
         assert trailers["Autodata-Predicts"] == i.predicts
 
 
-def test_parent_and_child_are_parent_and_child_in_git(climbed: Workbench) -> None:
+def test_parent_and_child_are_parent_and_child_in_git(climbed: OptimizationContext) -> None:
     revisions = {i.number: i.revision for i in climbed.iterations()}
     history = commits(climbed)
     for i in tried(climbed):
@@ -62,7 +64,7 @@ def test_parent_and_child_are_parent_and_child_in_git(climbed: Workbench) -> Non
         assert list(history[i.revision].parents) == expected
 
 
-def test_only_strictly_better_prompts_join_the_population(climbed: Workbench) -> None:
+def test_only_strictly_better_prompts_join_the_population(climbed: OptimizationContext) -> None:
     for i in tried(climbed):
         if i.decision == "kept":
             assert i.score is not None
@@ -73,7 +75,9 @@ def test_only_strictly_better_prompts_join_the_population(climbed: Workbench) ->
     assert {i.parent for i in tried(climbed)} <= joined
 
 
-def test_main_stays_where_people_left_it_and_the_champion_is_a_branch(climbed: Workbench) -> None:
+def test_main_stays_where_people_left_it_and_the_champion_is_a_branch(
+    climbed: OptimizationContext,
+) -> None:
     refs = climbed.store.refs()
     assert refs["refs/heads/main"] == climbed.iterations()[0].revision
     _, winner = _start_and_winner(climbed)
@@ -81,7 +85,9 @@ def test_main_stays_where_people_left_it_and_the_champion_is_a_branch(climbed: W
     assert refs[champion_ref(RUN)] == champion.revision
 
 
-def test_the_winner_is_scored_again_and_once_on_sealed_documents(climbed: Workbench) -> None:
+def test_the_winner_is_scored_again_and_once_on_sealed_documents(
+    climbed: OptimizationContext,
+) -> None:
     start, winner = _start_and_winner(climbed)
     assert winner.evaluations == 5
     assert winner.decided == 5 * len(climbed.plan.validation)
@@ -92,13 +98,13 @@ def test_the_winner_is_scored_again_and_once_on_sealed_documents(climbed: Workbe
     assert note.count("Sealed test, once") == 1
 
 
-def _start_and_winner(bench: Workbench) -> tuple[Final, Final]:
-    found = finals(bench.ledger, bench.run_id)
+def _start_and_winner(context: OptimizationContext) -> tuple[Final, Final]:
+    found = finals(context.ledger, context.run_id)
     start = next(f for f in found if f.number == 0)
     return start, next(f for f in found if f.place == 1)
 
 
-def test_analyst_and_editor_never_see_held_out_text(climbed: Workbench) -> None:
+def test_analyst_and_editor_never_see_held_out_text(climbed: OptimizationContext) -> None:
     asked = climbed.ledger.query(
         "select id from calls where role in ('analyst', 'editor') order by id"
     )
@@ -114,20 +120,20 @@ def test_analyst_and_editor_never_see_held_out_text(climbed: Workbench) -> None:
         assert not [sentence for sentence in sentences if sentence in text]
 
 
-def test_no_call_is_made_twice(climbed: Workbench) -> None:
+def test_no_call_is_made_twice(climbed: OptimizationContext) -> None:
     [row] = climbed.ledger.query(
         "select count(*) as made, count(distinct scope || request_key) as different from calls"
     )
     assert row["made"] == row["different"]
 
 
-async def test_a_finished_optimization_asks_for_nothing_more(climbed: Workbench) -> None:
+async def test_a_finished_optimization_asks_for_nothing_more(climbed: OptimizationContext) -> None:
     before = climbed.ledger.query("select count(*) as n from calls")
     await optimize(climbed)
     assert climbed.ledger.query("select count(*) as n from calls") == before
 
 
-def test_plain_git_shows_the_history_of_good_edits(climbed: Workbench) -> None:
+def test_plain_git_shows_the_history_of_good_edits(climbed: OptimizationContext) -> None:
     kept = [i for i in tried(climbed) if i.decision == "kept"]
     command = ["git", "log", "--format=%s", f"--glob=refs/autodata/{RUN}/pop"]
     shown = subprocess.run(command, cwd=climbed.store.path, capture_output=True, text=True)
@@ -137,17 +143,19 @@ def test_plain_git_shows_the_history_of_good_edits(climbed: Workbench) -> None:
 
 async def test_analyst_and_editor_work_over_a_real_wire(tmp_path: Path) -> None:
     async with serve() as server:
-        with workbench(tmp_path, iterations=1, validation=2, url=server.base_url) as bench:
-            await optimize(bench)
-            [_, edited] = bench.iterations()
-            await bench.evaluator.models.aclose()
+        with optimization_context(
+            tmp_path, iterations=1, validation=2, url=server.base_url
+        ) as context:
+            await optimize(context)
+            [_, edited] = context.iterations()
+            await context.evaluator.models.aclose()
     assert edited.cause
     assert edited.predicts
     assert server.stats.roles["analyst"] == server.stats.roles["editor"] - 2 == 2
 
 
 def unopened() -> NoReturn:
-    raise AssertionError("drawing opens no workbench")
+    raise AssertionError("drawing opens no optimization")
 
 
 def test_the_drawing_shows_the_way_of_an_edit() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from autodata.optimizer.validate import Evaluator
 from autodata.prompt_store.prompt import PromptSet, packaged
 from autodata.tasks.types import Candidate, Round
-from tests.optimizer.bench import workbench
+from tests.optimizer.context import optimization_context
 from tests.optimizer.test_audit import CANDIDATE, accepted
 
 SEEDS = packaged()
@@ -31,30 +31,30 @@ def put_on_record(evaluator: Evaluator, prompts: PromptSet, rounds: list[Round])
 
 
 async def test_what_was_evaluated_is_read_and_not_run_again(tmp_path: Path) -> None:
-    with workbench(tmp_path) as bench:
-        evaluator, documents = bench.evaluator, bench.validation_order()[:2]
+    with optimization_context(tmp_path) as context:
+        evaluator, documents = context.evaluator, context.validation_order()[:2]
         first = await evaluator.evaluate(SEEDS, documents, 1)
         spent = evaluator.models.budget_tracker.spent.calls
-    with workbench(tmp_path) as bench:
-        assert await bench.evaluator.evaluate(SEEDS, documents, 1) == first
-        assert bench.evaluator.models.budget_tracker.spent.calls == spent
+    with optimization_context(tmp_path) as context:
+        assert await context.evaluator.evaluate(SEEDS, documents, 1) == first
+        assert context.evaluator.models.budget_tracker.spent.calls == spent
 
 
 async def test_prompts_of_another_task_are_not_part_of_an_evaluation(tmp_path: Path) -> None:
-    with workbench(tmp_path) as bench:
+    with optimization_context(tmp_path) as context:
         same = {**SEEDS.files, "legal/challenger.md": "something else"}
-        content = bench.evaluator.content
+        content = context.evaluator.content
         assert content(same) == content(SEEDS.files) != content(edited("!").files)
 
 
 async def test_replicates_are_independent_and_repeatable(tmp_path: Path) -> None:
-    with workbench(tmp_path, validation=2) as bench:
+    with optimization_context(tmp_path, validation=2) as context:
         for replicate in (1, 2):
-            await bench.evaluator.evaluate(SEEDS, bench.validation_order(), replicate)
+            await context.evaluator.evaluate(SEEDS, context.validation_order(), replicate)
         rounds = [
-            bench.ledger.rounds(bench.evaluator.name(SEEDS, replicate), document)
+            context.ledger.rounds(context.evaluator.name(SEEDS, replicate), document)
             for replicate in (1, 2)
-            for document in bench.validation_order()
+            for document in context.validation_order()
         ]
     assert rounds[0] != rounds[2]
 
@@ -74,9 +74,9 @@ async def test_semantic_attacks_do_not_raise_the_accepted_score(tmp_path: Path) 
             }
         ),
     ]
-    with workbench(tmp_path) as bench:
+    with optimization_context(tmp_path) as context:
         rounds = [accepted(), *map(accepted, attacks)]
-        documents = put_on_record(bench.evaluator, edited("!"), rounds)
-        outcomes = await bench.evaluator.evaluate(edited("!"), documents, 1)
+        documents = put_on_record(context.evaluator, edited("!"), rounds)
+        outcomes = await context.evaluator.evaluate(edited("!"), documents, 1)
         assert list(outcomes.values()) == ["accepted", "failed", "failed", "failed"]
-        assert len(bench.evaluator.doubted) == 3
+        assert len(context.evaluator.doubted) == 3

@@ -12,10 +12,10 @@ from autodata.ledger.rows import RunRow
 from autodata.models.budget import Budget
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.plan import Plan
 from autodata.optimizer.validate import Evaluator
-from autodata.optimizer.workbench import Workbench
 from autodata.prompt_store.prompt import locked_revision
 from autodata.prompt_store.store import Store
 from autodata.simulation.library import invented
@@ -24,7 +24,7 @@ RUN = "climb"
 
 
 @contextmanager
-def workbench(
+def optimization_context(
     folder: Path,
     *,
     training: int = 6,
@@ -36,8 +36,8 @@ def workbench(
     calls: int | None = None,
     url: str = "",
     **choices: Any,
-) -> Iterator[Workbench]:
-    """The workbench of an optimization in this folder, begun or gone on with.
+) -> Iterator[OptimizationContext]:
+    """The context of an optimization in this folder, begun or gone on with.
 
     With a `url` the simulated models are asked over HTTP.
     """
@@ -84,7 +84,7 @@ def workbench(
             log=log,
             in_flight=4,
         )
-        bench = Workbench(
+        context = OptimizationContext(
             plan=plan,
             evaluator=evaluator,
             store=store,
@@ -92,7 +92,7 @@ def workbench(
             sources=Sources.of(d.text for d in documents),
         )
         try:
-            yield bench
+            yield context
         finally:
             evaluator.equivalence.close()
             log.close()

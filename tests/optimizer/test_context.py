@@ -6,16 +6,16 @@ from pathlib import Path
 from autodata.ledger.iterations import Iteration, record_iteration
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.optimizer.context import OptimizationContext, made
 from autodata.optimizer.selection import Harness
-from autodata.optimizer.workbench import Workbench, made
 from tests.models.scripted_server import refuses, scripted
-from tests.optimizer.bench import RUN, workbench
+from tests.optimizer.context import RUN, optimization_context
 
 
-def kept(bench: Workbench, number: int, parent: int, **edits: str) -> Iteration:
+def kept(context: OptimizationContext, number: int, parent: int, **edits: str) -> Iteration:
     """An iteration that was kept; `edits` maps a role to the sentence added to its prompt."""
-    seen = {i.number: i for i in bench.iterations()}
-    files = dict(bench.prompts(seen[parent].revision).files)
+    seen = {i.number: i for i in context.iterations()}
+    files = dict(context.prompts(seen[parent].revision).files)
     for role, sentence in edits.items():
         files[f"cs/{role}.md"] += f"\n{sentence}\n"
     draft = Iteration(
@@ -23,24 +23,24 @@ def kept(bench: Workbench, number: int, parent: int, **edits: str) -> Iteration:
         decision="kept",
         parent=parent,
         revision="",
-        prompts=bench.evaluator.content(files),
+        prompts=context.evaluator.content(files),
         subject=f"Say something to the {', '.join(edits)}",
     )
-    revision = bench.commit(draft, files, [])
+    revision = context.commit(draft, files, [])
     recorded = draft.model_copy(update={"revision": revision})
-    record_iteration(bench.ledger, RUN, recorded)
+    record_iteration(context.ledger, RUN, recorded)
     return recorded
 
 
-def begun(bench: Workbench) -> None:
-    start = bench.store.read("main")
+def begun(context: OptimizationContext) -> None:
+    start = context.store.read("main")
     first = Iteration(
         number=0,
         decision="start",
         revision=start.revision,
-        prompts=bench.evaluator.content(start.files),
+        prompts=context.evaluator.content(start.files),
     )
-    record_iteration(bench.ledger, RUN, first)
+    record_iteration(context.ledger, RUN, first)
 
 
 def scored(*scores: float) -> list[Harness]:
@@ -51,46 +51,46 @@ def scored(*scores: float) -> list[Harness]:
 
 
 def test_edits_of_different_files_are_merged_the_better_one_first(tmp_path: Path) -> None:
-    with workbench(tmp_path) as bench:
-        begun(bench)
-        kept(bench, 1, 0, challenger="Ask one thing.")
-        kept(bench, 2, 0, verifier="Read slowly.")
-        assert bench.crossing(bench.iterations(), scored(0.2, 0.3, 0.4)) == (2, 1)
-        seen = {i.number: i.revision for i in bench.iterations()}
-        files = bench.merged(seen[2], seen[1])
+    with optimization_context(tmp_path) as context:
+        begun(context)
+        kept(context, 1, 0, challenger="Ask one thing.")
+        kept(context, 2, 0, verifier="Read slowly.")
+        assert context.crossing(context.iterations(), scored(0.2, 0.3, 0.4)) == (2, 1)
+        seen = {i.number: i.revision for i in context.iterations()}
+        files = context.merged(seen[2], seen[1])
         assert files
         assert "Ask one thing." in files["cs/challenger.md"]
         assert "Read slowly." in files["cs/verifier.md"]
 
 
 def test_edits_of_one_file_or_of_one_line_of_descent_are_not(tmp_path: Path) -> None:
-    with workbench(tmp_path) as bench:
-        begun(bench)
-        kept(bench, 1, 0, challenger="Ask one thing.")
-        kept(bench, 2, 0, challenger="Ask another thing.")
-        kept(bench, 3, 1, verifier="Read slowly.")
-        pairs = bench.crossing(bench.iterations(), scored(0.2, 0.3, 0.2, 0.5))
+    with optimization_context(tmp_path) as context:
+        begun(context)
+        kept(context, 1, 0, challenger="Ask one thing.")
+        kept(context, 2, 0, challenger="Ask another thing.")
+        kept(context, 3, 1, verifier="Read slowly.")
+        pairs = context.crossing(context.iterations(), scored(0.2, 0.3, 0.2, 0.5))
         assert pairs is None
 
 
 def test_a_pair_is_merged_once(tmp_path: Path) -> None:
-    with workbench(tmp_path) as bench:
-        begun(bench)
-        kept(bench, 1, 0, challenger="Ask one thing.")
-        kept(bench, 2, 0, verifier="Read slowly.")
-        tried = kept(bench, 3, 2, orchestrator="Merge.")
+    with optimization_context(tmp_path) as context:
+        begun(context)
+        kept(context, 1, 0, challenger="Ask one thing.")
+        kept(context, 2, 0, verifier="Read slowly.")
+        tried = kept(context, 3, 2, orchestrator="Merge.")
         merged = tried.model_copy(update={"other_parent": 1, "decision": "rejected"})
-        record_iteration(bench.ledger, RUN, merged)
-        assert bench.crossing(bench.iterations(), scored(0.2, 0.3, 0.4)) is None
+        record_iteration(context.ledger, RUN, merged)
+        assert context.crossing(context.iterations(), scored(0.2, 0.3, 0.4)) is None
 
 
 def test_refs_of_an_iteration_that_was_killed_while_recorded_are_repaired(tmp_path: Path) -> None:
-    with workbench(tmp_path) as bench:
-        begun(bench)
-        mutant = kept(bench, 1, 0, challenger="Ask one thing.")
-        assert f"refs/autodata/{RUN}/pop/1" not in bench.store.refs()
-        bench.repair()
-        assert bench.store.refs()[f"refs/autodata/{RUN}/pop/1"] == mutant.revision
+    with optimization_context(tmp_path) as context:
+        begun(context)
+        mutant = kept(context, 1, 0, challenger="Ask one thing.")
+        assert f"refs/autodata/{RUN}/pop/1" not in context.store.refs()
+        context.repair()
+        assert context.store.refs()[f"refs/autodata/{RUN}/pop/1"] == mutant.revision
 
 
 def test_the_more_often_a_harness_was_a_parent_the_better_it_is_known() -> None:
@@ -104,19 +104,19 @@ def test_the_more_often_a_harness_was_a_parent_the_better_it_is_known() -> None:
 async def test_a_document_that_an_endpoint_refuses_is_missing_and_tried_again(
     tmp_path: Path,
 ) -> None:
-    with workbench(tmp_path) as bench:
-        prompts, documents = bench.store.read("main"), bench.validation_order()[:2]
-        simulated = bench.evaluator.models
+    with optimization_context(tmp_path) as context:
+        prompts, documents = context.store.read("main"), context.validation_order()[:2]
+        simulated = context.evaluator.models
         async with scripted(otherwise=refuses(400, "prompt is too long")) as server:
             config = ModelConfig(endpoint="local", model="m")
-            bench.evaluator.models = Models(
-                log=bench.evaluator.log,
+            context.evaluator.models = Models(
+                log=context.evaluator.log,
                 endpoints={"local": EndpointConfig(base_url=server.url)},
                 models={r: config for r in ("challenger", "weak_solver", "strong_solver")},
             )
-            outcomes = await bench.evaluator.evaluate(prompts, documents, 1)
+            outcomes = await context.evaluator.evaluate(prompts, documents, 1)
             assert list(outcomes.values()) == ["missing", "missing"]
-            await bench.evaluator.models.aclose()
-        bench.evaluator.models = simulated
-        outcomes = await bench.evaluator.evaluate(prompts, documents, 1)
+            await context.evaluator.models.aclose()
+        context.evaluator.models = simulated
+        outcomes = await context.evaluator.evaluate(prompts, documents, 1)
         assert "missing" not in outcomes.values()

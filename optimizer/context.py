@@ -29,7 +29,7 @@ RELATIVES = 6  # of the best harnesses that are looked at for a crossover
 
 
 @dataclass
-class Workbench:
+class OptimizationContext:
     """One optimization: its plan, and where everything is.
 
     `sources` are all its documents; `on_record` is told of every iteration once it is on record.
