@@ -7,8 +7,8 @@ evaluated again, and the winner is scored once on the sealed test documents, bes
 import asyncio
 
 from autodata.ledger.iterations import Final, Iteration, finals, record_finals
+from autodata.optimizer.acceptance import PassCount
 from autodata.optimizer.context import OptimizationContext, members
-from autodata.optimizer.rules import PassCount
 from autodata.prompt_store.prompt import PromptSet
 
 BEST = 5  # harnesses evaluated again

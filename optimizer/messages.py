@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from autodata.ledger.iterations import Iteration
-from autodata.optimizer.rules import Rule
+from autodata.optimizer.acceptance import Rule
 
 WIDTH = 72
 Message = tuple[str, str, dict[str, str]]

@@ -8,6 +8,7 @@ from typing import Any
 from autodata.ledger.iterations import Iteration
 from autodata.models.errors import CallRefused
 from autodata.optimizer import checks
+from autodata.optimizer.acceptance import PassCount, decide, evaluations_wanted, next_batch
 from autodata.optimizer.analyst import Diagnosis, analyse
 from autodata.optimizer.context import OptimizationContext, made
 from autodata.optimizer.editor import edit
@@ -15,7 +16,6 @@ from autodata.optimizer.evidence import evidence, write
 from autodata.optimizer.failures import CODES, Prediction, outcome, rates
 from autodata.optimizer.guard import faults
 from autodata.optimizer.history import HISTORY, history
-from autodata.optimizer.rules import PassCount, decide, evaluations_wanted, next_batch
 from autodata.optimizer.selection import chance, draw, probabilities
 from autodata.optimizer.state import FRESH, State
 from autodata.prompt_store.prompt import PromptSet

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from autodata.optimizer.rules import Rule
+from autodata.optimizer.acceptance import Rule
 from autodata.optimizer.selection import TEMPERATURE, Select
 from autodata.tasks.types import Frozen
 
@@ -12,7 +12,7 @@ class Choices(Frozen):
 
     iterations: int = Field(20, ge=0, le=10_000, description="edits to try")
     parallel: int = Field(1, ge=1, le=64, description="iterations under way at once")
-    rule: Rule = Field("strict", description="when an edit is kept; see optimizer/rules.py")
+    rule: Rule = Field("strict", description="when an edit is kept; see optimizer/acceptance.py")
     select: Select = Field("boltzmann", description="how a parent is chosen")
     temperature: float = Field(TEMPERATURE, gt=0, le=10, description="of the Boltzmann choice")
     minibatch: int = Field(8, ge=1, le=200, description="training documents studied each time")

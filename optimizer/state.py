@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field
 
 from autodata.ledger.iterations import Fate
-from autodata.optimizer.rules import PassCount
+from autodata.optimizer.acceptance import PassCount
 
 
 class Lane(BaseModel):

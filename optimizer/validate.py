@@ -19,9 +19,9 @@ from autodata.ledger.rows import RunRow
 from autodata.models.client import Models
 from autodata.models.config import resolve
 from autodata.models.errors import Interrupted
+from autodata.optimizer.acceptance import Outcome
 from autodata.optimizer.audit import doubts
 from autodata.optimizer.failures import Trajectory
-from autodata.optimizer.rules import Outcome
 from autodata.prompt_store.prompt import PromptSet
 from autodata.tasks.types import Round, digest
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.optimizer.rules import (
+from autodata.optimizer.acceptance import (
     Fate,
     Outcome,
     PassCount,
