@@ -16,10 +16,10 @@ from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
 from autodata.optimization_screen import iteration_line, print_result, watched
 from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.loop import optimize
 from autodata.optimizer.plan import Plan
-from autodata.optimizer.validate import Evaluator
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.settings import Settings, SettingsError, changes

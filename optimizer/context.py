@@ -9,11 +9,11 @@ from pathlib import Path
 
 from autodata.ledger.iterations import Iteration, finals, iterations, record_iteration
 from autodata.ledger.ledger import Ledger
+from autodata.optimizer.evaluator import STOPPED, Evaluator
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.messages import message
 from autodata.optimizer.plan import Plan
 from autodata.optimizer.selection import Harness, best, chance
-from autodata.optimizer.validate import STOPPED, Evaluator
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.store import Fate, Store, champion_ref, merge_files, mutant_ref

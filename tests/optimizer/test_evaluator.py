@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from autodata.optimizer.validate import Evaluator
+from autodata.optimizer.evaluator import Evaluator
 from autodata.prompt_store.prompt import PromptSet, packaged
 from autodata.tasks.types import Candidate, Round
 from tests.optimizer.context import optimization_context
