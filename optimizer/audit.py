@@ -2,14 +2,14 @@
 
 The guard reads the edit; this reads what the edit made the agents do. Acceptance is computed again
 from the marks, the solvers must have been sent the locked prompt byte by byte, and an example that
-gives orders to solver or judge, or pays for length, does not count.
+directs solver or judge, or pays for length, does not count.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from autodata.graph.state import RunChoices
-from autodata.optimizer.orders import orders
+from autodata.optimizer.directives import directives
 from autodata.prompt_store.prompt import locked
 from autodata.tasks import TASKS, Task, rubric
 from autodata.tasks.task import final_filters
@@ -84,12 +84,12 @@ def _unverified(task: Task, round: Round) -> Iterable[str]:
 
 
 def _misdirected(candidate: Candidate) -> Iterable[str]:
-    """Orders to solver or judge in what they read, and criteria that pay for length."""
-    for order in orders(f"{candidate.context}\n\n{candidate.question}"):
-        yield f"the question gives an order to the {order.addressee}: “{order.words}”"
+    """Directives to solver or judge in what they read, and criteria that pay for length."""
+    for directive in directives(f"{candidate.context}\n\n{candidate.question}"):
+        yield f"the question gives a directive to the {directive.addressee}: “{directive.words}”"
     for criterion in candidate.rubric:
-        if any(order.addressee == "judge" for order in orders(criterion.criterion)):
-            yield f"a criterion gives an order to the judge: “{criterion.criterion[:60]}”"
+        if any(directive.addressee == "judge" for directive in directives(criterion.criterion)):
+            yield f"a criterion gives a directive to the judge: “{criterion.criterion[:60]}”"
         if _LENGTH.search(criterion.criterion):
             yield f"a criterion pays for length: “{criterion.criterion[:60]}”"
 

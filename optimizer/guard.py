@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Literal
 
-from autodata.optimizer.orders import orders, sentences
+from autodata.optimizer.directives import directives, sentences
 from autodata.prompt_store.check import problems, prompt_faults
 from autodata.prompt_store.prompt import USER_LINE, Prompt, PromptSet
 from autodata.tasks.types import Frozen
@@ -142,9 +142,10 @@ def _written(path: str, before: str, after: str, sources: Sources) -> Iterator[F
     if link := _LINK.search(_added(before, after)):
         message = f"“{link.group(0)[:60]}” points outside; a prompt stands on its own"
         yield Fault(code="OUTSIDE_LINK", path=path, message=message)
-    for order in orders(_added(before, after)):
-        code: Code = "SOLVER_DIRECTED" if order.addressee == "solver" else "JUDGE_DIRECTED"
-        message = f"“{order.words}” is an order to the {order.addressee}, which is out of reach"
+    for directive in directives(_added(before, after)):
+        whom = directive.addressee
+        code: Code = "SOLVER_DIRECTED" if whom == "solver" else "JUDGE_DIRECTED"
+        message = f"“{directive.words}” is a directive to the {whom}, which is out of reach"
         yield Fault(code=code, path=path, message=message)
     known = {h for h, _ in _sequences(before)}
     copied = (w for h, w in _sequences(after) if h in sources.sequences and h not in known)
