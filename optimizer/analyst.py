@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from autodata.models.client import Models
 from autodata.optimizer.agent import Limits, work
 from autodata.optimizer.evidence import INDEX
-from autodata.optimizer.folder import Folder, tool
+from autodata.optimizer.folder import FileTools, tool
 from autodata.optimizer.history import HISTORY
 from autodata.prompt_store.prompt import locked
 from autodata.tasks.types import Frozen
@@ -30,8 +30,8 @@ class Diagnosis(Frozen):
     quotes: tuple[tuple[str, str], ...]
 
 
-class Evidence(Folder):
-    """The evidence on the analyst's desk, and the diagnosis once it is reported."""
+class EvidenceTools(FileTools):
+    """The evidence that the analyst may look at, and the diagnosis once it is reported."""
 
     diagnosis: Diagnosis | None = None
 
@@ -60,7 +60,9 @@ async def analyse(
 
     `files` are those of `evidence.evidence`. Raises Paused and CallRefused.
     """
-    desk = Evidence(files)
+    tools = EvidenceTools(files)
     prompt = locked("optimizer", "analyst").render(index=files[INDEX], history=files[HISTORY])
-    await work(models, "analyst", scope, prompt, desk.tools(), lambda: bool(desk.diagnosis), limits)
-    return desk.diagnosis
+    await work(
+        models, "analyst", scope, prompt, tools.tools(), lambda: bool(tools.diagnosis), limits
+    )
+    return tools.diagnosis

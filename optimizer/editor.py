@@ -9,7 +9,7 @@ from autodata.models.client import Models
 from autodata.optimizer.agent import Limits, work
 from autodata.optimizer.analyst import Diagnosis
 from autodata.optimizer.failures import Effect, Prediction
-from autodata.optimizer.folder import Folder, Tool, tool
+from autodata.optimizer.folder import FileTools, Tool, tool
 from autodata.optimizer.guard import Sources, faults
 from autodata.prompt_store.prompt import locked
 from autodata.tasks.types import Code, Frozen
@@ -26,8 +26,8 @@ class Edit(Frozen):
     predicts: Prediction
 
 
-class Desk(Folder):
-    """A task's editable prompts on the editor's desk, and the edit once it is finished."""
+class EditWorkspace(FileTools):
+    """A task's editable prompts as the editor changes them, and the edit once finished."""
 
     edit: Edit | None = None
 
@@ -100,9 +100,11 @@ async def edit(
 
     It may be blocked: that is for the guard to say. Raises Paused and CallRefused.
     """
-    desk = Desk(task, before, sources)
+    workspace = EditWorkspace(task, before, sources)
     prompt = locked("optimizer", "editor").render(
-        analysis=diagnosis.text, history=history, files=await desk.list_files()
+        analysis=diagnosis.text, history=history, files=await workspace.list_files()
     )
-    await work(models, "editor", scope, prompt, desk.tools(), lambda: bool(desk.edit), limits)
-    return desk.edit
+    await work(
+        models, "editor", scope, prompt, workspace.tools(), lambda: bool(workspace.edit), limits
+    )
+    return workspace.edit

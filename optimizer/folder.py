@@ -1,4 +1,4 @@
-"""Files that an agent may look at, in memory: what is not in the folder does not exist for it."""
+"""Files that an agent may look at, in memory: what is not among them does not exist for it."""
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,7 +14,7 @@ WIDTH = 400  # characters of a line that are shown
 Tool = Callable[..., Coroutine[Any, Any, str]]
 
 
-class Folder:
+class FileTools:
     """Path → text, with the tools to look around in it. A tool's complaint is its reply."""
 
     def __init__(self, files: Mapping[str, str]) -> None:

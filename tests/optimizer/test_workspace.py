@@ -1,10 +1,10 @@
-"""Analyst and editor work with their tools on their own desk, and on nothing else."""
+"""Analyst and editor work with their tools on their own files, and on nothing else."""
 
 from pathlib import Path
 
 from autodata.ledger.iterations import Iteration
-from autodata.optimizer.analyst import Evidence, Quote
-from autodata.optimizer.editor import Desk
+from autodata.optimizer.analyst import EvidenceTools, Quote
+from autodata.optimizer.editor import EditWorkspace
 from autodata.optimizer.evidence import evidence, write
 from autodata.optimizer.failures import Prediction, Trajectory, counts, moved, outcome, rates
 from autodata.optimizer.guard import Sources
@@ -24,8 +24,8 @@ LOST = Trajectory(
 GOOD = Trajectory(document=Document.of("b.md", "The slab is cold. " * 9), rounds=(FAILED, WON))
 
 
-def desk() -> Desk:
-    return Desk("cs", SEEDS, Sources())
+def workspace() -> EditWorkspace:
+    return EditWorkspace("cs", SEEDS, Sources())
 
 
 def pages() -> dict[str, str]:
@@ -46,7 +46,7 @@ def test_trajectories_become_a_folder_that_reads_well(tmp_path: Path) -> None:
 
 
 async def test_the_analyst_reads_and_searches_its_folder_only() -> None:
-    tools = Evidence(pages())
+    tools = EvidenceTools(pages())
     assert "documents/01-b-md/round-1.md" in await tools.list_files("documents/")
     assert "weak mean 0.72" in await tools.search("WEAK mean 0.72")
     for path in ("/etc/passwd", "../prompts/cs/judge.md", "documents/../../run.db"):
@@ -54,13 +54,13 @@ async def test_the_analyst_reads_and_searches_its_folder_only() -> None:
 
 
 async def test_a_long_file_is_read_in_parts() -> None:
-    tools = Evidence({"long.md": "\n".join(f"line {n}" for n in range(1, 451))})
+    tools = EvidenceTools({"long.md": "\n".join(f"line {n}" for n in range(1, 451))})
     assert (await tools.read("long.md")).endswith("… 250 more lines; read on from line 201")
     assert (await tools.read("long.md", first_line=401)).startswith("line 401")
 
 
 async def test_a_quote_that_stands_nowhere_is_refused() -> None:
-    tools = Evidence(pages())
+    tools = EvidenceTools(pages())
     real = [
         Quote(path=f"documents/{name}/round-1.md", words="TOO_EASY: weak\nmean  0.72")
         for name in ("01-b-md", "02-r-ume-ringe-md")
@@ -74,7 +74,7 @@ async def test_a_quote_that_stands_nowhere_is_refused() -> None:
 
 
 async def test_an_edit_names_what_changed_and_nothing_else() -> None:
-    tools = desk()
+    tools = workspace()
     assert await tools.replace("cs/challenger.md", "One question, one thing asked.", "One.") == (
         "replaced"
     )
@@ -88,7 +88,7 @@ async def test_an_edit_names_what_changed_and_nothing_else() -> None:
 
 
 async def test_the_editor_reaches_no_other_file() -> None:
-    tools = desk()
+    tools = workspace()
     for path in ("cs/judge.md", "legal/challenger.md", "../locked/cs/judge.md", "/tmp/x"):
         assert "no such file" in await tools.create(path, "Be kind.")
         assert "no such file" in await tools.read(path)
@@ -96,14 +96,14 @@ async def test_the_editor_reaches_no_other_file() -> None:
 
 
 async def test_a_passage_that_is_not_unique_is_not_replaced() -> None:
-    tools = desk()
+    tools = workspace()
     assert "stands 0 times" in await tools.replace("cs/verifier.md", "no such words", "x")
     assert "not replaced" in await tools.replace("cs/verifier.md", "the", "x")
     assert "not replaced" in await tools.replace("cs/verifier.md", "", "x")
 
 
 async def test_check_tells_the_editor_what_would_block_the_edit() -> None:
-    tools = desk()
+    tools = workspace()
     await tools.replace("cs/challenger.md", "{{instruction}}", "")
     assert "PLACEHOLDER cs/challenger.md" in await tools.check()
 
