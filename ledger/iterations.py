@@ -11,7 +11,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Row, now
 from autodata.tasks.types import Frozen
 
-Fate = Literal["start", "kept", "rejected", "invalid", "indecisive"]
+EditDecision = Literal["start", "kept", "rejected", "invalid", "indecisive"]
 
 _TEXTS = ("reason", "subject", "cause", "intent", "predicts", "outcome")
 _DETAILS = (
@@ -35,7 +35,7 @@ class Iteration(Frozen):
     """
 
     number: int
-    decision: Fate
+    decision: EditDecision
     reason: str = ""
     parent: int | None = None
     other_parent: int | None = None

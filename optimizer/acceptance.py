@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Literal
 
+from autodata.ledger.iterations import EditDecision
 from autodata.tasks.types import Frozen
 
 Rule = Literal["strict", "paper", "confirm"]
-Fate = Literal["kept", "rejected", "indecisive"]
 Outcome = Literal["accepted", "failed", "missing"]
 
 POOLED = 3  # evaluations over which a parent's score is pooled
@@ -93,7 +93,7 @@ def next_batch(
     return min(max(spare, at_least), left)
 
 
-def decide(parent: PassCount, mutant: PassCount, documents: int) -> Fate:
+def decide(parent: PassCount, mutant: PassCount, documents: int) -> EditDecision:
     """What becomes of a mutant that was tried on some or all of the documents.
 
     Rejected when it cannot beat the parent strictly even if every document without an outcome were

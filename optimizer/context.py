@@ -16,9 +16,9 @@ from autodata.optimizer.plan import Plan
 from autodata.optimizer.selection import Harness, best, chance
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import PromptSet
-from autodata.prompt_store.store import Fate, Store, champion_ref, merge_files, mutant_ref
+from autodata.prompt_store.store import RefGroup, Store, champion_ref, merge_files, mutant_ref
 
-FATES: Mapping[str, Fate] = {
+REF_GROUPS: Mapping[str, RefGroup] = {
     "start": "pop",
     "kept": "pop",
     "rejected": "rejected",
@@ -169,7 +169,7 @@ class OptimizationContext:
     def point(self, iteration: Iteration) -> None:
         """Point the refs of a recorded iteration, and the champion, in one transaction."""
         refs = self.store.refs()
-        mine = mutant_ref(self.run_id, FATES[iteration.decision], iteration.number)
+        mine = mutant_ref(self.run_id, REF_GROUPS[iteration.decision], iteration.number)
         branch, winner = champion_ref(self.run_id), self.champion().revision
         wanted = {mine: iteration.revision, branch: winner}
         moves = {ref: (new, refs.get(ref)) for ref, new in wanted.items() if refs.get(ref) != new}
@@ -191,7 +191,7 @@ class OptimizationContext:
         """Point the refs of iterations that were recorded just before the process was killed."""
         held = set(self.store.refs())
         for iteration in self.iterations():
-            ref = mutant_ref(self.run_id, FATES[iteration.decision], iteration.number)
+            ref = mutant_ref(self.run_id, REF_GROUPS[iteration.decision], iteration.number)
             if ref not in held:
                 self.point(iteration)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from autodata.ledger.iterations import Fate
+from autodata.ledger.iterations import EditDecision
 from autodata.optimizer.acceptance import PassCount
 
 
@@ -43,7 +43,7 @@ class State(Lane):
     rates_before: Mapping[str, float] = Field(default_factory=dict)
     rates_after: Mapping[str, float] = Field(default_factory=dict)
     checks: Mapping[str, object] = Field(default_factory=dict)
-    decision: Fate | None = None
+    decision: EditDecision | None = None
     reason: str = ""
 
 

@@ -29,7 +29,7 @@ _TRAILER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _FIELDS = ("%H", "%P", "%ct", "%s", "%b", "%(trailers)", "%(trailers:only,unfold)", "%N")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
-Fate = Literal["pop", "rejected", "invalid"]
+RefGroup = Literal["pop", "rejected", "invalid"]
 
 
 class Commit(Frozen):
@@ -49,9 +49,9 @@ def champion_ref(run: str) -> str:
     return f"refs/heads/autodata/{_run(run)}/champion"
 
 
-def mutant_ref(run: str, fate: Fate, number: int) -> str:
+def mutant_ref(run: str, group: RefGroup, number: int) -> str:
     """The ref that keeps a run's mutant, whatever became of it."""
-    return f"refs/autodata/{_run(run)}/{fate}/{number}"
+    return f"refs/autodata/{_run(run)}/{group}/{number}"
 
 
 class Store:

@@ -7,7 +7,7 @@ from autodata.tasks.acceptance import Policy, scores
 from autodata.tasks.types import Code, Round
 
 # open: the record does not say, because attempts or the final check were not needed at the time.
-Fate = Literal["accepted", "rejected", "open"]
+NewDecision = Literal["accepted", "rejected", "open"]
 
 # What policies object to; any other objection stands whatever the thresholds are.
 BY_POLICY: frozenset[Code] = frozenset(
@@ -26,13 +26,13 @@ BY_POLICY: frozenset[Code] = frozenset(
 class Redecision(NamedTuple):
     """What would have become of a document, in which round, and why it was not accepted."""
 
-    fate: Fate
+    decision: NewDecision
     round: int
     reason: str
 
 
 def redecide(policy: Policy, rounds: Sequence[Round]) -> Redecision:
-    """The document's fate under the policy: that of the first round it would not send back.
+    """The document's decision under the policy: that of the first round it would not send back.
 
     `rounds` are those of one document, in order, at least one.
     """

@@ -44,11 +44,11 @@ def command(run: Path, sets: tuple[str, ...], **flags: Any) -> None:
         policy = policy_of(State(task=row.task, choices=settings.choices))
         found = list(_redecided(ledger, row, policy))
     console = screen()
-    flipped = [(outcome, new) for outcome, new in found if outcome.decision != new.fate]
+    flipped = [(outcome, new) for outcome, new in found if outcome.decision != new.decision]
     if flipped:
         print_table(console, _flips(flipped))
     before = Counter(outcome.decision for outcome, _ in found)
-    after = Counter(new.fate for _, new in found)
+    after = Counter(new.decision for _, new in found)
     console.print(
         f"{len(found)} decided documents: {before['accepted']} accepted as recorded; by these "
         f"thresholds {after['accepted']} accepted, {after['rejected']} rejected, "
@@ -71,6 +71,6 @@ def _flips(flipped: list[tuple[Outcome, Redecision]]) -> Table:
     for outcome, new in flipped:
         was = outcome.decision or ""
         made.add_row(
-            outcome.document_id[:8], outcome.name, was, new.fate, str(new.round), new.reason
+            outcome.document_id[:8], outcome.name, was, new.decision, str(new.round), new.reason
         )
     return made

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autodata.ledger.iterations import EditDecision
 from autodata.optimizer.acceptance import (
-    Fate,
     Outcome,
     PassCount,
     Rule,
@@ -51,7 +51,7 @@ def played(rule: Rule, parent: PassCount, outcomes: list[Outcome], at_least: int
     ],
 )
 def test_an_edit_is_kept_only_when_it_helps(
-    parent: PassCount, mutant: PassCount, expected: Fate
+    parent: PassCount, mutant: PassCount, expected: EditDecision
 ) -> None:
     assert decide(parent, mutant, DOCUMENTS) == expected
 

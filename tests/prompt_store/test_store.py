@@ -307,9 +307,9 @@ def test_personal_configuration_changes_nothing(tmp_path, monkeypatch):
 
 
 def test_every_mutant_survives_a_collection(store, person):
-    fates = {"pop": "Be brief.", "rejected": "Be long.", "invalid": "{{surplus}}"}
-    shas = {fate: mutant(store, note=note) for fate, note in fates.items()}
-    store.update_refs({mutant_ref("r1", fate, 1): (sha, None) for fate, sha in shas.items()})
+    groups = {"pop": "Be brief.", "rejected": "Be long.", "invalid": "{{surplus}}"}
+    shas = {group: mutant(store, note=note) for group, note in groups.items()}
+    store.update_refs({mutant_ref("r1", group, 1): (sha, None) for group, sha in shas.items()})
     stray = mutant(store, note="Nobody keeps me.")
     person("gc", "-q", "--prune=now")
     for sha in shas.values():

@@ -52,7 +52,7 @@ FAILED = GOOD.model_copy(
 
 
 @pytest.mark.parametrize(
-    ("changes", "rounds", "fate", "number", "reason"),
+    ("changes", "rounds", "decision", "number", "reason"),
     [
         ({}, (EASY, LEAKED, GOOD), "accepted", 3, ""),
         ({}, (EASY, LEAKED, FAILED), "rejected", 3, "strong mean 0.57, wanted at least 0.65"),
@@ -64,8 +64,8 @@ FAILED = GOOD.model_copy(
     ],
 )
 def test_the_first_round_not_sent_back_decides(
-    changes: dict[str, float], rounds: tuple[Round, ...], fate: str, number: int, reason: str
+    changes: dict[str, float], rounds: tuple[Round, ...], decision: str, number: int, reason: str
 ) -> None:
     found = redecide(policy(**changes), rounds)
-    assert (found.fate, found.round) == (fate, number)
+    assert (found.decision, found.round) == (decision, number)
     assert found.reason.startswith(reason)
