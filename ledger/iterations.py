@@ -15,8 +15,8 @@ EditDecision = Literal["start", "kept", "rejected", "invalid", "indecisive"]
 
 _TEXTS = ("reason", "subject", "cause", "intent", "predicts", "outcome")
 _DETAILS = (
-    "parent_tally",
-    "tally",
+    "parent_pass_count",
+    "pass_count",
     "chances",
     "minibatch",
     "rates_before",
@@ -29,8 +29,8 @@ class Iteration(Frozen):
     """One iteration as decided.
 
     `parent` and `other_parent` are numbers of iterations; `revision` is the commit and `prompts`
-    the content hash of the task's prompts. Scores are 0 … 1; tallies count documents by outcome.
-    `chances` says how likely each harness was to become the parent; `rates_before` and
+    the content hash of the task's prompts. Scores are 0 … 1; pass counts are documents by
+    outcome. `chances` says how likely each harness was to become the parent; `rates_before` and
     `rates_after` are objections per document, on the same documents.
     """
 
@@ -50,8 +50,8 @@ class Iteration(Frozen):
     parent_evaluations: int = 0
     score: float | None = None
     tried: int = 0
-    parent_tally: Mapping[str, int] = Field(default_factory=dict)
-    tally: Mapping[str, int] = Field(default_factory=dict)
+    parent_pass_count: Mapping[str, int] = Field(default_factory=dict)
+    pass_count: Mapping[str, int] = Field(default_factory=dict)
     chances: Mapping[int, float] = Field(default_factory=dict)
     minibatch: tuple[str, ...] = ()
     rates_before: Mapping[str, float] = Field(default_factory=dict)

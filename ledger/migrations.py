@@ -190,3 +190,14 @@ def optimizations(database: Database) -> None:
     database.execute("alter table runs add column kind text not null default 'documents'")
     database.execute(ITERATIONS)
     database.execute(FINALS)
+
+
+@migrations()
+def pass_counts(database: Database) -> None:
+    """What iterations counted was called `tally` and `parent_tally` in their details."""
+    database.execute(
+        "update iterations set details = json_remove(json_set(details,"
+        " '$.pass_count', json_extract(details, '$.tally'),"
+        " '$.parent_pass_count', json_extract(details, '$.parent_tally')),"
+        " '$.tally', '$.parent_tally') where json_type(details, '$.tally') is not null"
+    )

@@ -54,7 +54,7 @@ class Nodes:
             prompts=context.evaluator.content(prompts.files),
             score=float(count.score),
             tried=count.tried,
-            tally=count.model_dump(),
+            pass_count=count.model_dump(),
             checks=await checks.control_questions(context, prompts),
         )
         await asyncio.to_thread(context.record, first)
@@ -150,9 +150,9 @@ class Nodes:
         after = await context.evaluator.trajectories(mutant, documents, 1)
         return {
             "decision": decision,
-            "parent_count": against,
+            "parent_pass_count": against,
             "parent_evaluations": wanted,
-            "count": tried,
+            "pass_count": tried,
             "rates_before": rates([t.rounds for t in before]),
             "rates_after": rates([t.rounds for t in after]),
         }
@@ -171,11 +171,11 @@ class Nodes:
     async def decide(self, state: State) -> Update:
         """Says why; a winner has to pass the checks at run time first."""
         context = self.context()
-        score = f"{_counted(state.count)} against {_counted(state.parent_count)}"
+        score = f"{_counted(state.pass_count)} against {_counted(state.parent_pass_count)}"
         if state.decision == "indecisive":
             return {"reason": f"too few documents had an outcome: {score}"}
         if state.decision == "rejected":
-            stopped = state.count.tried < len(context.plan.validation)
+            stopped = state.pass_count.tried < len(context.plan.validation)
             return {"reason": f"{score}{', no longer able to win' if stopped else ''}"}
         mutant = _mutant(await self._parent(state), state)
         found = await checks.winner(context, state.number, mutant)
@@ -232,7 +232,7 @@ def _record(context: OptimizationContext, state: State) -> None:
     recorded = {i.number: i for i in context.iterations()}
     before = context.prompts(recorded[state.parent].revision).files
     files = {**before, **state.edited}
-    evaluated = state.count.tried > 0
+    evaluated = state.pass_count.tried > 0
     iteration = Iteration(
         number=state.number,
         decision=state.decision or "indecisive",
@@ -246,12 +246,12 @@ def _record(context: OptimizationContext, state: State) -> None:
         intent=state.intent,
         predicts=state.predicts,
         outcome=_outcome(state),
-        parent_score=float(state.parent_count.score) if state.parent_evaluations else None,
+        parent_score=float(state.parent_pass_count.score) if state.parent_evaluations else None,
         parent_evaluations=state.parent_evaluations,
-        score=float(state.count.score) if evaluated else None,
-        tried=state.count.tried,
-        parent_tally=state.parent_count.model_dump(),
-        tally=state.count.model_dump(),
+        score=float(state.pass_count.score) if evaluated else None,
+        tried=state.pass_count.tried,
+        parent_pass_count=state.parent_pass_count.model_dump(),
+        pass_count=state.pass_count.model_dump(),
         chances=state.chances,
         minibatch=state.minibatch,
         rates_before=state.rates_before,

@@ -37,9 +37,9 @@ class State(Lane):
     subject: str = ""
     intent: str = ""
     predicts: str = ""
-    parent_count: PassCount = PassCount()
+    parent_pass_count: PassCount = PassCount()
     parent_evaluations: int = 0
-    count: PassCount = PassCount()
+    pass_count: PassCount = PassCount()
     rates_before: Mapping[str, float] = Field(default_factory=dict)
     rates_after: Mapping[str, float] = Field(default_factory=dict)
     checks: Mapping[str, object] = Field(default_factory=dict)

@@ -1,6 +1,9 @@
 """An optimization is remembered beside the runs that it consists of."""
 
+import json
 from pathlib import Path
+
+from sqlite_utils import Database
 
 from autodata.ledger.iterations import (
     Final,
@@ -10,7 +13,8 @@ from autodata.ledger.iterations import (
     record_finals,
     record_iteration,
 )
-from autodata.ledger.ledger import Ledger
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.migrations import migrations
 from autodata.ledger.rows import RunRow
 
 START = Iteration(number=0, decision="start", revision="a" * 40, prompts="p0")
@@ -45,6 +49,29 @@ def test_an_iteration_comes_back_as_it_was_decided(tmp_path: Path) -> None:
         for iteration in (KEPT, START):
             record_iteration(ledger, "opt", iteration)
         assert iterations(ledger, "opt") == [START, KEPT]
+
+
+def test_an_iteration_that_an_older_version_stored_is_read(tmp_path: Path) -> None:
+    before, after = {"accepted": 11, "failed": 14, "missing": 0}, {"accepted": 13, "failed": 12}
+    details = {"parent_tally": before, "tally": after, "chances": {"0": 1.0}}
+    old = Database(tmp_path / FILE)
+    migrations.apply(old, stop_before="pass_counts")
+    row = {name: getattr(KEPT, name) for name in ("number", "decision", "parent", "revision")}
+    row |= {name: "" for name in ("reason", "prompts", "subject", "cause", "intent", "predicts")}
+    row |= {"outcome": "", "parent_evaluations": 2, "tried": 25, "finished_at": "2026-11-20"}
+    old["runs"].insert(
+        {
+            **{name: "" for name in ("prompts_revision", "locked_revision", "version")},
+            **{"id": "opt", "task": "cs", "config": "{}", "models": "{}", "simulated": 1},
+            **{"status": "done", "started_at": "2026-11-20", "kind": "optimization"},
+        }
+    )
+    old["iterations"].insert({"run_id": "opt", **row, "details": json.dumps(details)})
+    old.close()
+    with Ledger.open(tmp_path) as ledger:
+        [read] = iterations(ledger, "opt")
+    assert (read.parent_pass_count, read.pass_count) == (before, after)
+    assert read.chances == {0: 1.0}
 
 
 def test_deciding_again_replaces_and_never_doubles(tmp_path: Path) -> None:
