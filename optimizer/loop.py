@@ -10,39 +10,39 @@ from autodata.graph.nodes import all_done
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.finals import settle
 from autodata.optimizer.nodes import Nodes
-from autodata.optimizer.state import Lane, State
+from autodata.optimizer.state import Lane, OptimizerState
 
 STEPS = 10  # of the graph in one iteration, at most
 
-Loop = CompiledStateGraph[State, None, Lane, State]
+Loop = CompiledStateGraph[OptimizerState, None, Lane, OptimizerState]
 
 
-def after_start(state: State) -> Literal["select", "__end__"]:
+def after_start(state: OptimizerState) -> Literal["select", "__end__"]:
     """A lane may have nothing left to do."""
     return "select" if state.number <= state.last else "__end__"
 
 
-def after_select(state: State) -> Literal["evaluate", "guard"]:
+def after_select(state: OptimizerState) -> Literal["evaluate", "guard"]:
     """A crossover needs no diagnosis: both edits have proved themselves."""
     return "evaluate" if state.other_parent is None else "guard"
 
 
-def after_evaluate(state: State) -> Literal["analyse", "record"]:
+def after_evaluate(state: OptimizerState) -> Literal["analyse", "record"]:
     """Without a trajectory there is nothing to study."""
     return "record" if state.decision else "analyse"
 
 
-def after_analyse(state: State) -> Literal["edit", "record"]:
+def after_analyse(state: OptimizerState) -> Literal["edit", "record"]:
     """Without a diagnosis there is nothing to edit for."""
     return "record" if state.decision else "edit"
 
 
-def after_edit(state: State) -> Literal["guard", "record"]:
+def after_edit(state: OptimizerState) -> Literal["guard", "record"]:
     """An editor may come to no edit."""
     return "record" if state.decision else "guard"
 
 
-def after_guard(state: State) -> Literal["validate", "record"]:
+def after_guard(state: OptimizerState) -> Literal["validate", "record"]:
     """A blocked edit costs no evaluation."""
     return "record" if state.decision else "validate"
 
@@ -50,7 +50,7 @@ def after_guard(state: State) -> Literal["validate", "record"]:
 def build(context: Callable[[], OptimizationContext], checkpointer: Any = None) -> Loop:
     """The compiled outer loop. `context` is called by the first node that runs."""
     nodes = Nodes(context)
-    graph = StateGraph(State, input_schema=Lane)
+    graph = StateGraph(OptimizerState, input_schema=Lane)
     for node in (
         nodes.start,
         nodes.select,

@@ -17,7 +17,7 @@ from autodata.optimizer.failures import CODES, Prediction, outcome, rates
 from autodata.optimizer.guard import faults
 from autodata.optimizer.history import HISTORY, history
 from autodata.optimizer.selection import chance, draw, probabilities
-from autodata.optimizer.state import FRESH, State
+from autodata.optimizer.state import FRESH, OptimizerState
 from autodata.prompt_store.prompt import PromptSet
 
 Update = dict[str, Any]
@@ -29,7 +29,7 @@ class Nodes:
 
     context: Callable[[], OptimizationContext]
 
-    async def start(self, state: State) -> Update:
+    async def start(self, state: OptimizerState) -> Update:
         """Scores the prompts that the run starts from, once; finds what is left to be made."""
         context = self.context()
         async with context.recording:
@@ -59,13 +59,13 @@ class Nodes:
         )
         await asyncio.to_thread(context.record, first)
 
-    async def select(self, state: State) -> Update:
+    async def select(self, state: OptimizerState) -> Update:
         """Waits for its turn; draws the parent, and the training documents to study."""
         context = self.context()
         await context.turn(state.number)
         return await asyncio.to_thread(_select, context, state.number)
 
-    async def evaluate(self, state: State) -> Update:
+    async def evaluate(self, state: OptimizerState) -> Update:
         """Runs the parent on the training documents drawn."""
         context = self.context()
         parent = await self._parent(state)
@@ -74,7 +74,7 @@ class Nodes:
             return _undecided("no training document had an outcome")
         return {}
 
-    async def analyse(self, state: State) -> Update:
+    async def analyse(self, state: OptimizerState) -> Update:
         """Lays the trajectories out as evidence and has them read."""
         context = self.context()
         parent = await self._parent(state)
@@ -95,7 +95,7 @@ class Nodes:
         quotes = tuple(f"{words} ({path})" for path, words in diagnosis.quotes)
         return {"cause": diagnosis.text, "quotes": quotes}
 
-    async def edit(self, state: State) -> Update:
+    async def edit(self, state: OptimizerState) -> Update:
         """Has one small edit made that addresses the cause."""
         context = self.context()
         parent = await self._parent(state)
@@ -121,7 +121,7 @@ class Nodes:
             "predicts": str(finished.predicts),
         }
 
-    async def guard(self, state: State) -> Update:
+    async def guard(self, state: OptimizerState) -> Update:
         """Blocks an edit that may not stand, before it costs anything."""
         context = self.context()
         parent = await self._parent(state)
@@ -129,7 +129,7 @@ class Nodes:
         found = await asyncio.to_thread(faults, context.task, parent.files, after, context.sources)
         return _invalid("; ".join(map(str, found))) if found else {}
 
-    async def validate(self, state: State) -> Update:
+    async def validate(self, state: OptimizerState) -> Update:
         """Tries parent and mutant on the held-out documents, as far as the decision needs."""
         context, parent = self.context(), await self._parent(state)
         order, rule = context.validation_order(), context.plan.rule
@@ -168,7 +168,7 @@ class Nodes:
             tried = PassCount.of(outcomes.values())
         return tried
 
-    async def decide(self, state: State) -> Update:
+    async def decide(self, state: OptimizerState) -> Update:
         """Says why; a winner has to pass the checks at run time first."""
         context = self.context()
         score = f"{_counted(state.pass_count)} against {_counted(state.parent_pass_count)}"
@@ -183,7 +183,7 @@ class Nodes:
             return {**_invalid(found.problem), "checks": found.figures}
         return {"reason": score, "checks": found.figures}
 
-    async def record(self, state: State) -> Update:
+    async def record(self, state: OptimizerState) -> Update:
         """Commits the mutant, writes the row and points the refs; then the next iteration."""
         context = self.context()
         async with context.recording:
@@ -191,7 +191,7 @@ class Nodes:
         await context.next_turn()
         return {"number": state.number + context.plan.parallel}
 
-    async def _parent(self, state: State) -> PromptSet:
+    async def _parent(self, state: OptimizerState) -> PromptSet:
         """The prompts that the iteration starts from."""
         return await asyncio.to_thread(_prompts_of, self.context(), state.parent)
 
@@ -228,7 +228,7 @@ def _crossover(context: OptimizationContext, seen: list[Iteration], one: int, ot
     }
 
 
-def _record(context: OptimizationContext, state: State) -> None:
+def _record(context: OptimizationContext, state: OptimizerState) -> None:
     recorded = {i.number: i for i in context.iterations()}
     before = context.prompts(recorded[state.parent].revision).files
     files = {**before, **state.edited}
@@ -262,7 +262,7 @@ def _record(context: OptimizationContext, state: State) -> None:
     context.record(iteration.model_copy(update={"revision": revision}))
 
 
-def _outcome(state: State) -> str:
+def _outcome(state: OptimizerState) -> str:
     what, _, effect = state.predicts.partition(" ")
     if not what:
         return ""
@@ -280,7 +280,7 @@ def _mine(context: OptimizationContext, prompts: PromptSet) -> dict[str, str]:
     return {p: text for p, text in prompts.files.items() if p.startswith(f"{context.task}/")}
 
 
-def _mutant(parent: PromptSet, state: State) -> PromptSet:
+def _mutant(parent: PromptSet, state: OptimizerState) -> PromptSet:
     files = {**parent.files, **state.edited}
     return PromptSet(revision=f"iteration-{state.number}", files=files)
 

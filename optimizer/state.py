@@ -18,7 +18,7 @@ class Lane(BaseModel):
     last: int = Field(1, ge=0, description="the last one")
 
 
-class State(Lane):
+class OptimizerState(Lane):
     """One iteration on its way. Texts of documents stay in the ledger; ids travel.
 
     `edited` maps paths to the texts that the edit changed. `decision` is None while the iteration
@@ -49,6 +49,6 @@ class State(Lane):
 
 FRESH: dict[str, object] = {
     name: field.get_default(call_default_factory=True)
-    for name, field in State.model_fields.items()
+    for name, field in OptimizerState.model_fields.items()
     if name not in Lane.model_fields
 }
