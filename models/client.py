@@ -21,6 +21,7 @@ from autodata.ledger.calls import Call, CallLog, CallLogError, Spent, Status
 from autodata.models.budget import Budget, BudgetTracker, Prices
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
+from autodata.models.limits import EndpointState
 from autodata.models.reading import Reading, read
 from autodata.models.registry import ModelRegistry, RoleModel, Usage
 from autodata.models.request import Request, longest
@@ -168,6 +169,10 @@ class Models:
         return {
             role: role_model.usage for role, role_model in list(self.registry.role_models.items())
         }
+
+    def endpoints_state(self) -> tuple[EndpointState, ...]:
+        """How each endpoint that was needed so far is doing now, for people who watch."""
+        return tuple(at.limiter.state() for at in list(self.registry.endpoints.values()))
 
     def stop(self, reason: Paused) -> None:
         """Make no further call: each raises `reason`. Calls in flight end as they do."""

@@ -36,6 +36,24 @@ MORE = 1.5  # times as many in flight, and as long to answer: worth a look
 GAIN = 1.1  # times as much work done: worth the longer wait
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """How one endpoint is doing, for people who watch.
+
+    `in_flight` requests are under way and `waiting` ones stand in the queue or sit out a failure;
+    `failures` counts those since the last answer, and `last_error` is the latest problem since then
+    ("" for none). `pauses_in` is the number of seconds of nothing but failures until the run
+    pauses: 0 when it has, None while nothing fails or when the run waits however long it takes.
+    """
+
+    name: str
+    in_flight: int = 0
+    waiting: int = 0
+    failures: int = 0
+    last_error: str = ""
+    pauses_in: float | None = None
+
+
 class LeakyBucket:
     """A leaky bucket: `per_minute` on average and at most ten seconds' worth at once."""
 
@@ -119,6 +137,7 @@ class RateLimiter:
         adaptive: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.name = name
         self.config = config
         self.longest = LONGEST
         self.concurrency = AdaptiveConcurrency(config.max_concurrency, adaptive=adaptive)
@@ -135,6 +154,18 @@ class RateLimiter:
         self._proven = False
         self._scout_until = 0.0
         self._paused_until = 0.0
+
+    def state(self) -> EndpointState:
+        """How the endpoint is doing now."""
+        circuit = self.circuit_breaker
+        return EndpointState(
+            name=self.name,
+            in_flight=self.concurrency.in_flight,
+            waiting=sum(not waiter.ready.done() for waiter in self._waiting) + len(self._sleeping),
+            failures=circuit.failures,
+            last_error=circuit.last_error,
+            pauses_in=circuit.opens_in,
+        )
 
     def prove(self) -> None:
         """The endpoint has answered: requests need not go one by one any more."""
@@ -315,11 +346,21 @@ class CircuitBreaker:
         self.config = config
         self.wait = wait
         self.failures = 0  # since the last answer
+        self.last_error = ""  # since then
         self.problem: Paused | None = None
         self._clock = clock
         self._opened = 0.0
         self._answered = clock()
         self._since = 0.0  # when the present failures began
+
+    @property
+    def opens_in(self) -> float | None:
+        """Seconds until it opens if nothing is answered; None when nothing fails, or for `wait`."""
+        if self.problem is not None:
+            return 0.0
+        if self.wait or not self.failures:
+            return None
+        return max(0.0, self.config.give_up_after - (self._clock() - self._since))
 
     def check(self) -> None:
         """Raises the problem while the circuit is open."""
@@ -331,13 +372,14 @@ class CircuitBreaker:
 
     def answered(self) -> None:
         """The endpoint works."""
-        self.failures = 0
+        self.failures, self.last_error = 0, ""
         self._answered = self._clock()
 
     def failed(self, error: WireError, started: float) -> None:
         """A request that began at `started` brought no answer; may open the circuit."""
         if self.problem is not None:
             return
+        self.last_error = describe(error)
         if not error.transient:
             self._open(self._permanent(error))
             return
@@ -351,7 +393,7 @@ class CircuitBreaker:
 
     def _reset(self) -> None:
         self.problem = None
-        self.failures = 0
+        self.failures, self.last_error = 0, ""
         self._answered = self._clock()
 
     def _open(self, problem: Paused | None) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from autodata.models.client import Models
 from autodata.models.errors import CallRefused, EndpointDown, ModelMissing, Unauthorized
+from autodata.models.limits import EndpointState
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import Reply, refuses, says, scripted
 
@@ -202,3 +203,49 @@ async def test_a_busy_server_is_asked_for_less(tmp_path: Path) -> None:
     assert {outcome.text for outcome in outcomes} == {"fine"}
     assert limit <= 6
     assert rows(tmp_path).count("failed") < 80
+
+
+async def test_who_watches_a_dead_endpoint_sees_what_is_wrong_and_when_the_run_pauses(
+    tmp_path: Path,
+) -> None:
+    """Nothing is answered, yet nothing looks idle: one asks, the others wait, and time runs out."""
+    seen: list[EndpointState] = []
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        seen.extend(models.endpoints_state())
+        return refuses(500, "out of memory")
+
+    down = {"give_up_after": 0.2}
+    async with (
+        scripted(otherwise=answer) as server,
+        calling(tmp_path, server.url, endpoint=down) as models,
+    ):
+        assert models.endpoints_state() == ()
+        await many(models, 5)
+        (given_up,) = models.endpoints_state()
+    first, *_, last = seen
+    assert (first.in_flight, first.failures, first.pauses_in) == (1, 0, None)
+    assert last.in_flight + last.waiting == 5
+    assert last.failures >= 1
+    assert last.last_error == given_up.last_error == "HTTP 500: out of memory"
+    assert last.pauses_in is not None
+    assert 0 <= last.pauses_in < 0.2
+    assert given_up.pauses_in == 0
+
+
+async def test_who_watches_an_endpoint_that_works_sees_no_trouble(tmp_path: Path) -> None:
+    seen: list[EndpointState] = []
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        seen.extend(models.endpoints_state())
+        return says("fine")
+
+    async with (
+        scripted(refuses(500), otherwise=answer) as server,
+        calling(tmp_path, server.url) as models,
+    ):
+        await models.complete("weak_solver", ASKED, scope="d1")
+        (idle,) = models.endpoints_state()
+    (busy,) = seen
+    assert (busy.in_flight, busy.failures, busy.last_error) == (1, 1, "HTTP 500: no")
+    assert idle == EndpointState("local")
