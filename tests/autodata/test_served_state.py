@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from autodata.graph.state import State
-from autodata.optimizer.state import State as OptimizerState
+from autodata.optimizer.state import OptimizerState
 
 CONFIG = Path(__file__).parents[2] / "langgraph.json"
 
