@@ -6,9 +6,8 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, Field
 
 from autodata.models.client import Models
-from autodata.optimizer.agent import Limits, work
+from autodata.optimizer.agent import FileTools, Limits, tool, work
 from autodata.optimizer.evidence import INDEX
-from autodata.optimizer.folder import FileTools, tool
 from autodata.optimizer.history import HISTORY
 from autodata.prompt_store.prompt import locked
 from autodata.tasks.types import Frozen
