@@ -13,7 +13,7 @@ from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.optimizer.context import OptimizationContext
-from autodata.optimizer.history import percent
+from autodata.optimizer.evidence import percent
 from autodata.prompt_store.store import champion_ref
 from autodata.screen import SIMULATED, cost
 

@@ -1,4 +1,7 @@
-"""An agent at work: a role's model with tools, until it is done or out of calls or tokens."""
+"""An agent at work: a role's model with tools, until it is done or out of calls or tokens.
+
+The tools look at files in memory: what is not among them does not exist for the agent.
+"""
 
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence

@@ -7,8 +7,7 @@ from pydantic import BaseModel, Field
 
 from autodata.models.client import Models
 from autodata.optimizer.agent import FileTools, Limits, tool, work
-from autodata.optimizer.evidence import INDEX
-from autodata.optimizer.history import HISTORY
+from autodata.optimizer.evidence import HISTORY, INDEX
 from autodata.prompt_store.prompt import locked
 from autodata.tasks.types import Frozen
 

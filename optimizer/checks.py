@@ -15,7 +15,7 @@ from autodata.agents.replies import marks_reply
 from autodata.agents.solver import solve
 from autodata.models.errors import CallRefused
 from autodata.optimizer.context import OptimizationContext
-from autodata.optimizer.failures import Trajectory
+from autodata.optimizer.evidence import Trajectory
 from autodata.optimizer.selection import chance
 from autodata.prompt_store.prompt import PromptSet, locked
 from autodata.tasks import TASKS

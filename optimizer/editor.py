@@ -8,7 +8,7 @@ from langchain_core.tools import BaseTool
 from autodata.models.client import Models
 from autodata.optimizer.agent import FileTools, Limits, Tool, tool, work
 from autodata.optimizer.analyst import Diagnosis
-from autodata.optimizer.failures import Effect, Prediction
+from autodata.optimizer.evidence import Effect, Prediction
 from autodata.optimizer.guard import Sources, faults
 from autodata.prompt_store.prompt import locked
 from autodata.tasks.types import Code, Frozen

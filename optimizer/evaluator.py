@@ -21,7 +21,7 @@ from autodata.models.config import resolve
 from autodata.models.errors import Interrupted
 from autodata.optimizer.acceptance import Outcome
 from autodata.optimizer.audit import doubts
-from autodata.optimizer.failures import Trajectory
+from autodata.optimizer.evidence import Trajectory
 from autodata.prompt_store.prompt import PromptSet
 from autodata.tasks.types import Round, digest
 

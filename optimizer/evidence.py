@@ -1,17 +1,99 @@
-"""Trajectories as a folder of readable files: what the analyst studies, and people may too.
+"""Trajectories in figures and as readable files: what the analyst studies, and people may too.
 
-Training documents only. Nothing here carries a time or a place, so that the same evidence always
-makes the same files and a resumed analyst asks the same questions.
+Texts of training documents only; of held-out documents scores and counts. Nothing here carries a
+time or a place, so that the same evidence always makes the same files and a resumed analyst asks
+the same questions.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
-from autodata.optimizer.failures import Trajectory, counts
-from autodata.optimizer.history import HISTORY, PAGES
+from pydantic import Field
+
+from autodata.ledger.iterations import Iteration, iterations
+from autodata.ledger.ledger import Ledger
+from autodata.optimizer.plan import Plan
 from autodata.tasks.acceptance import summary
-from autodata.tasks.types import Attempt, Candidate, Objection, Round, Verdict
+from autodata.tasks.types import (
+    Attempt,
+    Candidate,
+    Code,
+    Document,
+    Frozen,
+    Objection,
+    Round,
+    Verdict,
+)
+
+Effect = Literal["rises", "falls"]
+PredictionResult = Literal["came true", "did not", "cannot be told"]
+
+CODES: tuple[Code, ...] = get_args(Code)
+
+
+class Trajectory(Frozen):
+    """One document's way through the loop under one set of prompts."""
+
+    document: Document
+    rounds: tuple[Round, ...]
+
+    @property
+    def decision(self) -> str:
+        """What became of the document."""
+        return self.rounds[-1].decision or "undecided"
+
+
+class Prediction(Frozen):
+    """What an edit is meant to change: the rate of an objection, or of accepted documents."""
+
+    what: Code | Literal["ACCEPTED"] = Field(
+        description="an objection code from the index, or ACCEPTED for the pass rate"
+    )
+    effect: Effect = Field(description="whether it rises or falls")
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.effect}"
+
+
+def counts(trajectories: Sequence[Sequence[Round]]) -> dict[str, int]:
+    """Rounds in which each objection came up, the most frequent first."""
+    seen = Counter(
+        code
+        for rounds in trajectories
+        for round in rounds
+        for code in {objection.code for objection in round.objections}
+    )
+    return {code: seen[code] for code in sorted(seen, key=lambda c: (-seen[c], CODES.index(c)))}
+
+
+def rates(trajectories: Sequence[Sequence[Round]]) -> dict[str, float]:
+    """Objections by code and accepted documents (`ACCEPTED`), each per document; ≥ 0."""
+    if not trajectories:
+        return {}
+    accepted = sum(rounds[-1].decision == "accepted" for rounds in trajectories)
+    found = {**counts(trajectories), "ACCEPTED": accepted}
+    return {name: round(n / len(trajectories), 4) for name, n in found.items()}
+
+
+def moved(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """By how much each rate changed, the largest change first; unchanged ones are left out."""
+    change = {n: round(after.get(n, 0.0) - before.get(n, 0.0), 4) for n in {*before, *after}}
+    return {n: change[n] for n in sorted(change, key=lambda n: (-abs(change[n]), n)) if change[n]}
+
+
+def outcome(
+    predicted: Prediction, before: Mapping[str, float], after: Mapping[str, float]
+) -> PredictionResult:
+    """Whether what was predicted happened, measured on the same documents before and after."""
+    if not before or not after:
+        return "cannot be told"
+    change = after.get(predicted.what, 0.0) - before.get(predicted.what, 0.0)
+    came_true = change > 0 if predicted.effect == "rises" else change < 0
+    return "came true" if came_true else "did not"
+
 
 INDEX = "index.md"
 NAME_MAX = 40  # characters of a document's name in a path
@@ -160,3 +242,105 @@ def _attempt(attempt: Attempt) -> Iterator[str]:
             + (f" — “{m.evidence}”" if m.evidence else "")
             for m in attempt.marks
         )
+
+
+HISTORY = "history.md"
+PAGES = "history/"
+SHOWN = 30  # iterations in the overview, the newest ones
+
+_HEAD = (
+    "| iteration | parent | decision | score | parent's | edit | predicted | outcome |",
+    "|---:|---:|---|---:|---:|---|---|---|",
+)
+
+
+def history(iterations: Sequence[Iteration], diffs: Mapping[int, str]) -> dict[str, str]:
+    """`history.md`, an overview, and `history/<number>.md` with each edit in full.
+
+    `diffs` maps the number of an iteration to what it changed.
+    """
+    tried = [i for i in iterations if i.decision != "start"]
+    if not tried:
+        return {HISTORY: "# History\n\nNothing was tried yet.\n"}
+    rows = [_row(iteration) for iteration in tried[-SHOWN:]]
+    older = len(tried) - len(rows)
+    note = [f"{older} older iterations are left out here; they have files too.", ""]
+    pages = {f"{PAGES}{i.number:03}.md": _page(i, diffs.get(i.number, "")) for i in tried}
+    overview = ["# History", "", *(note if older else []), *_HEAD, *rows, ""]
+    return {HISTORY: "\n".join(overview), **pages}
+
+
+def _row(i: Iteration) -> str:
+    cells = (
+        f"{i.number}",
+        f"{i.parent}" if i.other_parent is None else f"{i.parent} and {i.other_parent}",
+        i.decision,
+        percent(i.score),
+        percent(i.parent_score),
+        i.subject.replace("|", "/") or i.reason.replace("|", "/"),
+        i.predicts,
+        i.outcome,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _page(i: Iteration, diff: str) -> str:
+    """One iteration: why, what for, what came of it, and the edit itself."""
+    change = moved(i.rates_before, i.rates_after)
+    parts = [
+        f"# Iteration {i.number}: {i.decision}",
+        i.reason,
+        *(["## Cause", i.cause] if i.cause else []),
+        *(["## Intent", i.intent] if i.intent else []),
+    ]
+    if i.predicts:
+        parts += ["## Prediction", f"{i.predicts}: {i.outcome or 'not measured'}"]
+    if change:
+        lines = [f"- {name}: {by:+.2f} per document" for name, by in change.items()]
+        parts += ["## What moved", "\n".join(lines)]
+    if diff:
+        parts += ["## Edit", f"```diff\n{diff.strip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def percent(score: float | None) -> str:
+    """A score of 0 … 1 in percent, or nothing."""
+    return "" if score is None else f"{score:.1%}"
+
+
+Rates = Mapping[str, float]
+
+
+def compared(ledger: Ledger, old: str, new: str) -> tuple[Rates, Rates, int]:
+    """Objections per document of two revisions in their first evaluation, and on how many
+    validation documents; nothing for a revision that the run did not evaluate."""
+    run = ledger.run()
+    by_revision = {i.revision: i for i in iterations(ledger, run.id)}
+    if old not in by_revision or new not in by_revision:
+        return {}, {}, 0
+    validation = set(Plan.model_validate(run.config["optimize"]).validation)
+    one, other = by_revision[old], by_revision[new]
+    common = _tried(ledger, one) & _tried(ledger, other) & validation
+    before, after = (_rates(ledger, i, common) for i in (one, other))
+    return before, after, len(common)
+
+
+def moved_lines(before: Rates, after: Rates, documents: int) -> list[str]:
+    """What moved, for people."""
+    if not documents:
+        return ["The run did not evaluate both revisions, so nothing is known of their failures."]
+    lines = [f"Per document, on the {documents} validation documents that both were tried on:"]
+    lines += [
+        f"  {name:<18} {before.get(name, 0.0):.2f} → {after.get(name, 0.0):.2f}  ({by:+.2f})"
+        for name, by in moved(before, after).items()
+    ]
+    return lines if len(lines) > 1 else [*lines, "  nothing moved"]
+
+
+def _tried(ledger: Ledger, iteration: Iteration) -> set[str]:
+    return set(ledger.outcomes(f"{iteration.prompts}-1"))
+
+
+def _rates(ledger: Ledger, iteration: Iteration, documents: set[str]) -> Rates:
+    name = f"{iteration.prompts}-1"
+    return rates([ledger.rounds(name, document) for document in sorted(documents)])

@@ -12,10 +12,17 @@ from autodata.optimizer.acceptance import PassCount, decide, evaluations_wanted,
 from autodata.optimizer.analyst import Diagnosis, analyse
 from autodata.optimizer.context import OptimizationContext, made
 from autodata.optimizer.editor import edit
-from autodata.optimizer.evidence import evidence, write
-from autodata.optimizer.failures import CODES, Prediction, outcome, rates
+from autodata.optimizer.evidence import (
+    CODES,
+    HISTORY,
+    Prediction,
+    evidence,
+    history,
+    outcome,
+    rates,
+    write,
+)
 from autodata.optimizer.guard import faults
-from autodata.optimizer.history import HISTORY, history
 from autodata.optimizer.selection import chance, draw, probabilities
 from autodata.optimizer.state import FRESH, OptimizerState
 from autodata.prompt_store.prompt import PromptSet

@@ -10,8 +10,8 @@ import click
 from autodata.assembly import DEFAULT_STORE
 from autodata.exits import DONE, FAILED, exits
 from autodata.ledger.ledger import Ledger
+from autodata.optimizer.evidence import compared, moved_lines
 from autodata.optimizer.guard import Sources, faults
-from autodata.optimizer.review import compared, moved_lines
 from autodata.prompt_store.check import problems
 from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown

@@ -5,10 +5,18 @@ from pathlib import Path
 from autodata.ledger.iterations import Iteration
 from autodata.optimizer.analyst import EvidenceTools, Quote
 from autodata.optimizer.editor import EditWorkspace
-from autodata.optimizer.evidence import evidence, write
-from autodata.optimizer.failures import Prediction, Trajectory, counts, moved, outcome, rates
+from autodata.optimizer.evidence import (
+    Prediction,
+    Trajectory,
+    counts,
+    evidence,
+    history,
+    moved,
+    outcome,
+    rates,
+    write,
+)
 from autodata.optimizer.guard import Sources
-from autodata.optimizer.history import history
 from autodata.prompt_store.prompt import packaged
 from autodata.tasks.types import Document, Objection
 from tests.optimizer.test_audit import accepted
