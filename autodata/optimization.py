@@ -19,7 +19,7 @@ from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.loop import optimize
-from autodata.optimizer.plan import Plan
+from autodata.optimizer.state import Plan
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.settings import Settings, SettingsError, changes

@@ -12,8 +12,8 @@ from autodata.ledger.ledger import Ledger
 from autodata.optimizer.evaluator import STOPPED, Evaluator
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.messages import message
-from autodata.optimizer.plan import Plan
 from autodata.optimizer.selection import Harness, best, chance
+from autodata.optimizer.state import Plan
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.store import RefGroup, Store, champion_ref, merge_files, mutant_ref

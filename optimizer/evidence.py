@@ -15,7 +15,7 @@ from pydantic import Field
 
 from autodata.ledger.iterations import Iteration, iterations
 from autodata.ledger.ledger import Ledger
-from autodata.optimizer.plan import Plan
+from autodata.optimizer.state import Plan
 from autodata.tasks.acceptance import summary
 from autodata.tasks.types import (
     Attempt,

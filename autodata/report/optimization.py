@@ -12,7 +12,7 @@ from autodata.optimization_screen import findings, rate, test_gain
 from autodata.optimizer.context import made as evaluations_made
 from autodata.optimizer.context import members
 from autodata.optimizer.evidence import moved, percent
-from autodata.optimizer.plan import Plan
+from autodata.optimizer.state import Plan
 from autodata.report.curve import curve
 from autodata.report.page import Html, page, paragraph, section, table
 from autodata.screen import SIMULATED, cost

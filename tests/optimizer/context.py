@@ -15,7 +15,7 @@ from autodata.models.config import EndpointConfig, ModelConfig
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.guard import Sources
-from autodata.optimizer.plan import Plan
+from autodata.optimizer.state import Plan
 from autodata.prompt_store.prompt import locked_revision
 from autodata.prompt_store.store import Store
 from autodata.simulation.library import invented

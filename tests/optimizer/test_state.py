@@ -2,7 +2,7 @@
 
 import pytest
 
-from autodata.optimizer.plan import Plan
+from autodata.optimizer.state import Plan
 
 
 @pytest.mark.parametrize("shared", ["validation", "test"])
