@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from autodata.graph.state import RunChoices
-from autodata.optimizer.audit import doubts
+from autodata.optimizer.evaluator import doubts
 from autodata.prompt_store.prompt import locked
 from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Mark, Round, Side, Verdict
 
