@@ -1,7 +1,8 @@
 """Documents under one set of prompts: run once, remembered in the ledger, never paid for twice.
 
 An evaluation is a run of its own, named after everything that shapes it. What it finds out about a
-document stands; asking again reads it.
+document stands; asking again reads it. What was accepted counts if it stands up to an audit, whatever
+the prompts say: the guard reads the edit, the audit what the edit made the agents do.
 """
 
 import asyncio
@@ -47,6 +48,8 @@ def doubts(
 ) -> list[str]:
     """Why an accepted round does not count, each as a sentence; empty when it stands.
 
+    Acceptance is computed again from the marks, the solvers must have been sent the locked prompt
+    byte by byte, and an example that directs solver or judge, or pays for length, does not count.
     `sent` holds what each attempt's solver was sent.
     """
     if round.candidate is None or round.decision != "accepted":
@@ -118,7 +121,7 @@ def _tampered(
             yield f"{attempt.solver} attempt {attempt.number} was sent something else"
 
 
-ROLES = (
+LOOP_ROLES = (
     "challenger",
     "orchestrator",
     "verifier",
@@ -160,7 +163,7 @@ class Evaluator:
         """Identity (12 hex digits) of what an evaluation depends on beside document and replicate:
         the task's prompts, the locked prompts, the models and the choices."""
         mine = sorted((p, text) for p, text in prompts.items() if p.startswith(f"{self.task}/"))
-        models = [resolve(role, self.models.registry.models).model_dump() for role in ROLES]
+        models = [resolve(role, self.models.registry.models).model_dump() for role in LOOP_ROLES]
         shape = [self.choices.model_dump(mode="json"), self.run.seed]
         return digest(self.task, mine, self.run.locked_revision, models, shape)[:12]
 
