@@ -1,8 +1,8 @@
 """Documents under one set of prompts: run once, remembered in the ledger, never paid for twice.
 
 An evaluation is a run of its own, named after everything that shapes it. What it finds out about a
-document stands; asking again reads it. What was accepted counts if it stands up to an audit, whatever
-the prompts say: the guard reads the edit, the audit what the edit made the agents do.
+document stands; asking again reads it. What was accepted counts if it stands up to an audit,
+whatever the prompts say: the guard reads the edit, the audit what the edit made the agents do.
 """
 
 import asyncio
