@@ -57,9 +57,10 @@ def mutant_ref(run: str, group: RefGroup, number: int) -> str:
 class Store:
     """A prompt store on disk. Every method leaves the work tree, index and `main` alone."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is the repository's git folder; use `open` or `init`."""
-        self.path = folder.parent if folder.name == ".git" else folder
+    def __init__(self, folder: Path, tree: Path | None = None) -> None:
+        """`folder` is the repository's git folder, `tree` its work tree where that lies elsewhere
+        (a submodule, a linked work tree); use `open` or `init`."""
+        self.path = tree or (folder.parent if folder.name == ".git" else folder)
         self._folder = folder
         self._git = Git(folder)
 
@@ -88,11 +89,13 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> "Store":
-        """The store at `path`, a work tree or a bare clone; raises StoreError when it is none."""
+        """The store at `path`, a work tree (of a submodule, too) or a bare clone; raises StoreError
+        when it is none."""
         for folder in (path / ".git", path):
             if folder.is_file() or (folder / "HEAD").is_file():
                 common = Git(folder)("rev-parse", "--path-format=absolute", "--git-common-dir")
-                return cls(Path(common.removesuffix("\n")))
+                tree = path.resolve() if folder.is_file() else None
+                return cls(Path(common.removesuffix("\n")), tree)
         raise StoreError(
             f"{path}: no prompt store; create one with `autodata prompts init {path}`, or leave "
             "prompts.path out to use the packaged prompts"

@@ -14,7 +14,7 @@ from autodata.optimizer.evidence import compared, moved_lines
 from autodata.optimizer.guard import Sources, faults
 from autodata.prompt_store.check import problems
 from autodata.prompt_store.prompt import PromptSet
-from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown
+from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown, superproject
 from autodata.prompt_store.store import Commit, Store
 from autodata.screen import screen
 from autodata.settings import load
@@ -170,7 +170,15 @@ def adopt(revision: str, to: Path | None, store: Path | None) -> int:
     prompts = opened.read(revision)
     if to is None:
         sha = merge(opened, revision, f"Adopt {revision}")
+        if sha is None:
+            console.print(f"main contains {revision} already; nothing to adopt", soft_wrap=True)
+            return DONE
         console.print(f"main is now {sha[:12]}, a merge of {revision}", soft_wrap=True)
+        if project := superproject(opened):
+            console.print(
+                f"{opened.path} is a submodule of {project}: commit the new revision there, too",
+                soft_wrap=True,
+            )
         return DONE
     for path, text in prompts.files.items():
         place = to / path

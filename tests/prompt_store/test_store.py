@@ -1,9 +1,6 @@
 """People and the optimizer share one git repository, and neither can spoil it for the other."""
 
-import os
 import re
-import subprocess
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,32 +10,10 @@ import pytest
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import packaged
 from autodata.prompt_store.store import Store, champion_ref, merge_files, mutant_ref
+from tests.prompt_store.conftest import Person
 
 CHALLENGER, VERIFIER = "cs/challenger.md", "cs/verifier.md"
 CHAMPION = champion_ref("r1")
-Person = Callable[..., str]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.init(tmp_path / "prompts")
-
-
-@pytest.fixture
-def person(tmp_path: Path) -> Person:
-    """Runs git as a person at the keyboard would, in the store unless told where."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    env |= {"HOME": str(tmp_path), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    for who in ("AUTHOR", "COMMITTER"):
-        env |= {f"GIT_{who}_NAME": "Ada", f"GIT_{who}_EMAIL": "ada@example.org"}
-
-    def run(*arguments: str, cwd: Path = tmp_path / "prompts") -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=True
-        )
-        return done.stdout
-
-    return run
 
 
 def reworded(files: dict[str, str], path: str = CHALLENGER, note: str = "Be brief.") -> dict:
