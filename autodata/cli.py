@@ -1,51 +1,196 @@
-"""The command line. Commands load when they are called, so that `--help` answers at once."""
+"""The command line: every command, its options and its help.
 
+What a command does stands in `autodata/commands/` and is loaded when the command is called, so that
+help needs click alone and answers at once.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-# Command → what `autodata --help` says about it; each lives in autodata/commands/.
-COMMANDS = {
-    "demo": "See the loop at work on the demo documents; no key, no network.",
-    "run": "Make examples from your documents.",
-    "resume": "Go on with a run that was paused, interrupted or killed.",
-    "status": "How a run stands: documents, scores, calls, cost.",
-    "show": "Read what happened: all documents of a run, or the story of one.",
-    "export": "Write the accepted examples to a file for training.",
-    "redecide": "Decide a run's recorded scores by other thresholds; asks no model.",
-    "optimize": "Let an agent improve the prompts, and keep the edits that help.",
-    "report": "Write what an optimization found as a page to read in a browser.",
-    "prompts": "The store of prompts: its history, its champions, adopting one.",
-    "doctor": "Check configuration, endpoints, keys and models before a run.",
+DONE = 0
+FAILED = 1  # finished, with a failure that the user must see
+WRONG_USE = 2
+PAUSED = 3  # an endpoint is down or a budget reached; resumable
+INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
+
+# Every task has a folder of prompts. The registry has the names, too, and costs more to load than
+# all the rest of a help text.
+PROMPTS = Path(__file__).parent / "prompt_store" / "seed"
+TASKS = ", ".join(sorted(folder.name for folder in PROMPTS.iterdir() if folder.is_dir()))
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag that sets one key of the configuration; its help is what the key's field says."""
+
+    key: str
+    kind: type
+    metavar: str
+    help: str
+
+
+FLAGS: Mapping[str, Flag] = {
+    "task": Flag("run.task", str, "TASK", f"what to make examples of: {TASKS}"),
+    "target": Flag("run.target", int, "N", "accepted documents that are enough"),
+    "per-document": Flag("run.per_document", int, "K", "passages taken from one document"),
+    "rounds": Flag("run.rounds", int, "N", "round budget of one document"),
+    "preset": Flag(
+        "acceptance.preset", str, "paper|deployed", "thresholds of the paper's prose or as deployed"
+    ),
+    "prompts": Flag("prompts.revision", str, "REV", "revision of the prompt store to use"),
+    "budget-tokens": Flag("budget.tokens", int, "N", "tokens, in and out, that it may use in all"),
+    "budget-calls": Flag("budget.calls", int, "N", "calls that it may make in all"),
+    "budget-usd": Flag("budget.usd", float, "N", "US dollars that it may cost in all"),
 }
+BUDGETS = ("budget-usd", "budget-calls", "budget-tokens")
 
 
-class Commands(click.Group):
-    """Finds a command's module by its name."""
+def flags(*names: str) -> Callable[[F], F]:
+    """The flags of these names."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = import_module(f"autodata.commands.{cmd_name}").command
-        assert isinstance(command, click.Command)
+    def with_flags(command: F) -> F:
+        for name in reversed(names):
+            flag = FLAGS[name]
+            said = f"{flag.help[0].upper()}{flag.help[1:]}."
+            command = click.option(f"--{name}", type=flag.kind, metavar=flag.metavar, help=said)(
+                command
+            )
         return command
 
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:  # while the command loads; `autodata.exits` sees to it later
-            ctx.exit(130)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    return with_flags
 
 
-@click.command(
-    cls=Commands,
+run_folder = click.argument("run", type=click.Path(path_type=Path))
+config_file = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration; ./autodata.yaml if there is one.",
+)
+settings = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one key, such as run.rounds=6; the value is YAML. Repeatable.",
+)
+wait = click.option(
+    "--wait", is_flag=True, help="Wait for an endpoint that is down instead of pausing."
+)
+store = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The prompt store; prompts.path of ./autodata.yaml, or ./prompts.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+revision = click.argument("revision", default="main", metavar="REV")
+
+
+def call(module: str, name: str, **given: Any) -> NoReturn:
+    """Does what a command does and exits with its code; a user's error becomes one message."""
+    try:
+        if "sets" in given:
+            given["overrides"] = _overrides(given)
+        code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)
+    except KeyboardInterrupt:
+        _say("stopped")
+        code = INTERRUPTED
+    except _user_errors() as error:
+        _say(error)
+        code = WRONG_USE
+    except OSError as error:
+        _say(f"{error.filename or 'the system'}: {error.strerror or error}")
+        code = WRONG_USE
+    except _paused() as pause:
+        _say(pause)
+        code = PAUSED
+    sys.exit(code or DONE)
+
+
+def _overrides(given: dict[str, Any]) -> list[Any]:
+    """Takes out what sets a key of the configuration: flags, then `--set`. Raises SettingsError."""
+    from autodata.settings import Override
+
+    said = [
+        Override(flag.key, value, f"--{name} {value}")
+        for name, flag in FLAGS.items()
+        if (value := given.pop(name.replace("-", "_"), None)) is not None
+    ]
+    return said + [Override.parse(text) for text in given.pop("sets")]
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """What a user can mend: each says what is wrong, where, and what to do."""
+    from autodata.documents.corpus import CorpusError
+    from autodata.ledger.calls import CallLogError
+    from autodata.ledger.database import LedgerError
+    from autodata.ledger.export import ExportError
+    from autodata.models.errors import UnknownPrice, UnknownRole
+    from autodata.prompt_store.git import StoreError
+    from autodata.prompt_store.prompt import PromptError
+    from autodata.run_folder import RunFolderError
+    from autodata.settings import SettingsError
+
+    return (
+        CallLogError,
+        CorpusError,
+        ExportError,
+        LedgerError,
+        PromptError,
+        RunFolderError,
+        SettingsError,
+        StoreError,
+        UnknownPrice,
+        UnknownRole,
+    )
+
+
+def _paused() -> type[Exception]:
+    from autodata.models.errors import Paused
+
+    return Paused
+
+
+def _say(error: object) -> None:
+    print(f"autodata: {error}", file=sys.stderr)
+
+
+class InOrder(click.Group):
+    """Lists its commands in the order in which people need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class ManyValues(click.Command):
+    """A command whose document options take every value up to the next option."""
+
+    MANY = ("--train", "--validation", "--test")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread, current = list[str](), ""
+        for arg in args:
+            if arg.startswith("-"):
+                current = arg if arg in self.MANY else ""
+            elif current:
+                spread += [current, arg]
+                continue
+            if arg not in self.MANY:
+                spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+@click.group(
+    cls=InOrder,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with `autodata demo`. Each command has its own --help with examples.",
 )
@@ -57,3 +202,322 @@ def main() -> None:
     Exit codes: 0 done, 1 finished with a failure to look at, 2 wrong use,
     3 paused (endpoint down or budget reached), 130 interrupted; 3 and 130 resume.
     """
+
+
+@main.command(short_help="See the loop at work on the demo documents; no key, no network.")
+@click.option("--task", metavar="TASK", help=f"One of {TASKS}; all of them by default.")
+@click.option("--documents", "limit", type=click.IntRange(1), metavar="N", help="Per task.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to keep the runs.")
+def demo(**given: Any) -> None:
+    """See the loop at work on the demo documents, with simulated models: no key, no network.
+
+    \b
+    Examples:
+      autodata demo
+      autodata demo --task legal --documents 2 --out runs/legal-demo
+    """
+    call("demo", "demo", **given)
+
+
+@main.command(short_help="Make examples from your documents.")
+@click.argument("documents", nargs=-1, required=True, metavar="DOCS...")
+@flags("task")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
+@config_file
+@flags("target", "per-document", "rounds", "preset", "prompts", *BUDGETS)
+@wait
+@settings
+def run(**given: Any) -> None:
+    """Make examples from documents: files, folders or globs of Markdown, text, rst, TeX, HTML,
+    PDF, Word, JSON Lines, CSV or Parquet.
+
+    Everything that happens is recorded in the run folder. The same command on the same folder goes
+    on where it stopped. Without configured models the simulated ones are used.
+
+    \b
+    Examples:
+      autodata run papers/ --task cs --out runs/cs
+      autodata run 'opinions/*.txt' --task legal --out runs/legal --config autodata.yaml
+      autodata run papers/ --task cs --out runs/cheap --budget-usd 5 --target 100
+      autodata run papers/ --task cs --out runs/easier --set acceptance.weak_max=0.55
+    """
+    call("run", "run", **given)
+
+
+@main.command(short_help="Go on with a run that was paused, interrupted or killed.")
+@run_folder
+@flags("target", *BUDGETS)
+@wait
+@settings
+def resume(**given: Any) -> None:
+    """Go on with a run that was paused, interrupted or killed.
+
+    Recorded calls are answered from the run folder; only calls that were in flight are made again.
+    The configuration is the run's own. Budgets, target, addresses, keys and rates may be changed.
+
+    \b
+    Examples:
+      autodata resume runs/cs
+      autodata resume runs/cs --budget-usd 20
+      autodata resume runs/cs --set endpoints.local.base_url=http://localhost:8001/v1
+    """
+    call("run", "resume", **given)
+
+
+@main.command(short_help="How a run stands: documents, scores, calls, cost.")
+@run_folder
+@as_json
+def status(**given: Any) -> None:
+    """How a run stands; works while it runs, too.
+
+    \b
+    Examples:
+      autodata status runs/cs
+      autodata status runs/cs --json | jq .documents
+    """
+    call("show", "status", **given)
+
+
+@main.command(short_help="Read what happened: all documents of a run, or the story of one.")
+@run_folder
+@click.argument("document", required=False)
+@click.option("--full", is_flag=True, help="Shorten nothing; show answers and marks.")
+def show(**given: Any) -> None:
+    """Read what happened: all documents of a run, or the story of one.
+
+    DOCUMENT is the beginning of a document's or an example's id, or a part of a document's name.
+
+    \b
+    Examples:
+      autodata show runs/cs
+      autodata show runs/cs consensus.md
+      autodata show runs/cs 3f2a --full | less
+    """
+    call("show", "show", **given)
+
+
+@main.command(short_help="Write the accepted examples to a file for training.")
+@run_folder
+@click.option("--format", "form", required=True, metavar="F", help="jsonl, parquet, trl-grpo, …")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it."
+)
+def export(**given: Any) -> None:
+    """Write the accepted examples to a file for training, with a dataset card beside it.
+
+    \b
+    Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
+    these trainers read. Parquet files need the extra `autodata-loop[parquet]`.
+
+    \b
+    Examples:
+      autodata export runs/cs --format jsonl
+      autodata export runs/cs --format trl-grpo -o train.jsonl
+    """
+    call("export", "export_examples", **given)
+
+
+@main.command(short_help="Decide a run's recorded scores by other thresholds; asks no model.")
+@run_folder
+@flags("preset")
+@settings
+def redecide(**given: Any) -> None:
+    """Decide a run's recorded scores by other thresholds. Asks no model and changes nothing.
+
+    A document is open where the record does not say: it would take attempts, or the final check,
+    that were not needed at the time.
+
+    \b
+    Examples:
+      autodata redecide runs/cs --preset deployed
+      autodata redecide runs/cs --set acceptance.weak_max=0.45
+    """
+    call("redecide", "redecide_run", **given)
+
+
+def _documents(name: str, what: str, required: bool = False) -> Callable[[F], F]:
+    """An option that takes documents."""
+    return click.option(name, multiple=True, required=required, metavar="DOCS...", help=what)
+
+
+@main.command(
+    cls=ManyValues, short_help="Let an agent improve the prompts, and keep the edits that help."
+)
+@flags("task")
+@_documents("--train", "What analyst and editor may study.", required=True)
+@_documents("--validation", "What decides which edits are kept.", required=True)
+@_documents("--test", "Sealed: the winner is scored on them once.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
+@config_file
+@click.option("--iterations", type=int, metavar="N", help="Edits to try; 20 unless stated.")
+@click.option("--parallel", type=int, metavar="N", help="Iterations under way at once.")
+@click.option("--rule", metavar="strict|paper|confirm", help="When an edit is kept.")
+@click.option("--select", metavar="boltzmann|best|pareto", help="How a parent is chosen.")
+@click.option("--minibatch", type=int, metavar="N", help="Training documents studied each time.")
+@click.option("--seed", type=int, metavar="N", help="Of every draw; 0 unless stated.")
+@flags("rounds", "preset", "prompts", *BUDGETS)
+@wait
+@settings
+def optimize(**given: Any) -> None:
+    """Improve the prompts of a task: an analyst studies where they fail, an editor edits them, and
+    an edit is kept only if more held-out documents yield an accepted example.
+
+    Everything is written to the prompt store (a git repository of its own): every edit is a commit,
+    the best one the branch autodata/<run>/champion. The same command on the same folder goes on
+    where it stopped.
+
+    \b
+    Examples:
+      autodata optimize --task cs --train papers/train --validation papers/val --out runs/opt
+      autodata optimize --task cs --train a/*.md --validation b/*.md --test c/*.md --out runs/opt
+      autodata optimize --task legal --train t/ --validation v/ --out runs/opt --rule confirm \\
+          --iterations 100 --parallel 4 --budget-usd 50
+    """
+    call("optimize", "optimize", **given)
+
+
+@main.command(short_help="Write what an optimization found as a page to read in a browser.")
+@run_folder
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write it; RUN/report.html unless stated.",
+)
+def report(**given: Any) -> None:
+    """Write what an optimization found as one HTML page that loads nothing from elsewhere: pass
+    rate against iteration, the family of edits, what each one changed, predictions, checks, cost.
+
+    \b
+    Examples:
+      autodata report runs/opt
+      autodata report runs/opt -o opt.html
+    """
+    call("export", "write_report", **given)
+
+
+@main.group(
+    cls=InOrder, short_help="The store of prompts: its history, its champions, adopting one."
+)
+def prompts() -> None:
+    """The store of prompts: a git repository of its own. `main` belongs to you; an optimization
+    proposes branches autodata/<run>/champion.
+
+    \b
+    Examples:
+      autodata prompts init
+      autodata prompts log
+    """
+
+
+@prompts.command("init")
+@click.argument("path", default="prompts", type=click.Path(path_type=Path))
+def prompts_init(**given: Any) -> None:
+    """Create a prompt store from the packaged prompts.
+
+    \b
+    Examples:
+      autodata prompts init
+      autodata prompts init ~/prompts/cs
+    """
+    call("prompts", "init", **given)
+
+
+@prompts.command("log")
+@store
+@click.option("--all", "everything", is_flag=True, help="Rejected and invalid mutants, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, oldest first.")
+def prompts_log(**given: Any) -> None:
+    """Draw the family tree of the prompts, with decisions and scores.
+
+    \b
+    Examples:
+      autodata prompts log
+      autodata prompts log --all --json | jq '.[] | select(.decision == "kept")'
+    """
+    call("prompts", "log", **given)
+
+
+@prompts.command("show")
+@revision
+@store
+def prompts_show(**given: Any) -> None:
+    """Show one revision: what it says, why, what came of it, and the change.
+
+    \b
+    Examples:
+      autodata prompts show autodata/cs-20261122-101500/champion
+      autodata prompts show refs/autodata/cs-20261122-101500/rejected/7
+    """
+    call("prompts", "show", **given)
+
+
+@prompts.command("diff")
+@click.argument("old", metavar="REV")
+@click.argument("new", metavar="REV")
+@click.option("--run", type=click.Path(path_type=Path), help="Run folder with their evaluations.")
+@store
+def prompts_diff(**given: Any) -> None:
+    """Show what differs between two revisions, and which failures became rarer.
+
+    Failure counts come from the evaluations of an optimization: name its run folder.
+
+    \b
+    Examples:
+      autodata prompts diff main autodata/cs-20261122-101500/champion
+      autodata prompts diff main autodata/cs-20261122-101500/champion --run runs/opt
+    """
+    call("prompts", "diff", **given)
+
+
+@prompts.command("check")
+@revision
+@click.option("--against", metavar="REV", help="Hold the change since REV to the editor's rules.")
+@store
+def prompts_check(**given: Any) -> None:
+    """Check that a revision can be used: placeholders, form, rubric policy.
+
+    \b
+    Examples:
+      autodata prompts check
+      autodata prompts check my-branch --against main
+    """
+    call("prompts", "check", **given)
+
+
+@prompts.command("adopt")
+@click.argument("revision", metavar="REV")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Copy the prompts there (such as prompt_store/seed) instead of merging.",
+)
+@store
+def prompts_adopt(**given: Any) -> None:
+    """Merge a champion into main, or copy its prompts to the seeds of a checkout.
+
+    \b
+    Examples:
+      autodata prompts adopt autodata/cs-20261122-101500/champion
+      autodata prompts adopt autodata/cs-20261122-101500/champion --to prompt_store/seed
+    """
+    call("prompts", "adopt", **given)
+
+
+@main.command(short_help="Check configuration, endpoints, keys and models before a run.")
+@config_file
+@as_json
+@settings
+def doctor(**given: Any) -> None:
+    """Check configuration, prompts, endpoints, keys and models, each problem with its remedy.
+
+    Makes one or two tiny calls to each model. Exit code 1 when there is a problem.
+
+    \b
+    Examples:
+      autodata doctor
+      autodata doctor --config cheap.yaml --json
+    """
+    call("doctor", "doctor", **given)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from autodata.exits import DONE, INTERRUPTED, PAUSED
+from autodata.cli import DONE, INTERRUPTED, PAUSED
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Status
 from autodata.models.client import Models

@@ -65,7 +65,7 @@ class Section(BaseModel):
 class RunSettings(Section):
     """What one run does. Null leaves the task's own number (paper, section 2)."""
 
-    task: TaskName | None = Field(None, description="cs, legal or science")
+    task: TaskName | None = Field(None, description=f"what to make examples of: {', '.join(TASKS)}")
     rounds: int | None = Field(None, ge=1, le=100, description="round budget of one document")
     challengers: int | None = Field(None, ge=1, le=5, description="candidates per round")
     attempts: Attempts = Field("early", description="early, parallel or all; see RunChoices")
@@ -87,7 +87,7 @@ class PromptSettings(Section):
     """
 
     path: str | None = None
-    revision: str | None = None
+    revision: str | None = Field(None, description="revision of the prompt store to use")
 
 
 class Settings(Section):
@@ -262,6 +262,14 @@ def load(file: Path | None = None, overrides: Sequence[Override] = ()) -> Settin
         raise SettingsError(
             f"{file or DEFAULT_FILE}: is nested too deeply, or a part of it contains itself"
         ) from error
+
+
+def with_task(settings: Settings) -> Settings:
+    """The settings, if they say which task it is. Raises SettingsError."""
+    if settings.run.task is None:
+        *others, last = (f"--task {name}" for name in TASKS)
+        raise SettingsError(f"which task is it? Say {', '.join(others)} or {last}")
+    return settings
 
 
 def dump(settings: Settings) -> str:

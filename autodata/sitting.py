@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from autodata.assembly import documents_in_flight, open_run_context, resolve, run_row
+from autodata.cli import DONE, FAILED
 from autodata.documents.corpus import Skipped
 from autodata.ending import STOPPED, Ending, stop_on_signals, to_its_end
-from autodata.exits import DONE, FAILED
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.ledger.ledger import Ledger

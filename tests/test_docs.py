@@ -16,7 +16,7 @@ import click
 import pytest
 
 from autodata.assembly import open_models
-from autodata.cli import COMMANDS, main
+from autodata.cli import main
 from autodata.ledger.calls import CallLog
 from autodata.settings import load
 from tests.sources import PAGES, ROOT, Block, blocks, commands, steady
@@ -118,7 +118,7 @@ def test_a_configuration_that_we_show_can_be_run(tmp_path: Path, page: Path) -> 
 
 def test_the_readme_names_every_command() -> None:
     text = (ROOT / "README.md").read_text()
-    assert [c for c in COMMANDS if f"autodata {c}" not in text] == []
+    assert [c for c in main.commands if f"autodata {c}" not in text] == []
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:

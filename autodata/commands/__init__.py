@@ -1,1 +1,1 @@
-"""The commands, one per module: each parses, calls and prints."""
+"""What the commands do; their options and help stand in `autodata/cli.py`."""

@@ -5,12 +5,11 @@ from datetime import datetime
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import click
 from rich.console import Console
 from rich.rule import Rule
 
+from autodata.cli import DONE
 from autodata.documents.corpus import ingest
-from autodata.exits import DONE, exits
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
@@ -24,19 +23,8 @@ from autodata.tasks.types import Document
 TELLING = 3  # rounds; a story of about this length shows how feedback works and still fits a screen
 
 
-@click.command("demo")
-@click.option("--task", metavar="TASK", help="cs, legal or science; all three by default.")
-@click.option("--documents", "limit", type=click.IntRange(1), metavar="N", help="Per task.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to keep the runs.")
-@exits
-def command(task: str | None, limit: int | None, out: Path | None) -> int:
-    """See the loop at work on the demo documents, with simulated models: no key, no network.
-
-    \b
-    Examples:
-      autodata demo
-      autodata demo --task legal --documents 2 --out runs/legal-demo
-    """
+def demo(task: str | None, limit: int | None, out: Path | None) -> int:
+    """Runs the demo documents of one task or of all, and tells how one example came to be."""
     if task is not None and task not in TASKS:
         raise SettingsError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
     place = out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"

@@ -3,22 +3,21 @@
 import asyncio
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-import click
 from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
-from autodata import options
 from autodata.agents.probe import Probe, probe
 from autodata.assembly import open_prompts
-from autodata.exits import DONE, FAILED, exits
+from autodata.cli import DONE, FAILED
 from autodata.ledger.calls import CallLog
 from autodata.models.budget import Prices
 from autodata.models.client import Models
 from autodata.screen import screen
-from autodata.settings import Settings, load
+from autodata.settings import Override, Settings, load
 
 PATIENCE = 5.0  # seconds of failures until an endpoint counts as down
 LONGEST = 60.0  # seconds that one call may take
@@ -35,22 +34,9 @@ class Checkup(BaseModel):
     probe: Probe
 
 
-@click.command("doctor")
-@options.config_file
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@options.settings
-@exits
-def command(config: Path | None, as_json: bool, sets: tuple[str, ...]) -> int:
-    """Check configuration, prompts, endpoints, keys and models, each problem with its remedy.
-
-    Makes one or two tiny calls to each model. Exit code 1 when there is a problem.
-
-    \b
-    Examples:
-      autodata doctor
-      autodata doctor --config cheap.yaml --json
-    """
-    settings = load(config, options.overrides({}, sets))
+def doctor(config: Path | None, as_json: bool, overrides: Sequence[Override]) -> int:
+    """Examines every model once; exit code 1 when there is a problem."""
+    settings = load(config, overrides)
     prompts, store = open_prompts(settings.prompts)
     found = asyncio.run(_examine(settings))
     problems = sum(bool(checkup.probe.problem) for checkup in found)

@@ -5,10 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import click
-
 from autodata.assembly import DEFAULT_STORE
-from autodata.exits import DONE, FAILED, exits
+from autodata.cli import DONE, FAILED
 from autodata.ledger.ledger import Ledger
 from autodata.optimizer.evidence import compared, moved_lines
 from autodata.optimizer.guard import Sources, faults
@@ -19,38 +17,9 @@ from autodata.prompt_store.store import Commit, Store
 from autodata.screen import screen
 from autodata.settings import load
 
-store_option = click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="The prompt store; prompts.path of ./autodata.yaml, or ./prompts.",
-)
-revision_argument = click.argument("revision", default="main", metavar="REV")
 
-
-@click.group("prompts")
-def command() -> None:
-    """The store of prompts: a git repository of its own. `main` belongs to you; an optimization
-    proposes branches autodata/<run>/champion.
-
-    \b
-    Examples:
-      autodata prompts init
-      autodata prompts log
-    """
-
-
-@command.command("init")
-@click.argument("path", default=DEFAULT_STORE, type=click.Path(path_type=Path))
-@exits
 def init(path: Path) -> None:
-    """Create a prompt store from the packaged prompts.
-
-    \b
-    Examples:
-      autodata prompts init
-      autodata prompts init ~/prompts/cs
-    """
+    """Create a prompt store from the packaged prompts."""
     store = Store.init(path)
     screen().print(
         f"{path} holds the packaged prompts on main ({store.resolve('main')[:12]}). Edit and "
@@ -59,19 +28,8 @@ def init(path: Path) -> None:
     )
 
 
-@command.command("log")
-@store_option
-@click.option("--all", "everything", is_flag=True, help="Rejected and invalid mutants, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, oldest first.")
-@exits
 def log(store: Path | None, everything: bool, as_json: bool) -> None:
-    """Draw the family tree of the prompts, with decisions and scores.
-
-    \b
-    Examples:
-      autodata prompts log
-      autodata prompts log --all --json | jq '.[] | select(.decision == "kept")'
-    """
+    """Draw the family tree of the prompts, with decisions and scores."""
     opened, patterns = open_store(store), ALL if everything else KEPT
     if as_json:
         print(json.dumps([plain(commit) for commit in opened.history(_refs(opened, everything))]))
@@ -82,36 +40,15 @@ def log(store: Path | None, everything: bool, as_json: bool) -> None:
     console.print(f"\nWith plain git: {line}", style="dim", soft_wrap=True)
 
 
-@command.command("show")
-@revision_argument
-@store_option
-@exits
 def show(revision: str, store: Path | None) -> None:
-    """Show one revision: what it says, why, what came of it, and the change.
-
-    \b
-    Examples:
-      autodata prompts show autodata/cs-20261122-101500/champion
-      autodata prompts show refs/autodata/cs-20261122-101500/rejected/7
-    """
+    """Show one revision: what it says, why, what came of it, and the change."""
     print(shown(open_store(store), revision), end="")
 
 
-@command.command("diff")
-@click.argument("old", metavar="REV")
-@click.argument("new", metavar="REV")
-@click.option("--run", type=click.Path(path_type=Path), help="Run folder with their evaluations.")
-@store_option
-@exits
 def diff(old: str, new: str, run: Path | None, store: Path | None) -> None:
     """Show what differs between two revisions, and which failures became rarer.
 
     Failure counts come from the evaluations of an optimization: name its run folder.
-
-    \b
-    Examples:
-      autodata prompts diff main autodata/cs-20261122-101500/champion
-      autodata prompts diff main autodata/cs-20261122-101500/champion --run runs/opt
     """
     opened = open_store(store)
     print(opened.diff(old, new), end="")
@@ -122,19 +59,8 @@ def diff(old: str, new: str, run: Path | None, store: Path | None) -> None:
     print("\n".join(["", *moved_lines(before, after, documents)]))
 
 
-@command.command("check")
-@revision_argument
-@click.option("--against", metavar="REV", help="Hold the change since REV to the editor's rules.")
-@store_option
-@exits
 def check(revision: str, against: str | None, store: Path | None) -> int:
-    """Check that a revision can be used: placeholders, form, rubric policy.
-
-    \b
-    Examples:
-      autodata prompts check
-      autodata prompts check my-branch --against main
-    """
+    """Check that a revision can be used: placeholders, form, rubric policy."""
     opened, console = open_store(store), screen()
     files = opened.files(revision)
     found = problems(PromptSet(revision=revision, files=files))
@@ -148,24 +74,8 @@ def check(revision: str, against: str | None, store: Path | None) -> int:
     return FAILED if found else DONE
 
 
-@command.command("adopt")
-@click.argument("revision", metavar="REV")
-@click.option(
-    "--to",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="FOLDER",
-    help="Copy the prompts there (such as prompt_store/seed) instead of merging.",
-)
-@store_option
-@exits
 def adopt(revision: str, to: Path | None, store: Path | None) -> int:
-    """Merge a champion into main, or copy its prompts to the seeds of a checkout.
-
-    \b
-    Examples:
-      autodata prompts adopt autodata/cs-20261122-101500/champion
-      autodata prompts adopt autodata/cs-20261122-101500/champion --to prompt_store/seed
-    """
+    """Merge a champion into main, or copy its prompts to the seeds of a checkout."""
     opened, console = open_store(store), screen()
     prompts = opened.read(revision)
     if to is None:

@@ -1,44 +1,26 @@
 """autodata redecide: recorded scores under other thresholds."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import click
 from rich.table import Table
 
-from autodata import options
-from autodata.exits import exits
 from autodata.graph.state import State, policy_of
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
 from autodata.screen import SIMULATED, print_table, screen, table
-from autodata.settings import load
+from autodata.settings import Override, load
 from autodata.tasks.acceptance import Policy
 from autodata.tasks.redecide import Redecision, redecide
 
 
-@click.command("redecide")
-@options.run_folder
-@options.preset
-@options.settings
-@exits
-def command(run: Path, sets: tuple[str, ...], **flags: Any) -> None:
-    """Decide a run's recorded scores by other thresholds. Asks no model and changes nothing.
-
-    A document is open where the record does not say: it would take attempts, or the final check,
-    that were not needed at the time.
-
-    \b
-    Examples:
-      autodata redecide runs/cs --preset deployed
-      autodata redecide runs/cs --set acceptance.weak_max=0.45
-    """
+def redecide_run(run: Path, overrides: Sequence[Override]) -> None:
+    """Prints what would be decided otherwise, and the counts."""
     folder = RunFolder(run).existing()
-    settings = load(folder.config, options.overrides(flags, sets))
+    settings = load(folder.config, overrides)
     with Ledger.open(folder.path, create=False) as ledger:
         row = ledger.run()
         policy = policy_of(State(task=row.task, choices=settings.choices))

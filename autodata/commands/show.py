@@ -1,40 +1,39 @@
-"""autodata show: what happened, to be read."""
+"""autodata status and show: how a run stands, and what happened."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 from rich.console import Console
 from rich.text import Text
 
-from autodata import options
-from autodata.exits import exits
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import Outcome, outcomes
+from autodata.ledger.summary import Outcome, outcomes, summarize
+from autodata.optimization_screen import print_result
 from autodata.run_folder import RunFolder, RunFolderError
-from autodata.screen import SIMULATED, STYLES, number, print_table, screen, table
+from autodata.screen import SIMULATED, STYLES, number, print_summary, print_table, screen, table
 from autodata.storyboard import tell
 
 COLUMNS = ("document", "name", "outcome", "rounds", "weak", "strong", "gap", "objection")
 
 
-@click.command("show")
-@options.run_folder
-@click.argument("document", required=False)
-@click.option("--full", is_flag=True, help="Shorten nothing; show answers and marks.")
-@exits
-def command(run: Path, document: str | None, full: bool) -> None:
-    """Read what happened: all documents of a run, or the story of one.
+def status(run: Path, as_json: bool) -> None:
+    """Prints how a run stands; works while it runs, too."""
+    folder = RunFolder(run).existing()
+    with Ledger.open(folder.path, create=False) as ledger:
+        summary = summarize(ledger)
+        stands = folder.status(summary.run)
+        if as_json:
+            print(json.dumps(summary.plain() | {"status": stands}, indent=2))
+        elif summary.run.kind == "optimization":
+            print_result(screen(), ledger, summary.run, stands)
+        else:
+            print_summary(screen(), summary, stands)
 
-    DOCUMENT is the beginning of a document's or an example's id, or a part of a document's name.
 
-    \b
-    Examples:
-      autodata show runs/cs
-      autodata show runs/cs consensus.md
-      autodata show runs/cs 3f2a --full | less
-    """
+def show(run: Path, document: str | None, full: bool) -> None:
+    """Prints all documents of a run as a table, or the story of one."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
         row = ledger.run()
