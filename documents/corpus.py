@@ -8,9 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from autodata.documents.encoding import FormatError
 from autodata.documents.formats import BadRow, read
 from autodata.documents.passages import BUDGET, Passage, cut
+from autodata.documents.text import FormatError
 from autodata.tasks.types import Document
 
 # As ledger.FILE: rooms side by side do not import each other.

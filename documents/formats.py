@@ -16,11 +16,10 @@ from markdownify import markdownify
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
-from autodata.documents.encoding import FormatError, decode
 from autodata.documents.latex import latex
 from autodata.documents.markup import markdown, rst
-from autodata.documents.noise import tidy
 from autodata.documents.tables import TABLES, Row, text_of
+from autodata.documents.text import FormatError, decode, tidy
 
 
 class Text(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autodata.documents.encoding import FormatError, decode
+from autodata.documents.text import FormatError, decode
 
 Row = Mapping[str, Any]
 

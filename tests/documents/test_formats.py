@@ -10,8 +10,8 @@ import pytest
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
-from autodata.documents.encoding import FormatError
 from autodata.documents.formats import BadRow, Text, read
+from autodata.documents.text import FormatError
 
 
 def converted(folder: Path, name: str, content: str | bytes) -> str:

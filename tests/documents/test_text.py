@@ -1,6 +1,6 @@
 """What printers and converters leave behind is gone; what was written stays."""
 
-from autodata.documents.noise import tidy
+from autodata.documents.text import tidy
 
 
 def page(number: int, body: str) -> str:
