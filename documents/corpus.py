@@ -3,18 +3,28 @@
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
+from autodata.documents.apart import LIMITS, MEGABYTE, Converter, Limits
 from autodata.documents.formats import BadRow, read
 from autodata.documents.passages import BUDGET, Passage, cut
+from autodata.documents.tables import TABLES
 from autodata.documents.text import FormatError
 from autodata.tasks.types import Document
 
 # As ledger.FILE: rooms side by side do not import each other.
 RUN_FILE = "run.db"
+
+SHORTEST = 100
+"""Characters of the shortest text worth a question: a sentence or two."""
+
+
+LEAVES = "a link out of the folder: name its target to have it read"
 
 
 class Skipped(NamedTuple):
@@ -61,15 +71,31 @@ class Ingest:
                 yield item
 
 
-def ingest(paths: Iterable[str | Path], *, per_document: int = 1, budget: int = BUDGET) -> Ingest:
+def ingest(
+    paths: Iterable[str | Path],
+    *,
+    per_document: int = 1,
+    budget: int = BUDGET,
+    shortest: int = SHORTEST,
+    limits: Limits = LIMITS,
+) -> Ingest:
     """The documents under these paths in a fixed order, long ones cut into passages.
 
-    A path is a file, a folder (with its subfolders, without hidden files) or a glob of files.
-    `per_document` passages of at most `budget` tokens are taken from each text; a text is taken
-    once. Reads as far as the first document and raises CorpusError when there is none.
+    A path is a file, a folder (with its subfolders, without hidden files and without links that
+    lead out of it) or a glob of files. `per_document` passages of at most `budget` tokens are taken
+    from each text; a text is taken once, and one of fewer than `shortest` characters is skipped.
+    Reads as far as the first document and raises CorpusError when there is none.
     """
-    files = chain.from_iterable(map(_files, paths))
-    return Ingest(chain.from_iterable(_documents(file, per_document, budget) for file in files))
+
+    def found() -> Iterator[Document | Skipped]:
+        with Converter(limits) as converter:
+            for file in chain.from_iterable(map(_files, paths)):
+                if isinstance(file, Skipped):
+                    yield file
+                else:
+                    yield from _documents(file, converter, per_document, budget, shortest)
+
+    return Ingest(found())
 
 
 class File(NamedTuple):
@@ -98,9 +124,11 @@ def _files(path: str | Path) -> Iterator[File | Skipped]:
 
 
 def _walk(root: Path) -> Iterator[File | Skipped]:
-    """The files below a folder; links are followed, but no folder twice, and no run folder."""
+    """The files below a folder. Links within it are followed, but no folder twice; links that leave
+    it are named, since whoever gave the folder may not know where they lead. No run folder."""
     seen: set[str] = set()
     unread: list[OSError] = []
+    inside = Path(os.path.realpath(root))
     empty = True
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=unread.append):
         real = os.path.realpath(folder)
@@ -111,11 +139,18 @@ def _walk(root: Path) -> Iterator[File | Skipped]:
         if RUN_FILE in names:  # a run folder: its exports and cards are no documents
             subfolders.clear()
             continue
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        shown = [name for name in sorted(subfolders) if not name.startswith(".")]
+        subfolders[:] = [name for name in shown if not _leaves(Path(folder, name), inside)]
+        leaving = [name for name in shown if name not in subfolders]
         for path in (Path(folder, n) for n in sorted(names) if not n.startswith((".", "~$"))):
-            if path.is_file() or path.is_symlink():  # a broken link is read, and named for it
+            if _leaves(path, inside):
+                leaving.append(path.name)
+            else:
                 empty = False
                 yield File(path, _shown(path.relative_to(root)))
+        for name in leaving:
+            yield Skipped(_shown(Path(folder, name)), LEAVES)
+        empty = empty and not leaving
     yield from (
         Skipped(str(error.filename), f"cannot be read: {error.strerror}") for error in unread
     )
@@ -123,22 +158,29 @@ def _walk(root: Path) -> Iterator[File | Skipped]:
         yield Skipped(str(root), "the folder holds no files to read")
 
 
-def _documents(file: File | Skipped, take: int, budget: int) -> Iterator[Document | Skipped]:
+def _leaves(path: Path, inside: Path) -> bool:
+    """Whether a path is a link to something outside a folder; a broken link leads nowhere."""
+    if not path.is_symlink() or not path.exists():
+        return False
+    return not Path(os.path.realpath(path)).is_relative_to(inside)
+
+
+def _documents(
+    file: File, converter: Converter, take: int, budget: int, shortest: int
+) -> Iterator[Document | Skipped]:
     """The passages of one file. What is wrong with it, or with a row, is an item like another."""
-    if isinstance(file, Skipped):
-        yield file
-        return
     path = _shown(file.path)
     empty = True
     try:
+        _check(file.path, converter.limits)
         source = {"source": path, "source_sha256": _sha256(file.path)}
-        for text in read(file.path):
+        for text in read(file.path, converter):
             empty = False
             row = f":{text.row}" if text.row else ""
             if isinstance(text, BadRow):
                 yield Skipped(path + row, text.reason)
-            elif not text.text.strip():
-                yield Skipped(path + row, "empty: no text in it")
+            elif too_little := _too_little(text.text, shortest):
+                yield Skipped(path + row, too_little)
             else:
                 meta = source | ({"row": text.row, **text.meta} if text.row else {})
                 for passage in cut(text.text, budget=budget, take=take):
@@ -149,6 +191,42 @@ def _documents(file: File | Skipped, take: int, budget: int) -> Iterator[Documen
         yield Skipped(path, str(error))
     except OSError as error:
         yield Skipped(path, f"cannot be read: {error.strerror or error}")
+
+
+def _too_little(text: str, shortest: int) -> str:
+    """Why a text is too little to ask about; "" when it is not."""
+    length = len(text.strip())
+    if not length:
+        return "empty: no text in it"
+    if length < shortest:
+        return f"too little text: {length} of at least {shortest} characters"
+    return ""
+
+
+def _check(path: Path, limits: Limits) -> None:
+    """Raises FormatError for what must not even be opened, and OSError where nothing is."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise FormatError("not a regular file but a pipe, socket or device")
+    suffix = path.suffix.lower()
+    most = limits.table_bytes if suffix in TABLES else limits.file_bytes
+    if found.st_size > most:
+        raise FormatError(f"too large: {_megabytes(found.st_size)} of at most {_megabytes(most)}")
+    if suffix == ".docx":
+        try:
+            with ZipFile(path) as packed:
+                unpacked = sum(entry.file_size for entry in packed.infolist())
+        except BadZipFile as error:
+            raise FormatError(f"not a Word document: {error}") from error
+        if unpacked > limits.unpacked_bytes:
+            raise FormatError(
+                f"too large: it unpacks to {_megabytes(unpacked)} of at most "
+                f"{_megabytes(limits.unpacked_bytes)}"
+            )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / MEGABYTE:,.0f} MB"
 
 
 def _document(name: str, passage: Passage, meta: Mapping[str, Any]) -> Document:

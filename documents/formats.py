@@ -21,6 +21,9 @@ from autodata.documents.markup import markdown, rst
 from autodata.documents.tables import TABLES, Row, text_of
 from autodata.documents.text import FormatError, decode, tidy
 
+LONGEST_ROW = 1_000_000
+"""Characters of a row's text: a book of 150,000 words. Rows are converted in this process."""
+
 
 class Text(NamedTuple):
     """One text of a file in Markdown: all of it, or one row (counted from 1) with its fields."""
@@ -37,20 +40,26 @@ class BadRow(NamedTuple):
     reason: str
 
 
-def read(path: Path) -> Iterator[Text | BadRow]:
+def convert(path: Path) -> str:
+    """The text of one file of a format in CONVERTERS. Raises FormatError, and OSError."""
+    try:
+        return tidy(CONVERTERS[path.suffix.lower()](path.read_bytes()))
+    except RecursionError as error:
+        raise FormatError("nested too deeply") from error
+
+
+def read(path: Path, converted: Callable[[Path], str] = convert) -> Iterator[Text | BadRow]:
     """The texts of one file, row by row where it is a table.
 
-    Raises FormatError when the file as a whole cannot be read, and OSError as opening it does.
+    `converted` converts a file that is one text. Raises FormatError when the file as a whole
+    cannot be read, and OSError as opening it does.
     """
     suffix = path.suffix.lower()
     if suffix in TABLES:
         for number, row in enumerate(TABLES[suffix](path), start=1):
             yield _of_row(number, row)
     elif suffix in CONVERTERS:
-        try:
-            yield Text(tidy(CONVERTERS[suffix](path.read_bytes())))
-        except RecursionError as error:
-            raise FormatError("nested too deeply") from error
+        yield Text(converted(path))
     else:
         raise FormatError(
             f"unsupported format {suffix}" if suffix else "no suffix names its format"
@@ -64,6 +73,8 @@ def _of_row(number: int, row: Row | FormatError) -> Text | BadRow:
         text, meta = text_of(row)
     except FormatError as error:
         return BadRow(number, str(error))
+    if len(text) > LONGEST_ROW:
+        return BadRow(number, f"too long: {len(text):,} of at most {LONGEST_ROW:,} characters")
     return Text(tidy(markdown(tidy(text))), number, meta)
 
 

@@ -79,7 +79,7 @@ _INSUBSTANTIAL = re.compile(
     r"|contributors|how to cite|citation|index|release signoff checklist)",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?:[^\W\d_][\w'’-]*[,;:]?\s+){7,}[^\W\d_][\w'’)-]*")
+_SENTENCE = re.compile(r"\b(?:[^\W\d_][\w'’-]*[,;:]?\s+){7,}[^\W\d_][\w'’)-]*")
 _TABULAR = re.compile(r"^[^\n]*\S[ \t]{3,}\S[^\n]*$", re.MULTILINE)
 
 
