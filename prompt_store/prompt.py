@@ -230,7 +230,8 @@ def _policy(path: str, text: str) -> RubricPolicy:
         return RubricPolicy.model_validate(fields, strict=True)
     except ValidationError as error:
         faults = (
-            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()
+            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}".replace("Value error, ", "")
+            for e in error.errors()
         )
         raise PromptError(
             f"{path}: {'; '.join(faults)}; fields are {', '.join(RubricPolicy.model_fields)}"

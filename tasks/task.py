@@ -5,14 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from autodata.tasks.acceptance import Acceptance, Policy
-from autodata.tasks.rubric import RubricPolicy
+from autodata.tasks.rubric import LEAST, RubricPolicy
 from autodata.tasks.types import Candidate, Document, Objection
 
 # Final filters (paper, section 1). They are locked: no prompt set can loosen them.
 CONTEXT_MIN_CHARACTERS = 80
-LOCKED_RUBRIC = RubricPolicy(
-    items_min=3, items_max=40, positives_min=1, negatives_min=0, negatives_max=20
-)
+LOCKED_RUBRIC = RubricPolicy(**LEAST, items_max=40, negatives_min=0, negatives_max=20)
 LEAK_NGRAM_WORDS = 8
 LEAK_SHARE = 0.5
 

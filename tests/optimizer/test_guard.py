@@ -65,6 +65,8 @@ ATTACKS: Mapping[str, tuple[Code, Edit]] = {
         "RUBRIC",
         swaps("weight_max: 10", "weight_max: 99", RUBRIC),
     ),
+    "asks for one criterion": ("RUBRIC", swaps("items_min: 10", "items_min: 1", RUBRIC)),
+    "asks for one positive": ("RUBRIC", swaps("positives_min: 4", "positives_min: 1", RUBRIC)),
     "writes bounds that exclude each other": (
         "RUBRIC",
         swaps("items_max: 20", "items_max: 5", RUBRIC),

@@ -75,6 +75,7 @@ def test_foreign_text_may_not_move_into_the_system_message():
     [
         ("weight_max: 10 ", "weight_max: 11 ", "weight_max: Input should be less than or equal"),
         ("items_min: 10 ", "items_min: 30 ", "items_min is 30, more than items_max, which is 20"),
+        ("items_min: 10 ", "items_min: 1 ", "items_min: 1 is less than 10: with fewer, chance"),
         ("negatives_min: 3 ", "negatives_min: 11 ", "negatives_min is 11, more than negatives_max"),
         ("positives_min: 4 ", "positives_min: 18 ", "positives_min + negatives_min is 21"),
     ],

@@ -1,11 +1,15 @@
 """Marks become scores as the paper says, and a rubric policy names what it refuses."""
 
 from fractions import Fraction
+from math import comb
 
 import pytest
 
+from autodata.tasks import TASKS
+from autodata.tasks.acceptance import Acceptance
 from autodata.tasks.rubric import RubricPolicy, score
 from autodata.tasks.types import Criterion, Mark
+from tests.tasks.rounds import played
 
 
 def marks(*given: tuple[int, bool]) -> list[Mark]:
@@ -44,6 +48,36 @@ def test_the_default_policy_is_the_verifier_of_the_paper() -> None:
     assert policy.problems(rubric(17, 3)) == []
     assert "9 criteria" in policy.problems(rubric(6, 3))[0]
     assert "2 negative criteria" in policy.problems(rubric(9, 2))[0]
+
+
+@pytest.mark.parametrize(("field", "least"), [("items_min", 10), ("positives_min", 4)])
+def test_no_policy_asks_for_so_few_criteria_that_luck_passes_the_gate(
+    field: str, least: int
+) -> None:
+    assert getattr(RubricPolicy.model_validate({field: least}), field) == least
+    for value in (least - 1, 1, 0):
+        with pytest.raises(ValueError, match=f"{value} is less than {least}: .* chance passes"):
+            RubricPolicy.model_validate({field: value})
+
+
+@pytest.mark.parametrize(
+    ("criteria", "a_round", "in_twelve"), [(1, 0.25, 0.97), (10, 0.03, 0.32), (20, 0.01, 0.11)]
+)
+def test_equal_solvers_pass_the_gate_by_luck_the_more_the_fewer_criteria_there_are(
+    criteria: int, a_round: float, in_twelve: float
+) -> None:
+    """The figures that the refusal states: three attempts a side, each criterion met at .55."""
+    n, p = 3 * criteria, 0.55
+    met = [comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+    gate = TASKS["cs"].policy(Acceptance(), 3, 3)
+    passes = sum(
+        met[weak] * met[strong]
+        for weak in range(n + 1)
+        for strong in range(weak, n + 1)
+        if not gate.objections(played([weak / n] * 3, [strong / n] * 3))
+    )
+    assert passes == pytest.approx(a_round, abs=0.01)
+    assert 1 - (1 - passes) ** 12 == pytest.approx(in_twelve, abs=0.01)
 
 
 def test_a_positive_only_policy_refuses_negatives_and_heavy_weights() -> None:
