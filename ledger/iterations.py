@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -23,6 +23,25 @@ _DETAILS = (
     "rates_after",
     "checks",
 )
+
+
+class EvaluationId(NamedTuple):
+    """What one evaluation is called, as a run of its own in the ledger.
+
+    `content` is the identity of what was evaluated (hex digits), `replicate` counts from 1.
+    """
+
+    content: str
+    replicate: int
+
+    def __str__(self) -> str:
+        return f"{self.content}-{self.replicate}"
+
+    @classmethod
+    def of(cls, run_id: str) -> "EvaluationId":
+        """The parts of the id of an evaluation's run; ValueError for any other."""
+        content, _, replicate = run_id.rpartition("-")
+        return cls(content, int(replicate))
 
 
 class Iteration(Frozen):
@@ -58,6 +77,10 @@ class Iteration(Frozen):
     rates_after: Mapping[str, float] = Field(default_factory=dict)
     checks: Mapping[str, Any] = Field(default_factory=dict)
     finished_at: str = Field(default_factory=now)
+
+    def evaluation(self, replicate: int = 1) -> str:
+        """The run under which this iteration's prompts were evaluated for the n-th time."""
+        return str(EvaluationId(self.prompts, replicate))
 
 
 def record_iteration(ledger: Ledger, run_id: str, iteration: Iteration) -> None:

@@ -80,7 +80,7 @@ async def _change(
     """By how much the weak solver's score on one control question moved, asked afresh; None when
     it got no score."""
     models = context.evaluator.models.apart(f"iteration-{number}/control", number + 1)
-    rounds = context.ledger.rounds(f"{context.iterations()[0].prompts}-1", document_id)
+    rounds = context.ledger.rounds(context.iterations()[0].evaluation(), document_id)
     candidate = next(r.candidate for r in rounds if r.number == round_number)
     assert candidate is not None
     solver, judge = locked(context.task, "solver"), locked(context.task, "judge")

@@ -98,7 +98,7 @@ class OptimizationContext:
     def _harness(self, iteration: Iteration, evaluations: int) -> Harness:
         accepted: dict[str, list[bool]] = {}
         for replicate in range(1, evaluations + 1):
-            name = f"{iteration.prompts}-{replicate}"
+            name = iteration.evaluation(replicate)
             for document_id, outcome in self.evaluator.known(name).items():
                 if document_id in self.plan.validation:
                     accepted.setdefault(document_id, []).append(outcome == "accepted")

@@ -16,6 +16,7 @@ from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices, TaskName
 from autodata.ledger.calls import CallLog
+from autodata.ledger.iterations import EvaluationId
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.models.client import Models
@@ -169,7 +170,7 @@ class Evaluator:
 
     def name(self, prompts: PromptSet, replicate: int) -> str:
         """The run under which an evaluation is recorded."""
-        return f"{self.content(prompts.files)}-{replicate}"
+        return str(EvaluationId(self.content(prompts.files), replicate))
 
     async def evaluate(
         self, prompts: PromptSet, document_ids: Sequence[str], replicate: int
@@ -200,7 +201,9 @@ class Evaluator:
         models = self.models.apart(name, replicate)
         context = RunContext(
             models=models,
-            prompts=prompts.model_copy(update={"revision": f"prompts-{name.partition('-')[0]}"}),
+            prompts=prompts.model_copy(
+                update={"revision": f"prompts-{EvaluationId.of(name).content}"}
+            ),
             ledger=self.ledger,
             log=self.log,
             run_id=name,

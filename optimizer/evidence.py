@@ -338,9 +338,9 @@ def moved_lines(before: Rates, after: Rates, documents: int) -> list[str]:
 
 
 def _tried(ledger: Ledger, iteration: Iteration) -> set[str]:
-    return set(ledger.outcomes(f"{iteration.prompts}-1"))
+    return set(ledger.outcomes(iteration.evaluation()))
 
 
 def _rates(ledger: Ledger, iteration: Iteration, documents: set[str]) -> Rates:
-    name = f"{iteration.prompts}-1"
+    name = iteration.evaluation()
     return rates([ledger.rounds(name, document) for document in sorted(documents)])

@@ -26,7 +26,7 @@ def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -
         "Autodata-Score": score(iteration.score, iteration.pass_count),
         "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_pass_count),
         "Autodata-Rule": rule,
-        "Autodata-Evaluation": f"{iteration.prompts}-1",
+        "Autodata-Evaluation": iteration.evaluation(),
         "Autodata-Predicts": iteration.predicts,
     }
     body = "\n\n".join(part for part in parts if part)

@@ -60,7 +60,7 @@ def pooled(ledger: Ledger, run: RunRow, made: Sequence[Iteration]) -> dict[int, 
         decisions = [
             decision
             for replicate in range(1, evaluations_made(made, i.number) + 1)
-            for document, decision in ledger.outcomes(f"{i.prompts}-{replicate}").items()
+            for document, decision in ledger.outcomes(i.evaluation(replicate)).items()
             if document in validation
         ]
         found[i.number] = (decisions.count("accepted"), len(decisions))

@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from autodata.ledger.iterations import (
+    EvaluationId,
     Final,
     Iteration,
     finals,
@@ -97,3 +98,7 @@ def test_the_final_evaluation_is_kept_once(tmp_path: Path) -> None:
         for kept in ([start], [winner, start]):
             record_finals(ledger, "opt", kept)
         assert finals(ledger, "opt") == [start, winner]
+
+
+def test_an_evaluation_is_named_and_recognised_in_one_place() -> None:
+    assert EvaluationId.of(KEPT.evaluation(1001)) == EvaluationId(KEPT.prompts, 1001)
