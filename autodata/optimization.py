@@ -19,6 +19,7 @@ from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.loop import optimize
+from autodata.optimizer.population import Population
 from autodata.optimizer.state import Plan
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder, RunFolderError
@@ -161,7 +162,9 @@ def open_context(
     return OptimizationContext(
         plan=plan,
         evaluator=evaluator,
-        store=Store.open(Path(settings.prompts.path or DEFAULT_STORE)),
+        population=Population(
+            plan, evaluator, Store.open(Path(settings.prompts.path or DEFAULT_STORE))
+        ),
         folder=folder,
         sources=Sources.of(ledger.document(d).text for d in documents),
     )

@@ -8,7 +8,8 @@ import asyncio
 
 from autodata.ledger.iterations import Final, Iteration, finals, record_finals
 from autodata.optimizer.acceptance import PassCount
-from autodata.optimizer.context import OptimizationContext, members
+from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.population import members
 from autodata.prompt_store.prompt import PromptSet
 
 BEST = 5  # harnesses evaluated again
@@ -23,13 +24,13 @@ async def settle(context: OptimizationContext) -> None:
     """
     if not await asyncio.to_thread(finals, context.ledger, context.run_id):
         await _settle(context)
-    await asyncio.to_thread(context.point, context.champion())
+    await asyncio.to_thread(context.population.point, context.population.champion())
 
 
 async def _settle(context: OptimizationContext) -> None:
     """The best harnesses again, the winner and the start on the test documents."""
     recorded = await asyncio.to_thread(context.iterations)
-    population = await asyncio.to_thread(context.population, recorded)
+    population = await asyncio.to_thread(context.population.harnesses, recorded)
     by_number = {i.number: i for i in members(recorded)}
     ranked = sorted(population, key=lambda h: (-h.score, h.number))[:BEST]
     numbers = dict.fromkeys([*(h.number for h in ranked), 0])
@@ -76,18 +77,18 @@ async def _final(
 
 
 async def _prompts(context: OptimizationContext, iteration: Iteration) -> PromptSet:
-    return await asyncio.to_thread(context.prompts, iteration.revision)
+    return await asyncio.to_thread(context.population.prompts, iteration.revision)
 
 
 def _record(
     context: OptimizationContext, found: list[Final], by_number: dict[int, Iteration]
 ) -> None:
     """Notes on the commits, each once, then the rows, which say that it is done."""
-    notes = {commit.sha: commit.note for commit in context.store.history()}
+    notes = {commit.sha: commit.note for commit in context.population.store.history()}
     for final in found:
         revision, text = by_number[final.number].revision, note(context.run_id, final)
         if text not in notes[revision]:
-            context.store.note(revision, text)
+            context.population.store.note(revision, text)
     record_finals(context.ledger, context.run_id, found)
 
 

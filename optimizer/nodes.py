@@ -10,7 +10,7 @@ from autodata.models.errors import CallRefused
 from autodata.optimizer import checks
 from autodata.optimizer.acceptance import PassCount, decide, evaluations_wanted, next_batch
 from autodata.optimizer.analyst import Diagnosis, analyse
-from autodata.optimizer.context import OptimizationContext, made
+from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.editor import edit
 from autodata.optimizer.evidence import (
     CODES,
@@ -23,6 +23,7 @@ from autodata.optimizer.evidence import (
     write,
 )
 from autodata.optimizer.guard import faults
+from autodata.optimizer.population import made
 from autodata.optimizer.selection import chance, draw, probabilities
 from autodata.optimizer.state import FRESH, OptimizerState
 from autodata.prompt_store.prompt import PromptSet
@@ -42,7 +43,7 @@ class Nodes:
         async with context.recording:
             if not await asyncio.to_thread(context.iterations):
                 await self._score_start(context)
-            await asyncio.to_thread(context.repair)
+            await asyncio.to_thread(context.population.repair)
         await context.next_turn()
         done = {i.number for i in await asyncio.to_thread(context.iterations)}
         left = (n for n in range(state.number, state.last + 1, context.plan.parallel))
@@ -50,7 +51,7 @@ class Nodes:
 
     async def _score_start(self, context: OptimizationContext) -> None:
         revision = context.evaluator.run.prompts_revision
-        prompts = await asyncio.to_thread(context.prompts, revision)
+        prompts = await asyncio.to_thread(context.population.prompts, revision)
         outcomes = await context.evaluator.evaluate(prompts, context.validation_order(), 1)
         count = PassCount.of(outcomes.values())
         first = Iteration(
@@ -87,7 +88,7 @@ class Nodes:
         parent = await self._parent(state)
         found = await context.evaluator.trajectories(parent, state.minibatch, 1)
         seen = await asyncio.to_thread(context.visible, state.number)
-        past = history(seen, await asyncio.to_thread(context.diffs, seen))
+        past = history(seen, await asyncio.to_thread(context.population.diffs, seen))
         files = evidence(found, _mine(context, parent), past)
         place = context.folder / "evidence" / f"{state.number:03}"
         await asyncio.to_thread(write, place, files)
@@ -205,12 +206,12 @@ class Nodes:
 
 def _select(context: OptimizationContext, number: int) -> Update:
     seen, plan = context.visible(number), context.plan
-    population = context.population(seen)
+    population = context.population.harnesses(seen)
     shares = probabilities(plan.select, population, plan.temperature)
     chances = {h.number: round(share, 6) for h, share in zip(population, shares, strict=True)}
     fresh = {**FRESH, "chances": chances}
     crossing = chance(plan.seed, number, "crossover").random() < plan.crossover
-    if crossing and (pair := context.crossing(seen, population)):
+    if crossing and (pair := context.population.crossing(seen, population)):
         return {**fresh, **_crossover(context, seen, *pair)}
     studied = min(plan.minibatch, len(plan.training))
     parent = draw(population, shares, chance(plan.seed, number, "parent"))
@@ -221,8 +222,8 @@ def _select(context: OptimizationContext, number: int) -> Update:
 def _crossover(context: OptimizationContext, seen: list[Iteration], one: int, other: int) -> Update:
     """The edits of two harnesses together, as an edit of the better one."""
     by_number = {i.number: i for i in seen}
-    files = context.merged(by_number[one].revision, by_number[other].revision)
-    before = context.prompts(by_number[one].revision).files
+    files = context.population.merged(by_number[one].revision, by_number[other].revision)
+    before = context.population.prompts(by_number[one].revision).files
     assert files is not None
     return {
         "parent": one,
@@ -237,7 +238,7 @@ def _crossover(context: OptimizationContext, seen: list[Iteration], one: int, ot
 
 def _record(context: OptimizationContext, state: OptimizerState) -> None:
     recorded = {i.number: i for i in context.iterations()}
-    before = context.prompts(recorded[state.parent].revision).files
+    before = context.population.prompts(recorded[state.parent].revision).files
     files = {**before, **state.edited}
     evaluated = state.pass_count.tried > 0
     iteration = Iteration(
@@ -265,7 +266,7 @@ def _record(context: OptimizationContext, state: OptimizerState) -> None:
         rates_after=state.rates_after,
         checks=state.checks,
     )
-    revision = context.commit(iteration, files, state.quotes)
+    revision = context.population.commit(iteration, files, state.quotes)
     context.record(iteration.model_copy(update={"revision": revision}))
 
 
@@ -280,7 +281,7 @@ def _outcome(state: OptimizerState) -> str:
 
 def _prompts_of(context: OptimizationContext, number: int) -> PromptSet:
     revision = next(i.revision for i in context.iterations() if i.number == number)
-    return context.prompts(revision)
+    return context.population.prompts(revision)
 
 
 def _mine(context: OptimizationContext, prompts: PromptSet) -> dict[str, str]:

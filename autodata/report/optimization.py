@@ -9,9 +9,9 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import summarize
 from autodata.optimization_screen import findings, rate, test_gain
-from autodata.optimizer.context import made as evaluations_made
-from autodata.optimizer.context import members
 from autodata.optimizer.evidence import moved, percent
+from autodata.optimizer.population import made as evaluations_made
+from autodata.optimizer.population import members
 from autodata.optimizer.state import Plan
 from autodata.report.curve import curve
 from autodata.report.page import Html, page, paragraph, section, table

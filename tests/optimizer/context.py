@@ -15,6 +15,7 @@ from autodata.models.config import EndpointConfig, ModelConfig
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.guard import Sources
+from autodata.optimizer.population import Population
 from autodata.optimizer.state import Plan
 from autodata.prompt_store.prompt import locked_revision
 from autodata.prompt_store.store import Store
@@ -87,7 +88,7 @@ def optimization_context(
         context = OptimizationContext(
             plan=plan,
             evaluator=evaluator,
-            store=store,
+            population=Population(plan, evaluator, store),
             folder=folder,
             sources=Sources.of(d.text for d in documents),
         )

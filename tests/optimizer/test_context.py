@@ -6,7 +6,8 @@ from pathlib import Path
 from autodata.ledger.iterations import Iteration, record_iteration
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig
-from autodata.optimizer.context import OptimizationContext, made
+from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.population import made
 from autodata.optimizer.selection import Harness
 from tests.models.scripted_server import refuses, scripted
 from tests.optimizer.context import RUN, optimization_context
@@ -15,7 +16,7 @@ from tests.optimizer.context import RUN, optimization_context
 def kept(context: OptimizationContext, number: int, parent: int, **edits: str) -> Iteration:
     """An iteration that was kept; `edits` maps a role to the sentence added to its prompt."""
     seen = {i.number: i for i in context.iterations()}
-    files = dict(context.prompts(seen[parent].revision).files)
+    files = dict(context.population.prompts(seen[parent].revision).files)
     for role, sentence in edits.items():
         files[f"cs/{role}.md"] += f"\n{sentence}\n"
     draft = Iteration(
@@ -26,14 +27,14 @@ def kept(context: OptimizationContext, number: int, parent: int, **edits: str) -
         prompts=context.evaluator.content(files),
         subject=f"Say something to the {', '.join(edits)}",
     )
-    revision = context.commit(draft, files, [])
+    revision = context.population.commit(draft, files, [])
     recorded = draft.model_copy(update={"revision": revision})
     record_iteration(context.ledger, RUN, recorded)
     return recorded
 
 
 def begun(context: OptimizationContext) -> None:
-    start = context.store.read("main")
+    start = context.population.store.read("main")
     first = Iteration(
         number=0,
         decision="start",
@@ -55,9 +56,9 @@ def test_edits_of_different_files_are_merged_the_better_one_first(tmp_path: Path
         begun(context)
         kept(context, 1, 0, challenger="Ask one thing.")
         kept(context, 2, 0, verifier="Read slowly.")
-        assert context.crossing(context.iterations(), scored(0.2, 0.3, 0.4)) == (2, 1)
+        assert context.population.crossing(context.iterations(), scored(0.2, 0.3, 0.4)) == (2, 1)
         seen = {i.number: i.revision for i in context.iterations()}
-        files = context.merged(seen[2], seen[1])
+        files = context.population.merged(seen[2], seen[1])
         assert files
         assert "Ask one thing." in files["cs/challenger.md"]
         assert "Read slowly." in files["cs/verifier.md"]
@@ -69,7 +70,7 @@ def test_edits_of_one_file_or_of_one_line_of_descent_are_not(tmp_path: Path) -> 
         kept(context, 1, 0, challenger="Ask one thing.")
         kept(context, 2, 0, challenger="Ask another thing.")
         kept(context, 3, 1, verifier="Read slowly.")
-        pairs = context.crossing(context.iterations(), scored(0.2, 0.3, 0.2, 0.5))
+        pairs = context.population.crossing(context.iterations(), scored(0.2, 0.3, 0.2, 0.5))
         assert pairs is None
 
 
@@ -81,16 +82,16 @@ def test_a_pair_is_merged_once(tmp_path: Path) -> None:
         tried = kept(context, 3, 2, orchestrator="Merge.")
         merged = tried.model_copy(update={"other_parent": 1, "decision": "rejected"})
         record_iteration(context.ledger, RUN, merged)
-        assert context.crossing(context.iterations(), scored(0.2, 0.3, 0.4)) is None
+        assert context.population.crossing(context.iterations(), scored(0.2, 0.3, 0.4)) is None
 
 
 def test_refs_of_an_iteration_that_was_killed_while_recorded_are_repaired(tmp_path: Path) -> None:
     with optimization_context(tmp_path) as context:
         begun(context)
         mutant = kept(context, 1, 0, challenger="Ask one thing.")
-        assert f"refs/autodata/{RUN}/pop/1" not in context.store.refs()
-        context.repair()
-        assert context.store.refs()[f"refs/autodata/{RUN}/pop/1"] == mutant.revision
+        assert f"refs/autodata/{RUN}/pop/1" not in context.population.store.refs()
+        context.population.repair()
+        assert context.population.store.refs()[f"refs/autodata/{RUN}/pop/1"] == mutant.revision
 
 
 def test_the_more_often_a_harness_was_a_parent_the_better_it_is_known() -> None:
@@ -105,7 +106,7 @@ async def test_a_document_that_an_endpoint_refuses_is_missing_and_tried_again(
     tmp_path: Path,
 ) -> None:
     with optimization_context(tmp_path) as context:
-        prompts, documents = context.store.read("main"), context.validation_order()[:2]
+        prompts, documents = context.population.store.read("main"), context.validation_order()[:2]
         simulated = context.evaluator.models
         async with scripted(otherwise=refuses(400, "prompt is too long")) as server:
             config = ModelConfig(endpoint="local", model="m")

@@ -33,7 +33,7 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OptimizationCo
 
 
 def commits(context: OptimizationContext) -> dict[str, Commit]:
-    return {commit.sha: commit for commit in context.store.history()}
+    return {commit.sha: commit for commit in context.population.store.history()}
 
 
 def tried(context: OptimizationContext) -> list[Iteration]:

@@ -22,15 +22,15 @@ KILLS = 10
 
 def story(context: OptimizationContext) -> list[Any]:
     """Everything that must not depend on interruptions: iterations, trees, refs, finals."""
-    refs = {sha: ref for ref, sha in context.store.refs("refs/autodata/").items()}
-    champion = context.store.refs("refs/heads/autodata/")
+    refs = {sha: ref for ref, sha in context.population.store.refs("refs/autodata/").items()}
+    champion = context.population.store.refs("refs/heads/autodata/")
     return [
         [
             (i.model_dump(exclude={"revision", "finished_at", "checks"}), refs[i.revision])
             for i in context.iterations()
         ],
         {ref: refs[sha] for ref, sha in champion.items()},
-        [context.store.files(i.revision) for i in context.iterations()],
+        [context.population.store.files(i.revision) for i in context.iterations()],
         finals(context.ledger, RUN),
     ]
 

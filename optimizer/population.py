@@ -1,0 +1,212 @@
+"""The prompts that an optimization has made, as the prompt store and the ledger know them.
+
+Harnesses and their scores, what each edit changed, and the refs that keep every mutant. Nothing is
+remembered here that git and run.db do not hold.
+"""
+
+import textwrap
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from autodata.ledger.iterations import Iteration, finals, iterations
+from autodata.optimizer.acceptance import Rule
+from autodata.optimizer.evaluator import Evaluator
+from autodata.optimizer.selection import Harness, best
+from autodata.optimizer.state import Plan
+from autodata.prompt_store.git import StoreError
+from autodata.prompt_store.prompt import PromptSet
+from autodata.prompt_store.store import RefGroup, Store, champion_ref, merge_files, mutant_ref
+
+REF_GROUPS: Mapping[str, RefGroup] = {
+    "start": "pop",
+    "kept": "pop",
+    "rejected": "rejected",
+    "indecisive": "rejected",
+    "invalid": "invalid",
+}
+RELATIVES = 6  # of the best harnesses that are looked at for a crossover
+COLUMNS = 72  # of a commit message
+Message = tuple[str, str, dict[str, str]]
+
+
+@dataclass
+class Population:
+    """The harnesses of one optimization and where they descend from."""
+
+    plan: Plan
+    evaluator: Evaluator
+    store: Store
+    _prompts: dict[str, PromptSet] = field(default_factory=dict)
+    _diffs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """Name of the optimization, in the ledger and in refs."""
+        return self.evaluator.run.id
+
+    def iterations(self) -> list[Iteration]:
+        """All iterations on record."""
+        return iterations(self.evaluator.ledger, self.run_id)
+
+    def harnesses(self, seen: Sequence[Iteration]) -> list[Harness]:
+        """The harnesses that these iterations kept, with their scores as known to them."""
+        return [self._harness(i, made(seen, i.number)) for i in members(seen)]
+
+    def _harness(self, iteration: Iteration, evaluations: int) -> Harness:
+        accepted: dict[str, list[bool]] = {}
+        for replicate in range(1, evaluations + 1):
+            name = iteration.evaluation(replicate)
+            for document_id, outcome in self.evaluator.known(name).items():
+                if document_id in self.plan.validation:
+                    accepted.setdefault(document_id, []).append(outcome == "accepted")
+        tried = [one for several in accepted.values() for one in several]
+        return Harness(
+            number=iteration.number,
+            score=Fraction(sum(tried), len(tried)) if tried else Fraction(0),
+            by_document={d: Fraction(sum(a), len(a)) for d, a in accepted.items()},
+        )
+
+    def prompts(self, revision: str) -> PromptSet:
+        """The prompts of a commit. Blocks on git. Raises StoreError."""
+        if revision not in self._prompts:
+            self._prompts[revision] = self.store.read(revision)
+        return self._prompts[revision]
+
+    def diffs(self, seen: Sequence[Iteration]) -> dict[int, str]:
+        """What each of these iterations changed, by number. Blocks on git."""
+        revisions = {i.number: i.revision for i in seen}
+        for i in seen:
+            if i.parent is not None and i.revision not in self._diffs:
+                self._diffs[i.revision] = self.store.diff(revisions[i.parent], i.revision)
+        return {i.number: self._diffs[i.revision] for i in seen if i.parent is not None}
+
+    def crossing(
+        self, seen: Sequence[Iteration], population: Sequence[Harness]
+    ) -> tuple[int, int] | None:
+        """Two good harnesses of different descent whose edits touch different files and that were
+        not merged yet, the better one first; None when there are none. Blocks on git."""
+        revisions = {i.number: i.revision for i in seen}
+        tried = {frozenset((i.parent, i.other_parent)) for i in seen if i.other_parent is not None}
+        good = sorted(population, key=lambda h: (-h.score, h.number))[:RELATIVES]
+        numbers = [h.number for h in good if h.number]
+        for at, one in enumerate(numbers):
+            for other in numbers[at + 1 :]:
+                new = frozenset((one, other)) not in tried
+                if new and self.merged(revisions[one], revisions[other]):
+                    return one, other
+        return None
+
+    def merged(self, one: str, other: str) -> dict[str, str] | None:
+        """The files of both revisions' edits together; None when one descends from the other or
+        both edit the same file. Blocks on git."""
+        base = self.store.common_ancestor(one, other)
+        if base in (one, other):
+            return None
+        texts = [self.prompts(revision).files for revision in (base, one, other)]
+        try:
+            files = merge_files(*texts)
+        except StoreError:
+            return None
+        return None if files in texts else files
+
+    def point(self, iteration: Iteration) -> None:
+        """Point the refs of a recorded iteration, and the champion, in one transaction."""
+        refs = self.store.refs()
+        mine = mutant_ref(self.run_id, REF_GROUPS[iteration.decision], iteration.number)
+        branch, winner = champion_ref(self.run_id), self.champion().revision
+        wanted = {mine: iteration.revision, branch: winner}
+        moves = {ref: (new, refs.get(ref)) for ref, new in wanted.items() if refs.get(ref) != new}
+        if moves:
+            self.store.update_refs(moves)
+
+    def champion(self) -> Iteration:
+        """The winner once it is settled; until then the best pooled score, the oldest of equals."""
+        recorded = self.iterations()
+        if settled := [f for f in finals(self.evaluator.ledger, self.run_id) if f.place == 1]:
+            return next(i for i in recorded if i.number == settled[0].number)
+        population = self.harnesses(recorded)
+        [number] = [
+            h.number for h, share in zip(population, best(population), strict=True) if share
+        ]
+        return next(i for i in recorded if i.number == number)
+
+    def repair(self) -> None:
+        """Point the refs of iterations that were recorded just before the process was killed."""
+        held = set(self.store.refs())
+        for iteration in self.iterations():
+            ref = mutant_ref(self.run_id, REF_GROUPS[iteration.decision], iteration.number)
+            if ref not in held:
+                self.point(iteration)
+
+    def commit(self, iteration: Iteration, files: Mapping[str, str], quotes: Sequence[str]) -> str:
+        """Write the commit of an iteration, child of its parents; returns its id."""
+        revisions = {i.number: i.revision for i in self.iterations()}
+        parents = [
+            revisions[number]
+            for number in (iteration.parent, iteration.other_parent)
+            if number is not None
+        ]
+        subject, body, trailers = message(self.run_id, self.plan.rule, iteration, quotes)
+        return self.store.commit(files, parents, subject, body, trailers)
+
+
+def members(seen: Sequence[Iteration]) -> list[Iteration]:
+    """The iterations whose prompts belong to the population."""
+    return [i for i in seen if i.decision in ("start", "kept")]
+
+
+def made(seen: Sequence[Iteration], number: int) -> int:
+    """How often a harness was evaluated on the validation documents, as these iterations know."""
+    return max([1, *(i.parent_evaluations for i in seen if i.parent == number)])
+
+
+def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -> Message:
+    """Subject, body and trailers of the commit of an iteration."""
+    parts = [
+        _wrapped(iteration.intent),
+        *(["Cause", _wrapped(iteration.cause)] if iteration.cause else []),
+        *(["Evidence", "\n".join(_wrapped(quote, "> ") for quote in quotes)] if quotes else []),
+        _wrapped(f"{iteration.decision.capitalize()}: {iteration.reason}"),
+    ]
+    trailers = {
+        "Autodata-Run": run,
+        "Autodata-Iteration": str(iteration.number),
+        "Autodata-Decision": iteration.decision,
+        "Autodata-Score": score(iteration.score, iteration.pass_count),
+        "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_pass_count),
+        "Autodata-Rule": rule,
+        "Autodata-Evaluation": iteration.evaluation(),
+        "Autodata-Predicts": iteration.predicts,
+    }
+    body = "\n\n".join(part for part in parts if part)
+    return visible(iteration.subject), visible(body), trailers
+
+
+def visible(text: str) -> str:
+    """The text with characters that show nothing, or reorder what is shown, written as escapes."""
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cf", "Cc") else f"\\u{ord(c):04x}"
+        for c in text
+    )
+
+
+def score(value: float | None, count: Mapping[str, int]) -> str:
+    """A score with the counts behind it: `0.520 (13 of 25)`; nothing when not evaluated."""
+    if value is None:
+        return ""
+    accepted = count.get("accepted", 0)
+    counted = f"{value:.3f} ({accepted} of {accepted + count.get('failed', 0)})"
+    return f"{counted}, {count['missing']} missing" if count.get("missing") else counted
+
+
+def _wrapped(text: str, lead: str = "") -> str:
+    """Paragraphs and list items wrapped as git's readers expect."""
+    lines = []
+    for line in text.strip().splitlines():
+        bullet = "  " if line.lstrip().startswith(("- ", "* ")) else ""
+        lines += textwrap.wrap(
+            line, COLUMNS, initial_indent=lead, subsequent_indent=lead + bullet
+        ) or [lead.rstrip()]
+    return "\n".join(lines)
