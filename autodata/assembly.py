@@ -11,11 +11,12 @@ from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
 from autodata.models.client import Models
-from autodata.models.config import endpoint
+from autodata.models.config import SIMULATED, endpoint
 from autodata.prompt_store.prompt import PromptError, PromptSet, locked_revision, packaged
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
 from autodata.settings import PromptSettings, Settings
+from autodata.simulation.transport import SimulatedTransport
 
 PACKAGED = "seed-"  # how revisions of the packaged prompts begin
 DEFAULT_STORE = Path("prompts")
@@ -103,6 +104,7 @@ def open_models(settings: Settings, log: CallLog, run_id: str, *, wait: bool = F
         seed=settings.run.seed,
         wait=wait,
         batch=run_id if settings.run.batch else None,
+        transports={SIMULATED: SimulatedTransport()},
     )
 
 

@@ -23,7 +23,6 @@ from loop import RUN, made_up, play, run_context
 from results import report
 from workload import SYSTEM, user
 
-import autodata.models.chat  # noqa: F401  (loaded on first use, which is not to be timed)
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE
 from autodata.models.client import Models

@@ -1,19 +1,15 @@
 """One run of the real loop, for measurements: a folder, documents, models, figures."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatResult
 from workload import document, reply_to
 
 from autodata.documents.corpus import ingest
@@ -24,45 +20,36 @@ from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
 from autodata.models.client import Models
+from autodata.models.config import SIMULATED
 from autodata.prompt_store.prompt import locked_revision, packaged
+from autodata.simulation.transport import SimulatedTransport
 from autodata.tasks.types import Document
 
 RUN = "run"
 DEMO = Path(__file__).parents[1] / "autodata" / "demo"
 
 
-class Fixed(BaseChatModel):
-    """Replies at once and always the same, as the server of these benchmarks does."""
+PLAYS = {"simulated-weak": "weak", "simulated-strong": "strong"}  # anyone else is careful
 
-    plays: str
 
-    @property
-    def _llm_type(self) -> str:
-        return "fixed"
+class Fixed:
+    """Stands in for every model: replies at once and always the same, as the server of these
+    benchmarks does; all the rest stays real."""
 
-    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        said = reply_to(self.plays, "".join(str(m.content) for m in messages))
-        usage = UsageMetadata(input_tokens=1000, output_tokens=100, total_tokens=1100)
-        message = AIMessage(said, usage_metadata=usage, response_metadata={"finish_reason": "stop"})
-        return ChatResult(generations=[ChatGeneration(message=message)])
+    base_url = "in this process"
 
-    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+    async def complete(self, payload: Mapping[str, Any], request_id: str) -> bytes:
+        """The body of a chat completion."""
         await asyncio.sleep(0)
-        return self._generate(messages)
+        asked = "".join(str(message["content"]) for message in payload["messages"])
+        said = reply_to(PLAYS.get(payload["model"], "careful"), asked)
+        message = {"role": "assistant", "content": said}
+        usage = {"prompt_tokens": 1000, "completion_tokens": 100}
+        choice = {"message": message, "finish_reason": "stop"}
+        return json.dumps({"choices": [choice], "usage": usage}).encode()
 
-
-def fix(models: Models) -> None:
-    """Lets fixed replies stand in for every role's model; all the rest stays real."""
-    for role in ("challenger", "verifier", "final_verifier", "orchestrator", "judge"):
-        _fix(models, role, "careful")
-    _fix(models, "weak_solver", "weak")
-    _fix(models, "strong_solver", "strong")
-
-
-def _fix(models: Models, role: str, plays: str) -> None:
-    models.registry.role_models[role] = replace(
-        models.registry.role_model(role), chat=Fixed(plays=plays)
-    )
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
 
 def made_up(count: int) -> Iterator[Document]:
@@ -86,7 +73,9 @@ async def run_context(folder: Path, documents: Iterable[Document], task: str = "
             RunRow(id=RUN, task=task, prompts_revision=revision, locked_revision=locked_revision())
         )
     log = CallLog(folder / FILE)
-    context = RunContext(Models(log=log, **models), packaged(), ledger, log, RUN)
+    simulated = {SIMULATED: SimulatedTransport()}
+    asked = Models(log=log, **{"transports": simulated, **models})
+    context = RunContext(asked, packaged(), ledger, log, RUN)
     try:
         yield context
     finally:

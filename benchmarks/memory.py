@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from loop import fix, made_up, play, run_context
+from loop import Fixed, made_up, play, run_context
 from results import report
 
 from autodata.graph.state import RunChoices
@@ -24,8 +24,9 @@ from autodata.ledger.ledger import FILE
 
 async def measure(folder: Path, documents: int) -> dict[str, Any]:
     """Peak memory of this process and bytes on disk after a run over so many documents."""
-    async with run_context(folder, made_up(documents)) as context:
-        fix(context.models)
+    async with run_context(
+        folder, made_up(documents), transports={"simulated": Fixed()}
+    ) as context:
         await play(context, choices=RunChoices(rounds=1), in_flight=64)
         calls = sum(t.calls for t in context.models.usage().values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

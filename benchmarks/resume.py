@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from loop import fix, made_up, play, run_context
+from loop import Fixed, made_up, play, run_context
 from results import report
 
 from autodata.ledger.ledger import FILE
@@ -24,8 +24,9 @@ UNDECIDED = "delete from attempts; delete from examples; delete from rounds;"
 
 async def sitting(folder: Path, documents: int) -> dict[str, Any]:
     """One sitting over the folder: seconds, calls made, calls answered from the log."""
-    async with run_context(folder, made_up(documents)) as context:
-        fix(context.models)
+    async with run_context(
+        folder, made_up(documents), transports={"simulated": Fixed()}
+    ) as context:
         began = time.perf_counter()
         batch = await play(context, in_flight=64)
         seconds = time.perf_counter() - began

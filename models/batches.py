@@ -15,7 +15,7 @@ import aiohttp
 
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import Paused, WireError
-from autodata.models.transport import Transport, encode, refusal
+from autodata.models.transport import HttpTransport, encode, refusal
 
 SHARE = 0.5  # of the price of a single call (OpenAI, and those who copy its batch API)
 LINES = 50_000  # requests in a batch, OpenAI's limit
@@ -29,7 +29,7 @@ Line = dict[str, Any]
 Promises = dict[str, "asyncio.Future[Line]"]  # request id → its line of the result
 
 
-class BatchTransport(Transport):
+class BatchTransport(HttpTransport):
     """Sends chat completions in batches. `run` tells this run's batches from others'."""
 
     def __init__(self, name: str, config: EndpointConfig, run: str) -> None:
@@ -43,8 +43,8 @@ class BatchTransport(Transport):
         self._known: set[str] = set()  # batches that this process follows or has read
         self._recovering: asyncio.Task[None] | None = None
 
-    async def complete(self, payload: Mapping[str, Any], request_id: str) -> dict[str, Any]:
-        """The chat completion for a payload, when its batch has ended. Raises WireError, Paused."""
+    async def complete(self, payload: Mapping[str, Any], request_id: str) -> bytes:
+        """The body of a chat completion, when its batch has ended. Raises WireError, Paused."""
         await self._recovered()
         promise = self._promised.pop(request_id, None)
         if promise is None:
@@ -218,12 +218,12 @@ def _files(lines: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], byte
         yield keys, bytes(content)
 
 
-def _body(line: Line) -> dict[str, Any]:
+def _body(line: Line) -> bytes:
     """The completion in a line of results. Raises WireError for a line without one."""
     response, error = line.get("response") or {}, line.get("error") or {}
     body = response.get("body")
     if response.get("status_code") == 200 and isinstance(body, dict):
-        return body
+        return encode(body)
     if response.get("status_code", 200) != 200:
         raise refusal(response["status_code"], json.dumps(body).encode())
     raise WireError(str(error.get("message") or "a batch's line without an answer"), status=200)

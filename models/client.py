@@ -22,11 +22,12 @@ from autodata.models.budget import Budget, BudgetTracker, Prices
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.limits import EndpointState
-from autodata.models.reading import Reading, read
+from autodata.models.reading import Reading
 from autodata.models.registry import ModelRegistry, RoleModel, Usage
 from autodata.models.request import Request, longest
 from autodata.models.structured import Malformed, parse
 from autodata.models.tool_calls import decode, plain
+from autodata.models.transport import Transport
 from autodata.prompt_store.prompt import Message
 from autodata.tasks.types import Frozen
 
@@ -73,14 +74,18 @@ class Models:
         seed: int | None = None,
         wait: bool = False,
         batch: str | None = None,
+        transports: Mapping[str, Transport] | None = None,
     ) -> None:
-        """With `batch`, the run's id, calls go through the endpoints' batch API.
+        """With `batch`, the run's id, calls go through the endpoints' batch API. `transports` reach
+        the endpoints of these names, which are not called over HTTP.
 
         Raises UnknownRole for a model on an unknown endpoint, UnknownPrice for a budget in USD
         over a model whose price nobody stated."""
         self.log = log
         self.seed = seed
-        self.registry = ModelRegistry(endpoints or {}, models or {}, wait=wait, batch=batch)
+        self.registry = ModelRegistry(
+            endpoints or {}, models or {}, wait=wait, batch=batch, transports=transports
+        )
         self.prices = Prices(prices or {})
         self.budget_tracker = BudgetTracker(budget or Budget(), log.spent())
         self._order: dict[str, int] = {}
@@ -186,8 +191,7 @@ class Models:
     async def aclose(self) -> None:
         """Close the connections. The log stays open: it belongs to whoever opened it."""
         for at in self.registry.endpoints.values():
-            if at.transport is not None:
-                await at.transport.aclose()
+            await at.transport.aclose()
 
     def _scope(self, scope: str) -> str:
         return self._within + scope
@@ -285,7 +289,7 @@ async def _invoke(request: Request) -> Reading:
     usage = request.role_model.usage
     usage.in_flight += 1
     try:
-        return read(await request.role_model.chat.ainvoke(request.converted(), **request.options))
+        return await request.role_model.chat.ask(request.messages, request.options, request.id)
     finally:
         usage.in_flight -= 1
 

@@ -1,15 +1,22 @@
-"""What a model's message says: the answer apart from the reasoning, and what it took."""
+"""What an endpoint sent: the one place that reads a body, from bytes to an answer or a WireError.
 
+Nobody behind it sees a raw body. What an answer does not need may be odd: surplus choices and
+fields, an unknown role, token counts that are none.
+"""
+
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage
+import orjson
 
 from autodata.models.errors import WireError
 from autodata.models.structured import clean
-from autodata.models.tool_calls import with_calls
 
+EXCERPT = 500  # characters of a server's words that are worth repeating
+REASONING = ("reasoning_content", "reasoning")  # vLLM, DeepSeek, … and OpenRouter, newer vLLM
 _THINKING = re.compile(r"\s*<think(?:ing)?>")
 _THOUGHT = re.compile(r"</think(?:ing)?>")
 
@@ -37,23 +44,47 @@ class Reading:
             raise WireError(f"an empty reply (finish_reason {self.finish_reason!r})", status=200)
 
 
-def read(message: AIMessage) -> Reading:
-    """The message taken apart, free of lone surrogates; calls of tools become text."""
-    hidden = message.additional_kwargs
-    thought, text = split_thinking(clean(message.text))
-    text = clean(with_calls(text, message))
-    usage: Any = message.usage_metadata or {}
-    reasoning_tokens = usage.get("output_token_details", {}).get("reasoning") or 0
-    reasoning = clean(str(hidden.get("reasoning_content") or thought))
+def read(raw: bytes) -> Reading:
+    """The answer in the body of a chat completion, free of lone surrogates; calls of tools become
+    text. Raises WireError."""
+    body = json_object(raw)
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        raise WireError("the answer holds no choices", status=200)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise WireError("the answer's first choice holds no message", status=200)
+    thought, text = split_thinking(clean(_words(message.get("content"))))
+    hidden = next((h for name in REASONING if isinstance(h := message.get(name), str) and h), "")
+    reasoning = clean(hidden or thought)
+    usage = _object(body.get("usage"))
+    of_output = _object(usage.get("completion_tokens_details"))
+    refusal = message.get("refusal")
     return Reading(
-        text=text or clean(str(hidden.get("refusal") or "")),
+        text=clean(_with_calls(text, message.get("tool_calls")))
+        or (clean(refusal) if isinstance(refusal, str) else ""),
         reasoning=reasoning,
-        finish_reason=str(message.response_metadata.get("finish_reason") or ""),
-        input_tokens=usage.get("input_tokens"),
-        cached_tokens=usage.get("input_token_details", {}).get("cache_read"),
-        output_tokens=usage.get("output_tokens"),
-        reasoned=bool(reasoning or reasoning_tokens),
+        finish_reason=clean(str(choice.get("finish_reason") or ""))[:EXCERPT],
+        input_tokens=_count(usage.get("prompt_tokens")),
+        cached_tokens=_count(_object(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+        reasoned=bool(reasoning or _count(of_output.get("reasoning_tokens"))),
     )
+
+
+def json_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a 200. Raises WireError: half a body or a web page may pass next time."""
+    try:
+        body = _json(raw)
+    except (ValueError, RecursionError) as error:
+        start = raw[:80].decode("utf-8", "replace")
+        raise WireError(f"the answer is not JSON: {start!r}", status=200) from error
+    if not isinstance(body, dict):
+        raise WireError(f"the answer is not a JSON object but a {type(body).__name__}", status=200)
+    if stated := body.get("error"):
+        raise WireError(f"the answer is an error: {str(stated)[:EXCERPT]}", status=200)
+    return body
 
 
 def split_thinking(text: str) -> tuple[str, str]:
@@ -69,3 +100,64 @@ def split_thinking(text: str) -> tuple[str, str]:
             ends[-1].end() :
         ].strip()
     return (text[begins.end() :], "") if begins else ("", text)
+
+
+def _json(raw: bytes) -> Any:
+    """orjson is strict: escapes of half a character, which models write, need the other one."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw)
+
+
+def _words(content: Any) -> str:
+    """The text of a message: a string, nothing, or a list of parts of which some are text."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise WireError("the answer's message is not in words", status=200)
+    texts = [part if isinstance(part, str) else _object(part).get("text") for part in content]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _with_calls(text: str, calls: Any) -> str:
+    """A reply in one text: its words, or JSON when the message calls tools besides.
+
+    A call whose arguments are no JSON becomes a call with the argument `malformed`, so that the
+    tool's own complaint tells the model.
+    """
+    if not calls:
+        return text
+    if not isinstance(calls, list):
+        raise WireError("the answer's tool calls are not a list", status=200)
+    made = [_call(call, number) for number, call in enumerate(calls, 1)]
+    return json.dumps({"content": text, "tool_calls": made}, ensure_ascii=False)
+
+
+def _call(call: Any, number: int) -> dict[str, Any]:
+    function = _object(_object(call).get("function"))
+    name, written, id_ = function.get("name"), function.get("arguments"), _object(call).get("id")
+    if not isinstance(name, str):
+        raise WireError("the answer calls a tool without a name", status=200)
+    arguments = written or {}
+    if isinstance(written, str) and written:
+        try:
+            arguments = json.loads(written)
+        except (ValueError, RecursionError):
+            arguments = None
+    if not isinstance(arguments, dict):
+        arguments = {"malformed": written}
+    return {
+        "name": name,
+        "args": arguments,
+        "id": id_ if isinstance(id_, str) else f"call-{number}",
+    }
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: Any) -> int | None:
+    """The endpoint's token count, as far as it is one."""
+    return value if type(value) is int and 0 <= value < 2**53 else None

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 
-from langchain_core.language_models import BaseChatModel
-
 from autodata.ledger.calls import Call
 from autodata.models.batches import LINES, SHARE, BatchTransport
+from autodata.models.chat import ChatModel
 from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
 from autodata.models.dialect import LIMITS, Dialect
+from autodata.models.errors import UnknownRole
 from autodata.models.limits import RateLimiter
-from autodata.models.transport import Transport
+from autodata.models.transport import HttpTransport, Transport
 from autodata.tasks.types import digest
 
 FIRST = 1_000  # tokens expected of a role's first reply
@@ -60,12 +60,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint at work; the simulated one has no transport."""
+    """One endpoint at work."""
 
     name: str
     config: EndpointConfig
     limiter: RateLimiter
-    transport: Transport | None
+    transport: Transport
     share: float = 1.0  # of the usual price
 
 
@@ -76,7 +76,7 @@ class RoleModel:
     role: str
     config: ModelConfig
     endpoint: Endpoint
-    chat: BaseChatModel
+    chat: ChatModel
     dialect: Dialect
     usage: Usage
     identity: str  # digest of the role, the model and its parameters
@@ -92,6 +92,7 @@ class ModelRegistry:
         *,
         wait: bool,
         batch: str | None = None,
+        transports: Mapping[str, Transport] | None = None,
     ) -> None:
         """Raises UnknownRole for a model on an endpoint that is not configured."""
         self.models = dict(models)
@@ -103,6 +104,7 @@ class ModelRegistry:
         self._dialects: dict[tuple[str, str], Dialect] = {}
         self._wait = wait
         self._batch = batch
+        self._transports = dict(transports or {})
         self._building = Lock()
 
     async def ready(self, role: str) -> RoleModel:
@@ -112,7 +114,7 @@ class ModelRegistry:
         return await asyncio.to_thread(self.role_model, role)
 
     def role_model(self, role: str) -> RoleModel:
-        """Who plays the role. Raises UnknownRole. Blocks while a library is first imported."""
+        """Who plays the role. Raises UnknownRole."""
         with self._building:
             return self.role_models.get(role) or self._build(role)
 
@@ -120,7 +122,7 @@ class ModelRegistry:
         config = resolve(role, self.models)
         at = self.endpoint(config.endpoint)
         dialect = self._dialect(config, at.config)
-        chat = _chat(config, at, dialect)
+        chat = ChatModel(config, at.transport, dialect)
         identity = digest(role, config.model_dump(exclude={"attempts"}))
         self.role_models[role] = RoleModel(role, config, at, chat, dialect, Usage(), identity)
         return self.role_models[role]
@@ -132,12 +134,15 @@ class ModelRegistry:
         return self.endpoints[name]
 
     def _connect(self, name: str, config: EndpointConfig) -> Endpoint:
+        if name in self._transports and name not in self.configs:
+            given = self._transports[name]
+            limiter = RateLimiter(name, given.base_url, config, wait=self._wait)
+            return Endpoint(name, config, limiter, given)
         if name == SIMULATED and name not in self.configs:
-            limiter = RateLimiter(name, "in this process", config, wait=self._wait)
-            return Endpoint(name, config, limiter, None)
+            raise UnknownRole(f"nothing was handed in that reaches the endpoint {SIMULATED}")
         if self._batch is None or not config.batch:
             limiter = RateLimiter(name, config.address, config, wait=self._wait)
-            return Endpoint(name, config, limiter, Transport(name, config))
+            return Endpoint(name, config, limiter, HttpTransport(name, config))
         # What limits single requests does not limit batches; how many, their transport knows.
         wide = config.model_copy(update={"max_concurrency": LINES, "rpm": None, "tpm": None})
         limiter = RateLimiter(name, config.address, wide, wait=self._wait, adaptive=False)
@@ -148,16 +153,3 @@ class ModelRegistry:
         `max_tokens`; older servers of other makes silently ignore its successor."""
         limit = LIMITS[at.address == OPENAI]
         return self._dialects.setdefault((config.endpoint, config.model), Dialect(limit))
-
-
-def _chat(config: ModelConfig, at: Endpoint, dialect: Dialect) -> BaseChatModel:
-    # Imported here: either costs a second or more, and a run mostly needs one of them.
-    if at.transport is None:
-        from autodata.simulation.chat import SimulatedChat
-
-        return SimulatedChat(
-            model=config.model, temperature=config.temperature, max_tokens=config.max_tokens
-        )
-    from autodata.models.chat import chat
-
-    return chat(config, at.transport, dialect)

@@ -1,26 +1,17 @@
 """One request: what is asked of whom, and the key under which its answer is remembered."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
 from autodata.models.registry import RoleModel
 from autodata.models.structured import response_format
-from autodata.models.tool_calls import decode, tool_message
 from autodata.tasks.types import digest
 
-KINDS: Mapping[str, Callable[[str], BaseMessage]] = {
-    "system": SystemMessage,
-    "user": HumanMessage,
-    "assistant": decode,
-    "tool": tool_message,
-}
-REQUEST_ID = "request_id"  # an option that names the request within the run; it is not sent
 KEY = 32  # hex digits: 128 bits tell any two requests apart
 BYTES = 3  # of UTF-8 per token, at the least, in any script
 FRAME = 16  # tokens that a chat template puts around a message, at the most
@@ -75,8 +66,12 @@ class Request:
         schema = _schema(reply) if reply else ""
         shape = [sample, schema, again, *([digest(tools)] if tools else [])]
         key = digest(role_model.identity, said, options.get("seed"), *shape)[:KEY]
-        options[REQUEST_ID] = digest(scope, key)[:KEY]
         return cls(role_model, scope, sample, messages, reply, key, options)
+
+    @property
+    def id(self) -> str:
+        """What names the request within the run."""
+        return digest(self.scope, self.key)[:KEY]
 
     @property
     def tokens(self) -> int:
@@ -84,10 +79,6 @@ class Request:
         schema = len(str(self.options.get("response_format", ""))) // BYTES
         said = sum(longest(message["content"]) + FRAME for message in self.messages)
         return said + schema
-
-    def converted(self) -> list[BaseMessage]:
-        """The messages as LangChain's."""
-        return [KINDS[message["role"]](message["content"]) for message in self.messages]
 
 
 def _digest(messages: Sequence[Mapping[str, str]]) -> str:

@@ -1,7 +1,8 @@
-"""The wire: JSON over one shared aiohttp session per endpoint, failures as `WireError`.
+"""The wire: what carries requests to an endpoint, and the one that carries them over HTTP.
 
-An aiohttp session costs a tenth of the OpenAI SDK's CPU time per call and shows status, headers and
-fields as they came. Retries, limits and meaning are not known here.
+JSON goes over one shared aiohttp session per endpoint, failures come as `WireError`. Such a session
+costs a tenth of the OpenAI SDK's CPU time per call and shows status, headers and fields as they
+came. Retries, limits and meaning are not known here.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from time import time
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,14 +21,27 @@ import orjson
 
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import TIMED_OUT, Unauthorized, WireError
+from autodata.models.reading import EXCERPT, json_object
 
 JSON = {"Content-Type": "application/json"}
 CONNECT = 20.0  # seconds to open a connection; a host that takes longer is not there
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-EXCERPT = 500  # characters of a server's words that are worth repeating
 
 
-class Transport:
+class Transport(Protocol):
+    """What carries requests to one endpoint."""
+
+    base_url: str  # where it is reached, for people
+
+    async def complete(self, payload: Mapping[str, Any], request_id: str) -> bytes:
+        """The body of the chat completion for a payload, unread; `request_id` names the request
+        within the run. Raises WireError, Paused."""
+
+    async def aclose(self) -> None:
+        """Let go of connections; a later call opens new ones."""
+
+
+class HttpTransport:
     """One endpoint's connections. The session is made in the event loop that first needs it."""
 
     def __init__(self, name: str, config: EndpointConfig) -> None:
@@ -37,17 +51,17 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def complete(self, payload: Mapping[str, Any], request_id: str) -> dict[str, Any]:
-        """The chat completion for a payload; `request_id` names the request within the run."""
-        return await self.post("/chat/completions", payload)
+    async def complete(self, payload: Mapping[str, Any], request_id: str) -> bytes:
+        """The body of a chat completion. Raises WireError; Unauthorized when there is no key."""
+        return await self.exchange("POST", "/chat/completions", encode(payload), JSON)
 
     async def post(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The reply to a JSON payload. Raises WireError; Unauthorized when there is no key."""
-        return _object(await self.exchange("POST", path, encode(payload), JSON))
+        return json_object(await self.exchange("POST", path, encode(payload), JSON))
 
     async def get(self, path: str) -> dict[str, Any]:
         """A JSON resource. Raises WireError; Unauthorized when there is no key."""
-        return _object(await self.exchange("GET", path))
+        return json_object(await self.exchange("GET", path))
 
     async def exchange(
         self,
@@ -146,17 +160,3 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time())
     except ValueError:
         return None
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    """The JSON object of a 200. Raises WireError: half a body or a web page may pass next time."""
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        start = raw[:80].decode("utf-8", "replace")
-        raise WireError(f"the answer is not JSON: {start!r}", status=200) from error
-    if not isinstance(body, dict):
-        raise WireError(f"the answer is not a JSON object but a {type(body).__name__}", status=200)
-    if stated := body.get("error"):
-        raise WireError(f"the answer is an error: {str(stated)[:EXCERPT]}", status=200)
-    return body

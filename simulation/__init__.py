@@ -7,6 +7,5 @@ says "simulated".
 """
 
 from autodata.simulation.brain import ABILITIES, SimulatedReply, respond
-from autodata.simulation.chat import SimulatedChat
 
-__all__ = ["ABILITIES", "SimulatedChat", "SimulatedReply", "respond"]
+__all__ = ["ABILITIES", "SimulatedReply", "respond"]

@@ -20,7 +20,6 @@ from pydantic import (
 )
 
 from autodata.simulation.chance import Chance
-from autodata.simulation.wire import refusal
 
 Fault = Literal[
     "rate_limited",  # 429, with Retry-After when `retry_after` is set
@@ -186,3 +185,13 @@ def spoilt(fault: Fault | None, body: dict[str, Any]) -> dict[str, Any]:
         message = {**message, "content": text[: len(text) // 2]}
         choice = {**choice, "finish_reason": "length"}
     return {**body, "choices": [{**choice, "message": message}]}
+
+
+def refusal(
+    status: int, message: str, code: str | None = None, retry_after: float | None = None
+) -> web.Response:
+    """An error body with its status; `retry_after` is in seconds."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+    body = {"error": {"message": message, "type": kind, "code": code or str(status)}}
+    return web.json_response(body, status=status, headers=headers)

@@ -17,10 +17,10 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from autodata.simulation.brain import ABILITIES, respond
-from autodata.simulation.faults import Faults, Trouble
+from autodata.simulation.faults import Faults, Trouble, refusal
 from autodata.simulation.reading import read
 from autodata.simulation.samples import PrefixCache, Samples
-from autodata.simulation.wire import CompletionRequest, complaint, completion, refusal
+from autodata.simulation.wire import CompletionRequest, complaint, completion
 
 MODELS = (*ABILITIES, "simulated")
 REQUEST_BYTES = 64 * 2**20

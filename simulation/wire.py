@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autodata.simulation.brain import SimulatedReply
@@ -28,8 +27,12 @@ class CompletionRequest(BaseModel):
         return self.max_completion_tokens or self.max_tokens
 
 
-def completion(number: int, model: str, reply: SimulatedReply, cached: int) -> dict[str, Any]:
-    """The body of a chat completion; `cached` of its input tokens were a known prefix."""
+def completion(
+    number: int, model: str, reply: SimulatedReply, cached: int | None = None
+) -> dict[str, Any]:
+    """The body of a chat completion; `cached` of its input tokens were a known prefix, None without
+    a prefix cache."""
+    hits = {} if cached is None else {"cached_tokens": min(cached, reply.input_tokens)}
     calls = {"tool_calls": list(reply.tool_calls)} if reply.tool_calls else {}
     return {
         "id": f"chatcmpl-simulated-{number}",
@@ -47,19 +50,9 @@ def completion(number: int, model: str, reply: SimulatedReply, cached: int) -> d
             "prompt_tokens": reply.input_tokens,
             "completion_tokens": reply.output_tokens,
             "total_tokens": reply.input_tokens + reply.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": min(cached, reply.input_tokens)},
+            "prompt_tokens_details": hits,
         },
     }
-
-
-def refusal(
-    status: int, message: str, code: str | None = None, retry_after: float | None = None
-) -> web.Response:
-    """An error body with its status; `retry_after` is in seconds."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
-    body = {"error": {"message": message, "type": kind, "code": code or str(status)}}
-    return web.json_response(body, status=status, headers=headers)
 
 
 def complaint(error: ValidationError) -> str:

@@ -16,8 +16,10 @@ from autodata.cli import DONE, FAILED
 from autodata.ledger.calls import CallLog
 from autodata.models.budget import Prices
 from autodata.models.client import Models
+from autodata.models.config import SIMULATED
 from autodata.screen import screen
 from autodata.settings import Override, Settings, load
+from autodata.simulation.transport import SimulatedTransport
 
 PATIENCE = 5.0  # seconds of failures until an endpoint counts as down
 LONGEST = 60.0  # seconds that one call may take
@@ -70,7 +72,12 @@ async def _examine(settings: Settings) -> list[Checkup]:
     }
     with tempfile.TemporaryDirectory() as folder:
         log = CallLog(Path(folder) / "calls.db")
-        models = Models(log=log, endpoints=impatient, models=settings.models)
+        models = Models(
+            log=log,
+            endpoints=impatient,
+            models=settings.models,
+            transports={SIMULATED: SimulatedTransport()},
+        )
         try:
             return await asyncio.gather(
                 *(_check(settings, models, played) for played in roles.values())
@@ -93,7 +100,7 @@ async def _check(settings: Settings, models: Models, roles: list[str]) -> Checku
     return Checkup(
         endpoint=at.name,
         model=config.model,
-        address=at.transport.base_url if at.transport else "in this process",
+        address=at.transport.base_url,
         roles=roles,
         price=price,
         probe=found,

@@ -15,8 +15,10 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.models.budget import Budget, BudgetTracker
 from autodata.models.client import Models
+from autodata.models.config import SIMULATED
 from autodata.models.errors import BudgetReached
 from autodata.prompt_store.prompt import packaged
+from autodata.simulation.transport import SimulatedTransport
 from autodata.tasks.types import Document
 
 DEMO = Path(__file__).parents[2] / "autodata" / "demo" / "cs"
@@ -30,7 +32,9 @@ async def demo(folder: Path, **models: Any) -> AsyncIterator[RunContext]:
     ledger.add_documents(Document.of(f.name, f.read_text()) for f in sorted(DEMO.iterdir()))
     ledger.start_run(RunRow(id="run", task="cs", prompts_revision=packaged().revision))
     log = CallLog(ledger.path)
-    context = RunContext(Models(log=log, seed=0, **models), packaged(), ledger, log, "run")
+    simulated = {SIMULATED: SimulatedTransport()}
+    asked = Models(log=log, seed=0, transports=simulated, **models)
+    context = RunContext(asked, packaged(), ledger, log, "run")
     try:
         yield context
     finally:

@@ -12,9 +12,10 @@ from langchain_core.tracers.context import register_configure_hook
 
 from autodata.ledger.calls import CallLog
 from autodata.models.client import Models
-from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.models.config import SIMULATED, EndpointConfig, ModelConfig
 from autodata.models.errors import UnknownRole
 from autodata.prompt_store.prompt import Message
+from autodata.simulation.transport import SimulatedTransport
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import says, scripted
 
@@ -207,6 +208,7 @@ async def test_a_role_without_a_model_takes_its_neighbours(tmp_path: Path) -> No
             "challenger": ModelConfig(endpoint="simulated", model="writer"),
             "judge": ModelConfig(endpoint="simulated", model="judge"),
         },
+        transports={SIMULATED: SimulatedTransport()},
     )
     played = {
         role: models.registry.role_model(role).config.model
@@ -237,7 +239,7 @@ async def test_an_unknown_endpoint_is_named_with_its_nearest_before_any_call(
 
 async def test_with_nothing_configured_every_role_is_simulated(tmp_path: Path) -> None:
     log = CallLog(tmp_path / "run.db")
-    models = Models(log=log, seed=1)
+    models = Models(log=log, seed=1, transports={SIMULATED: SimulatedTransport()})
     said = await models.complete("weak_solver", ASKED, scope="d1")
     assert said.text
     assert rows(tmp_path, "endpoint, model, usd") == [("simulated", "simulated-weak", 0.0)]
@@ -296,7 +298,6 @@ def test_models_live_on_from_one_event_loop_to_the_next(tmp_path: Path) -> None:
     async def ask(sample: int) -> str:
         async with scripted() as server:
             at = models.registry.endpoint("local").transport
-            assert at is not None
             at.base_url = server.url
             said = await models.complete("weak_solver", ASKED, scope="d1", sample=sample)
             await models.aclose()

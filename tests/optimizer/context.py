@@ -11,7 +11,7 @@ from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
 from autodata.models.budget import Budget
 from autodata.models.client import Models
-from autodata.models.config import EndpointConfig, ModelConfig
+from autodata.models.config import SIMULATED, EndpointConfig, ModelConfig
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.guard import Sources
@@ -20,6 +20,7 @@ from autodata.optimizer.state import Plan
 from autodata.prompt_store.prompt import locked_revision
 from autodata.prompt_store.store import Store
 from autodata.simulation.library import invented
+from autodata.simulation.transport import SimulatedTransport
 
 RUN = "climb"
 
@@ -75,6 +76,7 @@ def optimization_context(
             models=_cast(editor, "local" if url else "simulated"),
             budget=budget,
             seed=seed,
+            transports={SIMULATED: SimulatedTransport()},
         )
         evaluator = Evaluator(
             run=ledger.run(RUN),
