@@ -43,7 +43,7 @@ def tried(context: OptimizationContext) -> list[Iteration]:
 def test_every_iteration_is_a_commit_with_a_ref_that_says_what_became_of_it(
     climbed: OptimizationContext,
 ) -> None:
-    refs, history = climbed.store.refs("refs/autodata/"), commits(climbed)
+    refs, history = climbed.population.store.refs("refs/autodata/"), commits(climbed)
     assert len(refs) == ITERATIONS + 1
     assert {i.decision for i in tried(climbed)} >= {"kept", "rejected"}
     for i in tried(climbed):
@@ -78,7 +78,7 @@ def test_only_strictly_better_prompts_join_the_population(climbed: OptimizationC
 def test_main_stays_where_people_left_it_and_the_champion_is_a_branch(
     climbed: OptimizationContext,
 ) -> None:
-    refs = climbed.store.refs()
+    refs = climbed.population.store.refs()
     assert refs["refs/heads/main"] == climbed.iterations()[0].revision
     _, winner = _start_and_winner(climbed)
     [champion] = [i for i in climbed.iterations() if i.number == winner.number]
@@ -136,9 +136,14 @@ async def test_a_finished_optimization_asks_for_nothing_more(climbed: Optimizati
 def test_plain_git_shows_the_history_of_good_edits(climbed: OptimizationContext) -> None:
     kept = [i for i in tried(climbed) if i.decision == "kept"]
     command = ["git", "log", "--format=%s", f"--glob=refs/autodata/{RUN}/pop"]
-    shown = subprocess.run(command, cwd=climbed.store.path, capture_output=True, text=True)
+    shown = subprocess.run(
+        command, cwd=climbed.population.store.path, capture_output=True, text=True
+    )
     assert {i.subject[:60] for i in kept} <= {line[:60] for line in shown.stdout.splitlines()}
-    assert subprocess.run(["git", "fsck"], cwd=climbed.store.path, check=False).returncode == 0
+    assert (
+        subprocess.run(["git", "fsck"], cwd=climbed.population.store.path, check=False).returncode
+        == 0
+    )
 
 
 async def test_analyst_and_editor_work_over_a_real_wire(tmp_path: Path) -> None:
