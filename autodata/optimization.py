@@ -1,4 +1,4 @@
-"""One sitting of an optimization: from the lock on its folder to what it found, however it ends."""
+"""An optimization: its plan, its row, what it works with, and its session."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from autodata.assembly import DEFAULT_STORE, documents_in_flight, open_models, resolve, run_row
-from autodata.ending import stop_on_signals, to_its_end
+from autodata.cli import DONE
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
-from autodata.ledger.rows import RunRow
+from autodata.ledger.rows import RunRow, Status
+from autodata.models.client import Models
 from autodata.optimization_screen import iteration_line, print_result, watched
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
@@ -22,92 +23,81 @@ from autodata.optimizer.loop import optimize
 from autodata.optimizer.population import Population
 from autodata.optimizer.state import Plan
 from autodata.prompt_store.store import Store
-from autodata.run_folder import RunFolder, RunFolderError
-from autodata.settings import Settings, SettingsError, changes
-from autodata.tasks.types import Document
+from autodata.session import Session
+from autodata.settings import Settings, SettingsError
 
 PLAN = "optimize"  # where a run's configuration keeps the plan
 MAY_CHANGE = (f"{PLAN}.iterations",)  # a longer run of the same kind goes on from a shorter one
 
 
 @dataclass(frozen=True)
-class Optimization:
-    """A run folder, the settings to optimize with, and where to tell about it."""
+class OptimizationSession(Session):
+    """A session of an optimization; `plan` is None to go on with the one that is there."""
 
-    folder: RunFolder
-    settings: Settings
-    console: Console
-    wait: bool = False
+    kind = "optimization"
+    may_change = MAY_CHANGE
 
-    def begin(
-        self,
-        training: Sequence[Document],
-        validation: Sequence[Document],
-        test: Sequence[Document],
-        choices: Mapping[str, Any],
-    ) -> int:
-        """Begins an optimization, or goes on with the one that is there. Returns the exit code.
+    plan: Plan | None = None
 
-        Raises RunFolderError, LedgerError, SettingsError, StoreError before a model is asked.
-        """
-        sides = {"training": training, "validation": validation, "test": test}
-        plan = planned({n: [d.id for d in docs] for n, docs in sides.items()}, choices)
-        with self.folder.fresh().locked():
-            settings = self._with_store()
-            with Ledger.open(self.folder.path) as ledger:
-                run = next(reversed(ledger.runs()), None)
-                if run is None:
-                    ledger.add_documents([*training, *validation, *test])
-                    run = optimization_row(settings, plan)
-                    ledger.start_run(run)
-                self._check_unchanged(run, settings, plan)
-            return self._sit(run, settings, plan)
-
-    def go_on(self) -> int:
-        """Goes on with the optimization that is there. Returns the exit code; raises as `begin`."""
-        with self.folder.existing().locked():
-            with Ledger.open(self.folder.path, create=False) as ledger:
-                run = ledger.run()
-            plan, settings = plan_of(run), self._with_store()
-            self._check_unchanged(run, settings, plan)
-            return self._sit(run, settings, plan)
-
-    def _with_store(self) -> Settings:
-        """The settings, resolved, with a prompt store; a new one where there is none yet."""
+    def resolved(self, task: str) -> Settings:
+        """With a prompt store; a new one where there is none yet."""
         path = Path(self.settings.prompts.path or DEFAULT_STORE)
         if not path.exists():
             Store.init(path)
             self.console.print(f"A prompt store was created at {path}, from the packaged prompts.")
         store = self.settings.prompts.model_copy(update={"path": str(path)})
-        settings = self.settings.model_copy(update={"prompts": store})
-        return resolve(settings, settings.run.task or "")[0]
+        return resolve(self.settings.model_copy(update={"prompts": store}), task)[0]
 
-    def _check_unchanged(self, run: RunRow, settings: Settings, plan: Plan) -> None:
-        if run.kind != "optimization":
-            raise RunFolderError(f"{self.folder.path} holds a run of another kind; name a new one")
-        found = changes(run.config, _config(settings, plan))
-        self.folder.refuse([_readable(c) for c in found if not c.startswith(MAY_CHANGE)])
+    def row(self, settings: Settings) -> RunRow:
+        assert self.plan is not None
+        return optimization_row(settings, self.plan)
 
-    def _sit(self, run: RunRow, settings: Settings, plan: Plan) -> int:
-        self.folder.keep(settings)
+    def config(self, run: RunRow, settings: Settings) -> dict[str, Any]:
+        return _config(settings, self.plan or plan_of(run))
+
+    def opened(self, run: RunRow, settings: Settings) -> "OptimizationWork":
+        """The iterations that are not made yet."""
+        plan = self.plan or plan_of(run)
         context = open_context(self.folder.path, run, settings, plan, wait=self.wait)
-        context.ledger.set_status("running", run.id)
-        ending = to_its_end(self._work(context), self.folder, run.id)
-        with Ledger.open(self.folder.path) as ledger:
-            print_result(self.console, ledger, run, ending.status)
-        return ending.tell(self.console, self.folder)
+        return OptimizationWork(self.console, context, run)
 
-    async def _work(self, context: OptimizationContext) -> None:
+    def worded(self, change: str) -> str:
+        """A change of documents without their ids."""
+        key, _, values = change.partition(": ")
+        return f"{key}: other documents" if "['" in values else change
+
+
+@dataclass(frozen=True)
+class OptimizationWork:
+    """The iterations of an optimization, and the final evaluation."""
+
+    console: Console
+    context: OptimizationContext
+    run: RunRow
+
+    @property
+    def models(self) -> Models:
+        return self.context.evaluator.models
+
+    @property
+    def stop(self) -> asyncio.Event:
+        return self.context.evaluator.stop
+
+    async def to_the_end(self) -> None:
         """All iterations and the final evaluation. Raises Paused."""
-        context.on_record = lambda iteration: self.console.print(
+        self.context.on_record = lambda iteration: self.console.print(
             iteration_line(iteration), soft_wrap=True
         )
-        stop_on_signals(self.console, context.evaluator.stop, context.evaluator.models)
         try:
-            async with watched(self.console, context):
-                await optimize(context)
+            async with watched(self.console, self.context):
+                await optimize(self.context)
         finally:
-            await close(context)
+            await close(self.context)
+
+    def tell(self, ledger: Ledger, status: Status) -> int:
+        """What the optimization found so far, and what to do with it."""
+        print_result(self.console, ledger, self.run, status)
+        return DONE
 
 
 def planned(documents: Mapping[str, Sequence[str]], choices: Mapping[str, Any]) -> Plan:
@@ -175,12 +165,6 @@ async def close(context: OptimizationContext) -> None:
     await context.evaluator.models.aclose()
     for closing in (context.evaluator.equivalence, context.evaluator.log, context.ledger):
         await asyncio.to_thread(closing.close)
-
-
-def _readable(change: str) -> str:
-    """A change of documents without their ids."""
-    key, _, values = change.partition(": ")
-    return f"{key}: other documents" if "['" in values else change
 
 
 def _config(settings: Settings, plan: Plan) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from autodata.ledger.ledger import FILE
 from autodata.ledger.rows import RunRow
-from autodata.prompt_store.prompt import locked_revision
-from autodata.settings import Settings, changes, dump
+from autodata.settings import Override, Settings, dump, load, read
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
+DRAFT = ".config.yaml"  # becomes the configuration when it is written
 
 
 class RunFolderError(ValueError):
@@ -89,28 +89,23 @@ class RunFolder:
         return run.status
 
     def keep(self, settings: Settings) -> None:
-        """Write the resolved configuration."""
-        self.config.write_text(
-            "# The resolved configuration of this run; `autodata resume` reads it.\n"
-            + dump(settings),
-            encoding="utf-8",
-        )
+        """Write the resolved configuration, all of it or nothing."""
+        head = "# The resolved configuration of this run; `autodata resume` reads it.\n"
+        with open(self.path / DRAFT, "w", encoding="utf-8") as draft:
+            draft.write(head + dump(settings))
+            draft.flush()
+            os.fsync(draft.fileno())
+        os.replace(self.path / DRAFT, self.config)
 
-    def check_unchanged(self, run: RunRow, settings: Settings) -> None:
-        """Raises RunFolderError when the run was begun with another configuration."""
-        found = changes(run.config, settings.plain())
-        if run.locked_revision != locked_revision():
-            found.append(f"locked prompts: {run.locked_revision} → {locked_revision()}")
-        self.refuse(found)
+    def settings(self, run: RunRow, overrides: Sequence[Override] = ()) -> Settings:
+        """The configuration of the run in this folder, and what is to differ from it.
 
-    def refuse(self, changes: Sequence[str]) -> None:
-        """Raises RunFolderError that names the changes, if there are any."""
-        if changes:
-            raise RunFolderError(
-                f"{self.path} was begun with another configuration:\n  "
-                + "\n  ".join(changes)
-                + f"\nGo on as it was with `autodata resume {self.path}`, or name a new folder"
-            )
+        A folder whose `config.yaml` is gone has it in the run's row. Raises SettingsError.
+        """
+        if self.config.exists():
+            return load(self.config, overrides)
+        known = {name: value for name, value in run.config.items() if name in Settings.model_fields}
+        return read(known, f"the record of {self.path}", overrides)
 
     def _pid(self) -> str:
         return (self.path / LOCK).read_text().strip() or "unknown"
@@ -133,4 +128,4 @@ def _tries() -> Iterator[None]:
 
 
 def _foreign(folder: Path) -> bool:
-    return any(entry.name not in (LOCK, CONFIG) for entry in folder.iterdir())
+    return any(entry.name not in (LOCK, CONFIG, DRAFT) for entry in folder.iterdir())

@@ -6,6 +6,7 @@ folder keeps it, resolved, as `config.yaml`.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -255,13 +256,25 @@ def load(file: Path | None = None, overrides: Sequence[Override] = ()) -> Settin
     """
     try:
         source = _read(file) if file or DEFAULT_FILE.is_file() else _Source("the configuration")
-        for override in overrides:
-            _override(source, override)
-        return _validated(source)
+        return _overridden(source, overrides)
     except RecursionError as error:
         raise SettingsError(
             f"{file or DEFAULT_FILE}: is nested too deeply, or a part of it contains itself"
         ) from error
+
+
+def read(values: Mapping[str, Any], name: str, overrides: Sequence[Override] = ()) -> Settings:
+    """The settings that were written down as `plain`, and flags; faults call their place `name`.
+
+    Raises SettingsError.
+    """
+    return _overridden(_Source(name, deepcopy(dict(values))), overrides)
+
+
+def _overridden(source: _Source, overrides: Sequence[Override]) -> Settings:
+    for override in overrides:
+        _override(source, override)
+    return _validated(source)
 
 
 def with_task(settings: Settings) -> Settings:

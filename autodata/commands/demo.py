@@ -14,8 +14,8 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
+from autodata.session import RunSession
 from autodata.settings import RunSettings, Settings, SettingsError
-from autodata.sitting import Sitting
 from autodata.storyboard import tell
 from autodata.tasks import TASKS
 from autodata.tasks.types import Document
@@ -33,7 +33,7 @@ def demo(task: str | None, limit: int | None, out: Path | None) -> int:
     for name, folder in folders.items():
         console.print(Rule(f"{TASKS[name].title} with simulated models", style="dim"))
         settings = Settings(run=RunSettings(task=name))
-        code = Sitting(RunFolder(folder), settings, console).begin(_documents(name, limit))
+        code = RunSession(RunFolder(folder), settings, console).begin(_documents(name, limit))
         if code != DONE:
             return code
         console.print()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata.documents.corpus import ingest
-from autodata.optimization import Optimization
+from autodata.optimization import OptimizationSession, planned
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.settings import Override, load, with_task
@@ -39,6 +39,7 @@ def optimize(
             console.print(f"skipped  {file}", style="yellow", soft_wrap=True)
         return found
 
-    return Optimization(RunFolder(out), settings, console, wait).begin(
-        read(train), read(validation), read(test), choices
-    )
+    sides = {"training": read(train), "validation": read(validation), "test": read(test)}
+    plan = planned({name: [d.id for d in found] for name, found in sides.items()}, choices)
+    session = OptimizationSession(RunFolder(out), settings, console, wait, plan)
+    return session.begin([document for found in sides.values() for document in found])

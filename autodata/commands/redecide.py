@@ -12,7 +12,7 @@ from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
 from autodata.screen import SIMULATED, print_table, screen, table
-from autodata.settings import Override, load
+from autodata.settings import Override
 from autodata.tasks.acceptance import Policy
 from autodata.tasks.redecide import Redecision, redecide
 
@@ -20,9 +20,9 @@ from autodata.tasks.redecide import Redecision, redecide
 def redecide_run(run: Path, overrides: Sequence[Override]) -> None:
     """Prints what would be decided otherwise, and the counts."""
     folder = RunFolder(run).existing()
-    settings = load(folder.config, overrides)
     with Ledger.open(folder.path, create=False) as ledger:
         row = ledger.run()
+        settings = folder.settings(row, overrides)
         policy = policy_of(State(task=row.task, choices=settings.choices))
         found = list(_redecided(ledger, row, policy))
     console = screen()

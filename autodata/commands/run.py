@@ -5,11 +5,11 @@ from pathlib import Path
 
 from autodata.documents.corpus import ingest
 from autodata.ledger.ledger import Ledger
-from autodata.optimization import Optimization
-from autodata.run_folder import RunFolder
+from autodata.optimization import OptimizationSession
+from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import screen
+from autodata.session import RunSession
 from autodata.settings import Override, load, with_task
-from autodata.sitting import Sitting
 
 
 def run(
@@ -26,14 +26,18 @@ def run(
         per_document=settings.run.per_document,
         budget=settings.run.passage_tokens,
     )
-    return Sitting(RunFolder(out), settings, screen(), wait).begin(corpus, corpus.skipped)
+    return RunSession(RunFolder(out), settings, screen(), wait).begin(corpus, corpus.skipped)
 
 
 def resume(run: Path, wait: bool, overrides: Sequence[Override]) -> int:
     """Goes on with the run in the folder, whatever its kind."""
     folder = RunFolder(run).existing()
-    settings = load(folder.config, overrides)
     with Ledger.open(folder.path, create=False) as ledger:
-        optimizes = ledger.run().kind == "optimization"
-    sitting = Optimization if optimizes else Sitting
-    return sitting(folder, settings, screen(), wait).go_on()
+        if not ledger.runs():
+            raise RunFolderError(
+                f"{run} was stopped while it began, before all documents were read; give the "
+                "command that began it once more"
+            )
+        begun = ledger.run()
+    kind = OptimizationSession if begun.kind == "optimization" else RunSession
+    return kind(folder, folder.settings(begun, overrides), screen(), wait).go_on()

@@ -1,0 +1,274 @@
+"""A session: one process at work on a run folder, from the lock to the last words.
+
+A run and an optimization differ in what they work on (`Session.opened`) and in what they say of it
+(`Work.tell`); everything else happens here once.
+"""
+
+import asyncio
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from rich.console import Console
+
+from autodata.assembly import documents_in_flight, open_prompts, open_run_context, resolve, run_row
+from autodata.cli import DONE, FAILED, INTERRUPTED, PAUSED
+from autodata.documents.corpus import Skipped
+from autodata.graph.context import RunContext
+from autodata.graph.run import Batch, run_documents
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import Kind, RunRow, Status
+from autodata.ledger.summary import summarize
+from autodata.models.client import Models
+from autodata.models.errors import Interrupted, Paused
+from autodata.progress import Progress
+from autodata.prompt_store.prompt import locked_revision
+from autodata.run_folder import RunFolder, RunFolderError
+from autodata.screen import print_summary
+from autodata.settings import Settings, changes
+from autodata.tasks.types import Document
+
+STOPPED = Interrupted("the run was stopped", "Its finished documents and calls are kept")
+TERMINALS = (1, 2)  # file descriptors to which a session prints
+
+
+class Work(Protocol):
+    """What a session is about, opened and ready to go."""
+
+    @property
+    def models(self) -> Models:
+        """The models that it asks."""
+
+    @property
+    def stop(self) -> asyncio.Event:
+        """Set when nothing new is to be begun."""
+
+    async def to_the_end(self) -> None:
+        """Does all of it and closes what it opened, however it ends. Raises Paused."""
+
+    def tell(self, ledger: Ledger, status: Status) -> int:
+        """Says what came of it; returns the exit code of a session that is done."""
+
+
+@dataclass(frozen=True)
+class Session(ABC):
+    """A run folder, the settings to work with, and where to tell about it.
+
+    With `wait` an endpoint that is down is waited for instead of pausing the run.
+    """
+
+    folder: RunFolder
+    settings: Settings
+    console: Console
+    wait: bool = False
+
+    kind: ClassVar[Kind]
+    may_change: ClassVar[tuple[str, ...]] = ()  # keys besides those that always may
+
+    def begin(self, documents: Iterable[Document], skipped: Sequence[Skipped] = ()) -> int:
+        """Begins on these documents, or goes on with the run that is there.
+
+        `skipped` is read once the documents are. Returns the exit code. Raises RunFolderError,
+        LedgerError, SettingsError, PromptError or StoreError before anything is asked of a model.
+        """
+        folder, settings = self.folder.fresh(), self.resolved(self.settings.run.task or "")
+        with folder.locked():
+            with Ledger.open(folder.path) as ledger:
+                run = next(reversed(ledger.runs()), None)
+                if run:
+                    self._check_unchanged(run, settings)
+                else:
+                    folder.keep(settings)  # before the first row: `resume` reads it
+                ledger.add_documents(documents)
+            for file in skipped:
+                self.console.print(f"skipped  {file}", style="yellow", soft_wrap=True)
+            code = self._work(run or self.row(settings), settings)
+        return FAILED if code == DONE and skipped else code
+
+    def go_on(self) -> int:
+        """Goes on with the run that is there. Returns the exit code; raises as `begin`."""
+        with self.folder.existing().locked():
+            with Ledger.open(self.folder.path, create=False) as ledger:
+                run = ledger.run()
+            settings = self.resolved(run.task)
+            self._check_unchanged(run, settings)
+            return self._work(run, settings)
+
+    def resolved(self, task: str) -> Settings:
+        """The settings with nothing left open."""
+        return resolve(self.settings, task)[0]
+
+    def row(self, settings: Settings) -> RunRow:
+        """The row of a run that begins now."""
+        return run_row(settings)
+
+    def config(self, run: RunRow, settings: Settings) -> Mapping[str, Any]:
+        """What the run's row would hold if it began with these settings."""
+        return settings.plain()
+
+    @abstractmethod
+    def opened(self, run: RunRow, settings: Settings) -> Work:
+        """The work, with files and models open. Raises UnknownPrice."""
+
+    def _check_unchanged(self, run: RunRow, settings: Settings) -> None:
+        if run.kind != self.kind:
+            raise RunFolderError(f"{self.folder.path} holds a run of another kind; name a new one")
+        found = [
+            self.worded(change)
+            for change in changes(run.config, self.config(run, settings))
+            if not change.startswith(self.may_change)
+        ]
+        if run.locked_revision != locked_revision():
+            found.append(f"locked prompts: {run.locked_revision} → {locked_revision()}")
+        if found:
+            place, lines = self.folder.path, "\n  ".join(found)
+            raise RunFolderError(
+                f"{place} was begun with another configuration:\n  {lines}\n"
+                f"Go on as it was with `autodata resume {place}`, or name a new folder"
+            )
+
+    def worded(self, change: str) -> str:
+        """A change of the configuration, to be read by people."""
+        return change
+
+    def _work(self, run: RunRow, settings: Settings) -> int:
+        """Works to the end, records how the run stands then, and tells; returns the exit code."""
+        work = self.opened(run, settings)
+        self.folder.keep(settings)
+        with Ledger.open(self.folder.path) as ledger:
+            if any(run.id == known.id for known in ledger.runs()):
+                ledger.set_status("running", run.id)
+            else:
+                ledger.start_run(run)
+        status, pause = self._ended(work, run.id)
+        with Ledger.open(self.folder.path) as ledger:
+            code = work.tell(ledger, status)
+        if pause is None:
+            return code
+        say = f"{pause}.\nGo on with: autodata resume {self.folder.path}"
+        self.console.print(say, soft_wrap=True)
+        return INTERRUPTED if status == "interrupted" else PAUSED
+
+    def _ended(self, work: Work, run_id: str) -> tuple[Status, Paused | None]:
+        """Does the work and records how the run stands afterwards, even if that is by a bug."""
+        status: Status = "interrupted"
+        pause: Paused | None = None
+        try:
+            asyncio.run(self._attended(work))
+            status = "done"
+        except asyncio.CancelledError:
+            pause = STOPPED
+        except Paused as reason:
+            status = "interrupted" if isinstance(reason, Interrupted) else "paused"
+            pause = reason
+        finally:
+            with Ledger.open(self.folder.path) as ledger:
+                ledger.set_status(status, run_id)
+        return status, pause
+
+    async def _attended(self, work: Work) -> None:
+        """The work, while signals are heeded."""
+        stop_on_signals(self.console, work)
+        await work.to_the_end()
+
+
+def stop_on_signals(console: Console, work: Work) -> None:
+    """The first Ctrl-C lets calls in flight end and be recorded, the second drops them.
+
+    SIGTERM and SIGHUP do the same; a process that was started to survive a hangup does.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    terminals = [descriptor for descriptor in TERMINALS if os.isatty(descriptor)]
+
+    def stop() -> None:
+        if work.stop.is_set():
+            task.cancel()
+            return
+        work.stop.set()
+        work.models.stop(STOPPED)
+        console.print("Stopping when the calls in flight have ended; again to stop now")
+
+    def hang_up() -> None:
+        _silence(terminals)
+        stop()
+
+    loop.add_signal_handler(signal.SIGINT, stop)
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+
+
+def _silence(terminals: Sequence[int]) -> None:
+    """Sends what is printed from now on nowhere: writing to a terminal that is gone fails."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in terminals:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+class RunSession(Session):
+    """A session of a run: documents in, examples out."""
+
+    kind = "documents"
+
+    def opened(self, run: RunRow, settings: Settings) -> "RunWork":
+        """What is undecided yet."""
+        prompts, _ = open_prompts(settings.prompts)
+        context = open_run_context(self.folder, run.id, settings, prompts, wait=self.wait)
+        batch = Batch(
+            task=run.task,
+            choices=settings.choices,
+            document_ids=context.ledger.document_ids(),
+            in_flight=documents_in_flight(settings),
+            target=settings.run.target,
+            decided=context.ledger.outcomes(run.id),
+        )
+        return RunWork(self.folder, self.console, context, batch, run)
+
+
+@dataclass(frozen=True)
+class RunWork:
+    """The documents of a run that have no decision yet."""
+
+    folder: RunFolder
+    console: Console
+    context: RunContext
+    batch: Batch
+    run: RunRow
+
+    @property
+    def models(self) -> Models:
+        return self.context.models
+
+    @property
+    def stop(self) -> asyncio.Event:
+        return self.batch.stop
+
+    async def to_the_end(self) -> None:
+        """All documents. Raises Paused."""
+        progress = Progress(self.console, self.context, self.batch, self.run.models)
+        try:
+            async with progress.shown():
+                await run_documents(self.context, self.batch, progress.document)
+        finally:
+            await self.context.aclose()
+        if self.stop.is_set() and len(self.batch.decided) < len(self.batch.document_ids):
+            raise STOPPED
+
+    def tell(self, ledger: Ledger, status: Status) -> int:
+        """The run in numbers, what the user must know, and what to do next."""
+        self.console.print()
+        print_summary(self.console, summarize(ledger, self.run.id), status)
+        for document_id, reason in self.batch.refused.items():
+            self.console.print(f"undecided  {document_id}  {reason}", style="red", soft_wrap=True)
+        if status == "done":
+            self.console.print(
+                f"Read it with: autodata show {self.folder.path}\n"
+                f"Take it along: autodata export {self.folder.path} --format jsonl",
+                soft_wrap=True,
+            )
+        return FAILED if self.batch.refused else DONE
