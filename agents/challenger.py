@@ -4,7 +4,6 @@ from autodata.agents.replies import CandidateReply
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import Prompt
 from autodata.tasks import Task
-from autodata.tasks.science import criterion
 from autodata.tasks.types import Candidate, Criterion, Document, Objection
 
 
@@ -33,18 +32,19 @@ async def challenge(
 
 
 def candidate(task: Task, reply: CandidateReply, angle: str = "") -> Candidate:
-    """The reply as a candidate; a task without a rubric has one criterion, its reference answer."""
-    rubric = tuple(
+    """The reply as a candidate; its criteria are the task's own where the task makes them."""
+    written = tuple(
         Criterion(
             criterion=c.criterion, weight=c.weight, category=c.category, capability=c.capability
         )
         for c in reply.rubric
     )
+    made = task.make_criteria and task.make_criteria(reply.reference_answer)
     return Candidate(
         context=reply.context,
         question=reply.question,
         reference_answer=reply.reference_answer,
-        rubric=rubric if task.has_rubric else (criterion(reply.reference_answer),),
+        rubric=written if made is None else made,
         question_type=reply.question_type,
         skills=tuple(reply.skills),
         angle=angle,

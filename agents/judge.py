@@ -1,12 +1,11 @@
 """The judge: an answer in, one mark per criterion out; the score is computed from the marks."""
 
-from autodata.agents.equivalence import Equivalence
+from autodata.agents.comparison import ComparisonPool
 from autodata.agents.replies import MarksReply, marks_reply
-from autodata.models.client import Models, TextReply
+from autodata.models.client import Models, StructuredReply, TextReply
 from autodata.prompt_store.prompt import Prompt
 from autodata.tasks import Task, rubric
-from autodata.tasks.equivalence import final_answer
-from autodata.tasks.science import formula
+from autodata.tasks.task import Comparison
 from autodata.tasks.types import Attempt, Candidate, Mark, Side
 
 
@@ -20,42 +19,47 @@ async def score(
     number: int,
     *,
     scope: str,
-    equivalence: Equivalence,
+    comparisons: ComparisonPool,
 ) -> Attempt:
     """The attempt with its marks and score.
 
-    A truncated answer scores 0 unread. Where answers are formulas, mathematics is asked before
-    the judge. Marks that stay malformed leave the score None, with the reason in `note`.
+    A truncated answer scores 0 unread. What the task's comparison settles needs no judge. Marks
+    that stay malformed leave the score None, with the reason in `note`.
     """
     attempt = Attempt(
         solver=side, number=number, answer=said.text, score=None, call_id=said.call_id
     )
     if said.truncated:
-        return scored(attempt, unmet(candidate, "cut off by the token limit"), truncated=True)
-    if not task.has_rubric and (given := final_answer(said.text)):
-        same = await equivalence.settle(given, formula(candidate.reference_answer))
-        if same is not None:
-            return scored(attempt, compared(candidate, same, given))
-    marks = await _marks(models, prompt, candidate, said.text, number, scope)
-    return (
-        attempt.model_copy(update={"note": marks})
-        if isinstance(marks, str)
-        else scored(attempt, marks)
-    )
+        marks = alike(candidate, False, "cut off by the token limit")
+        return scored(attempt, marks, truncated=True)
+    right = task.compare(said.text, candidate)
+    if isinstance(right, Comparison):
+        right = await comparisons.settle(right)
+    if right is not None:
+        return scored(attempt, alike(candidate, right, f"{_last_line(said.text)} was compared"))
+    reply = await judge(models, prompt, candidate, said.text, scope=scope, sample=number)
+    if reply.value is None:
+        return attempt.model_copy(update={"note": reply.problem})
+    return scored(attempt, marked(candidate, reply.value))
 
 
-async def _marks(
-    models: Models, prompt: Prompt, candidate: Candidate, answer: str, number: int, scope: str
-) -> tuple[Mark, ...] | str:
-    """The judge's marks, or what is wrong with them."""
+async def judge(
+    models: Models,
+    prompt: Prompt,
+    candidate: Candidate,
+    answer: str,
+    *,
+    scope: str,
+    sample: int = 1,
+    role: str = "judge",
+) -> StructuredReply[MarksReply]:
+    """What a role replies when it is asked as the judge: every criterion is marked once."""
     criteria = "\n".join(f"{i}. {c.criterion}" for i, c in enumerate(candidate.rubric, 1))
     messages = prompt.render(
         context=candidate.context, question=candidate.question, rubric=criteria, answer=answer
     )
-    reply = await models.complete_as(
-        "judge", messages, marks_reply(len(candidate.rubric)), scope=scope, sample=number
-    )
-    return reply.problem if reply.value is None else marked(candidate, reply.value)
+    shape = marks_reply(len(candidate.rubric))
+    return await models.complete_as(role, messages, shape, scope=scope, sample=sample)
 
 
 def marked(candidate: Candidate, reply: MarksReply) -> tuple[Mark, ...]:
@@ -72,19 +76,16 @@ def marked(candidate: Candidate, reply: MarksReply) -> tuple[Mark, ...]:
     )
 
 
-def unmet(candidate: Candidate, evidence: str) -> tuple[Mark, ...]:
-    """No criterion met, all for one reason."""
+def alike(candidate: Candidate, met: bool, evidence: str) -> tuple[Mark, ...]:
+    """Every criterion met, or none, all for one reason."""
     return tuple(
-        Mark(criterion=c.criterion, weight=c.weight, met=False, evidence=evidence)
+        Mark(criterion=c.criterion, weight=c.weight, met=met, evidence=evidence)
         for c in candidate.rubric
     )
 
 
-def compared(candidate: Candidate, same: bool, given: str) -> tuple[Mark, ...]:
-    """The one mark of a formula that was compared symbolically."""
-    (criterion,) = candidate.rubric
-    evidence = f"{given} was compared symbolically"
-    return (Mark(criterion=criterion.criterion, weight=1, met=same, evidence=evidence),)
+def _last_line(answer: str) -> str:
+    return answer.strip().rpartition("\n")[2][:200]
 
 
 def scored(attempt: Attempt, marks: tuple[Mark, ...], truncated: bool = False) -> Attempt:

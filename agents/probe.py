@@ -1,20 +1,24 @@
 """One small real call to a model: does it answer, how fast, and in which form?"""
 
 import time
+from typing import cast
 
-from autodata.agents.replies import marks_reply
+from autodata.agents.judge import judge
+from autodata.agents.solver import solve
 from autodata.models.client import Models
 from autodata.models.errors import CallRefused, Paused
 from autodata.prompt_store.prompt import locked
-from autodata.tasks.types import Frozen
+from autodata.tasks import TASKS
+from autodata.tasks.types import Candidate, Criterion, Frozen, Side
 
-TASK = "cs"  # whose locked prompts are borrowed
+TASK = next(iter(TASKS))  # whose locked prompts are borrowed
 SCOPE = "probe"
-CASE = {
-    "context": "Two coins lie on a table.",
-    "question": "Two more are added. How many are there?",
-}
-RUBRIC = "1. States that there are four coins."
+TRIFLE = Candidate(
+    context="Two coins lie on a table.",
+    question="Two more are added. How many are there?",
+    reference_answer="Four.",
+    rubric=(Criterion(criterion="States that there are four coins.", weight=1),),
+)
 ANSWER = "There are four coins."
 
 
@@ -55,15 +59,16 @@ async def probe(models: Models, role: str) -> Probe:
 
 
 async def _solve(models: Models, role: str) -> tuple[str, str]:
-    said = await models.complete(role, locked(TASK, "solver").render(**CASE), scope=SCOPE)
+    side = cast(Side, role.removesuffix("_solver"))
+    said = await solve(models, locked(TASK, "solver"), TRIFLE, side, 1, scope=SCOPE)
     if said.truncated:
         return _cut_off(role)
     return ("", "") if said.text else ("it answered nothing", "Try another model")
 
 
 async def _judge(models: Models, role: str) -> tuple[str, str]:
-    messages = locked(TASK, "judge").render(**CASE, rubric=RUBRIC, answer=ANSWER)
-    reply = await models.complete_as(role, messages, marks_reply(1), scope=SCOPE)
+    prompt = locked(TASK, "judge")
+    reply = await judge(models, prompt, TRIFLE, ANSWER, scope=SCOPE, role=role)
     if reply.truncated:
         return _cut_off(role)
     if reply.value is None:

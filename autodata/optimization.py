@@ -163,7 +163,7 @@ def open_context(
 async def close(context: OptimizationContext) -> None:
     """Closes connections, worker process and files; the models first."""
     await context.evaluator.models.aclose()
-    for closing in (context.evaluator.equivalence, context.evaluator.log, context.ledger):
+    for closing in (context.evaluator.comparisons, context.evaluator.log, context.ledger):
         await asyncio.to_thread(closing.close)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from autodata.agents.equivalence import Equivalence
+from autodata.agents.comparison import ComparisonPool
 from autodata.graph.state import RunChoices
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import Ledger
@@ -30,7 +30,7 @@ class RunContext:
     run_id: str
     run_by_task: Mapping[str, str] = field(default_factory=dict)
     choices: RunChoices = field(default_factory=RunChoices)  # where a caller states none
-    equivalence: Equivalence = field(default_factory=Equivalence)
+    comparisons: ComparisonPool = field(default_factory=ComparisonPool)
     _open: dict[str, Document] = field(default_factory=dict)
     _loose: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -77,6 +77,6 @@ class RunContext:
         await asyncio.to_thread(self._close_files)
 
     def _close_files(self) -> None:
-        self.equivalence.close()
+        self.comparisons.close()
         self.log.close()
         self.ledger.close()

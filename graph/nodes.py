@@ -186,7 +186,7 @@ class Nodes:
             side,
             number,
             scope=scope,
-            equivalence=context.equivalence,
+            comparisons=context.comparisons,
         )
 
     async def loop_judge(self, state: State) -> Update:

@@ -10,8 +10,7 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-from autodata.agents.judge import score
-from autodata.agents.replies import marks_reply
+from autodata.agents.judge import judge, marked, score
 from autodata.agents.solver import solve
 from autodata.models.errors import CallRefused
 from autodata.optimizer.context import OptimizationContext
@@ -83,19 +82,19 @@ async def _change(
     rounds = context.ledger.rounds(context.iterations()[0].evaluation(), document_id)
     candidate = next(r.candidate for r in rounds if r.number == round_number)
     assert candidate is not None
-    solver, judge = locked(context.task, "solver"), locked(context.task, "judge")
+    solver, judged = locked(context.task, "solver"), locked(context.task, "judge")
     try:
         said = await solve(models, solver, candidate, "weak", 1, scope=document_id)
         attempt = await score(
             models,
-            judge,
+            judged,
             TASKS[context.task],
             candidate,
             said,
             "weak",
             1,
             scope=document_id,
-            equivalence=context.evaluator.equivalence,
+            comparisons=context.evaluator.comparisons,
         )
     except CallRefused:
         return None
@@ -134,24 +133,21 @@ async def _marked(
     attempt: Attempt,
 ) -> list[bool] | None:
     """The second judge's marks in rubric order; None when there are none that can be used."""
-    criteria = "\n".join(f"{i}. {c.criterion}" for i, c in enumerate(candidate.rubric, 1))
-    messages = locked(context.task, "judge").render(
-        context=candidate.context,
-        question=candidate.question,
-        rubric=criteria,
-        answer=attempt.answer,
-    )
-    models = context.evaluator.models.apart(f"iteration-{number}/audit", number + 1)
-    shape, sample = marks_reply(len(candidate.rubric)), attempt.number
     try:
-        reply = await models.complete_as(
-            "final_verifier", messages, shape, scope=document_id, sample=sample
+        reply = await judge(
+            context.evaluator.models.apart(f"iteration-{number}/audit", number + 1),
+            locked(context.task, "judge"),
+            candidate,
+            attempt.answer,
+            scope=document_id,
+            sample=attempt.number,
+            role="final_verifier",
         )
     except CallRefused:
         return None
     if reply.value is None:
         return None
-    return [mark.met for mark in sorted(reply.value.marks, key=lambda mark: mark.number)]
+    return [mark.met for mark in marked(candidate, reply.value)]
 
 
 def _asked(

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autodata.agents.equivalence import Equivalence
+from autodata.agents.comparison import ComparisonPool
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices, TaskName
@@ -152,7 +152,7 @@ class Evaluator:
     ledger: Ledger
     log: CallLog
     in_flight: int
-    equivalence: Equivalence = field(default_factory=Equivalence)
+    comparisons: ComparisonPool = field(default_factory=ComparisonPool)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
@@ -207,7 +207,7 @@ class Evaluator:
             ledger=self.ledger,
             log=self.log,
             run_id=name,
-            equivalence=self.equivalence,
+            comparisons=self.comparisons,
         )
         await asyncio.to_thread(self._begin, name, context.prompts.revision)
         batch = Batch(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from autodata.tasks.acceptance import Acceptance, Policy
 from autodata.tasks.rubric import LEAST, RubricPolicy
-from autodata.tasks.types import Candidate, Document, Objection
+from autodata.tasks.types import Candidate, Criterion, Document, Objection
 
 # Final filters (paper, section 1). They are locked: no prompt set can loosen them.
 CONTEXT_MIN_CHARACTERS = 80
@@ -24,10 +24,34 @@ _SOURCE_WORDS = re.compile(
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A comparison of two texts that may take long: it runs in a process with limits.
+
+    `decide` and `load` are functions of a module, so that another process finds them by name.
+    `decide(answer, reference)` is pure; `load` imports what it needs, once per process and before
+    its time is taken.
+    """
+
+    decide: Callable[[str, str], bool | None]
+    answer: str
+    reference: str
+    load: Callable[[], object]
+
+
+@dataclass(frozen=True)
 class Task:
     """One domain. Attempts and rounds are the paper's defaults; the configuration may change them.
 
-    `screen` holds the domain's own code checks of a candidate, run before anything is paid for.
+    `policy` takes the configured acceptance and the attempts planned for the weak and the strong
+    side; it raises ValueError where nothing could be accepted. The hooks are pure:
+
+    - `screen`: the domain's own code checks of a candidate, run before anything is paid for.
+    - `make_criteria`: where challengers write no rubric, the criteria that follow from the
+      reference answer.
+    - `compare`: an answer and its candidate. True or False settles whether the answer is right,
+      None asks the judge, a Comparison is carried out elsewhere and says one of the three.
+
+    `prompts` is the package that ships the folders `seed/<name>/` and `locked/<name>/`.
     """
 
     name: str
@@ -39,8 +63,15 @@ class Task:
     challengers: int = 1
     extracts: bool = False
     judged_by_loop: bool = False
-    has_rubric: bool = True
     screen: Callable[[Candidate], tuple[Objection, ...]] = lambda candidate: ()
+    make_criteria: Callable[[str], tuple[Criterion, ...]] | None = None
+    compare: Callable[[str, Candidate], bool | Comparison | None] = lambda answer, candidate: None
+    prompts: str = "autodata.prompt_store"
+
+    @property
+    def has_rubric(self) -> bool:
+        """Whether challengers write the criteria."""
+        return self.make_criteria is None
 
 
 def screen(task: Task, candidate: Candidate, rubric: RubricPolicy | None) -> tuple[Objection, ...]:

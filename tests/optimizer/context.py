@@ -97,7 +97,7 @@ def optimization_context(
         try:
             yield context
         finally:
-            evaluator.equivalence.close()
+            evaluator.comparisons.close()
             log.close()
 
 

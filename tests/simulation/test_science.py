@@ -18,7 +18,7 @@ from autodata.simulation.formulas import (
 )
 from autodata.simulation.objects import read, same
 from autodata.simulation.problems import FAMILIES, Family, recognise
-from autodata.tasks.equivalence import final_answer
+from autodata.tasks.science import final_answer
 from tests.models.asking import answer, candidates, document, reply, said
 
 OSCILLATOR = document("science", "driven-oscillator")

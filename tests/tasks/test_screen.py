@@ -5,7 +5,7 @@ import pytest
 from autodata.tasks import TASKS
 from autodata.tasks.legal import layer_1
 from autodata.tasks.rubric import RubricPolicy
-from autodata.tasks.science import criterion
+from autodata.tasks.science import make_criteria
 from autodata.tasks.task import final_filters, screen
 from autodata.tasks.types import Candidate, Document
 from tests.tasks.rounds import CANDIDATE
@@ -101,7 +101,7 @@ def test_science_refuses_bare_integers_and_answers_in_the_question(
         context=r"Let the ratio \frac{a}{b+1} be given for positive a and b, in reduced units.",
         question="Find the limit.",
         reference_answer=answer,
-        rubric=(criterion(answer),),
+        rubric=make_criteria(answer),
     )
     found = screen(TASKS["science"], candidate, None)
     assert [o.code for o in found] == ([code] if code else [])

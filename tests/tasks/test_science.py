@@ -2,7 +2,9 @@
 
 import pytest
 
-from autodata.tasks.equivalence import equivalent, final_answer
+from autodata.tasks.science import compare, equivalent, final_answer
+from autodata.tasks.task import Comparison
+from autodata.tasks.types import Candidate
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,6 @@ from autodata.tasks.equivalence import equivalent, final_answer
         (r"\begin{pmatrix}1&2\\3&5\end{pmatrix}", r"\begin{bmatrix}1&2\\3&4\end{bmatrix}", False),
         ("u^2", "v^2", None),  # a judge knows whether u is v
         ("the gas expands", "x", None),
-        (r"\left( x+1 \right)^2", "(x+1)^2", True),
     ],
 )
 def test_formulas_are_compared_symbolically(
@@ -28,12 +29,45 @@ def test_formulas_are_compared_symbolically(
     assert equivalent(answer, reference) is expected
 
 
+def candidate(reference: str) -> Candidate:
+    return Candidate(context="", question="", reference_answer=f"${reference}$", rubric=())
+
+
+def answered(formula: str, reference: str) -> bool | Comparison | None:
+    return compare(f"We calculate.\n\nFinal answer: ${formula}$", candidate(reference))
+
+
 def test_a_piecewise_answer_is_equal_only_to_itself() -> None:
     """The parser reads a cases block as its last number; two different ones must not be equal."""
     one = r"\begin{cases} x & x>0 \\ 0 & x\le 0 \end{cases}"
     other = r"\begin{cases} 2x & x>0 \\ 0 & x\le 0 \end{cases}"
-    assert equivalent(one, one) is True
-    assert equivalent(other, one) is None
+    assert answered(one, one) is True
+    assert answered(other, one) is None
+
+
+def test_what_looks_alike_is_right_at_once_and_only_the_rest_is_worked_out() -> None:
+    assert answered(r"\left( x+1 \right)^2", "(x+1)^2") is True
+    assert compare("I do not know", candidate("x")) is None
+    left_open = answered("(x-1)(x+1)", "x^2-1")
+    assert isinstance(left_open, Comparison)
+    assert left_open.decide(left_open.answer, left_open.reference) is True
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "9^{9^{9^{9}}}",
+        "(2)^{(3)^{(4)}}",
+        "x^{99999999}",
+        "10000000!",
+        "((7!)!)!",
+        "(" * 500 + "x" + ")" * 500,
+        "x+" * 3000 + "x",
+    ],
+)
+def test_what_cannot_be_worked_out_goes_to_the_judge_at_once(hostile: str) -> None:
+    assert answered(hostile, "x + 1") is None
+    assert answered("x + 1", hostile) is None
 
 
 @pytest.mark.parametrize(
