@@ -1,33 +1,113 @@
 """One model of an endpoint at work: its messages out in its dialect, its answer in.
 
-LangChain's callbacks hear of every call, whoever they are: LangSmith, LangGraph's streams, Studio.
-A call that nobody listens to has no part in that: LangChain's preparations take longer than all
-of our own.
+OpenAI-compatible servers differ: some refuse a temperature, a seed, `max_tokens` or a JSON schema.
+A refusal that names such a parameter changes how every later request is put; what is asked, and
+with it the request's key, stays the same.
+
+Messages are words by role, as the call log keeps them; calls of tools and their results are text,
+too. LangChain's callbacks hear of every call, whoever they are: LangSmith, LangGraph's streams,
+Studio. A call that nobody listens to has no part in that: LangChain's preparations take longer than
+all of our own.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManager
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+)
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import ensure_config
 
 from autodata.models.config import ModelConfig
-from autodata.models.dialect import Dialect
 from autodata.models.errors import WireError
-from autodata.models.reading import Reading, read
-from autodata.models.tool_calls import decode, tool_message, wire
+from autodata.models.replies import Reading, read
 from autodata.models.transport import Transport
 
-MESSAGES: Mapping[str, Callable[[str], BaseMessage]] = {
-    "system": SystemMessage,
-    "user": HumanMessage,
-    "assistant": decode,
-    "tool": tool_message,
-}
 Messages = Sequence[Mapping[str, str]]
+
+LIMITS = ("max_tokens", "max_completion_tokens")
+FORMATS = ("json_schema", "json_object", "plain")  # how a structured reply is asked for
+FORMAT_WORDS = ("response_format", "json_schema", "json_object", "schema", "guided", "grammar")
+OPTIONS = ("temperature", "seed")  # what a model may refuse without the request losing its sense
+UNKNOWN = ("unsupported", "not supported", "unknown", "unrecognized", "not permitted", "instead")
+KEYS = {"content", "tool_calls"}
+
+
+class Dialect:
+    """Shapes payloads for one model; `learn` after each refusal with status 400 or 422."""
+
+    def __init__(self, limit: str = LIMITS[0]) -> None:
+        self.limit = limit
+        self.format = FORMATS[0]
+        self.left_out: set[str] = set()
+        self.system_role = True
+        self._limit_refused = False
+
+    def shape(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """The payload as this model takes it."""
+        shaped = {k: v for k, v in payload.items() if k not in self.left_out}
+        for name in LIMITS:
+            if name in shaped and name != self.limit:
+                shaped[self.limit] = shaped.pop(name)
+        if not self.system_role:
+            shaped["messages"] = _without_system(shaped["messages"])
+        if self.format != "json_schema" and "response_format" in shaped:
+            asked = shaped.pop("response_format")["json_schema"]["schema"]
+            shaped["messages"] = _with_schema(shaped["messages"], asked)
+            if self.format == "json_object":
+                shaped["response_format"] = {"type": "json_object"}
+        return shaped
+
+    def learn(self, refused: WireError) -> bool:
+        """Whether putting the request differently may help; it then will be, from now on."""
+        if refused.status not in (400, 422):
+            return False
+        text, sent = refused.message.casefold(), refused.sent
+        return (
+            self._learn_format(text, sent)
+            or self._learn_limit(text, sent)
+            or self._learn_option(text, sent)
+            or self._learn_roles(text, sent)
+        )
+
+    def _learn_format(self, text: str, sent: Mapping[str, Any]) -> bool:
+        asked = sent.get("response_format")
+        if asked is None or not any(word in text for word in FORMAT_WORDS):
+            return False
+        lower = FORMATS.index(asked["type"]) + 1
+        self.format = FORMATS[max(FORMATS.index(self.format), lower)]
+        return True
+
+    def _learn_limit(self, text: str, sent: Mapping[str, Any]) -> bool:
+        used = next((name for name in LIMITS if name in sent), None)
+        if used is None or used not in text or not any(word in text for word in UNKNOWN):
+            return False
+        if used == self.limit and not self._limit_refused:
+            self.limit = next(name for name in LIMITS if name != used)
+            self._limit_refused = True
+        return used != self.limit
+
+    def _learn_option(self, text: str, sent: Mapping[str, Any]) -> bool:
+        named = {name for name in OPTIONS if name in sent and name in text}
+        self.left_out |= named
+        return bool(named)
+
+    def _learn_roles(self, text: str, sent: Mapping[str, Any]) -> bool:
+        messages: Any = sent.get("messages", ())
+        refused = "system" in text and "role" in text
+        if not refused or not any(m["role"] == "system" for m in messages):
+            return False
+        self.system_role = False
+        return True
 
 
 class ChatModel:
@@ -95,8 +175,107 @@ class ChatModel:
         return {**named, **{f"ls_{name}": value for name, value in self._parameters.items()}}
 
 
+def _with_schema(messages: list[dict[str, Any]], schema: object) -> list[dict[str, Any]]:
+    """The schema in words at the very end, where it leaves a cached prefix as it is."""
+    *before, last = messages
+    words = (
+        "Reply with one JSON object that fits this JSON schema, and with nothing else:\n"
+        + json.dumps(schema)
+    )
+    return [*before, {**last, "content": f"{last['content']}\n\n{words}"}]
+
+
+def _without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """System messages as the beginning of the first user message."""
+    said = [m["content"] for m in messages if m["role"] == "system"]
+    others = [m for m in messages if m["role"] != "system"]
+    if not said or not others:
+        return [{**m, "role": "user"} for m in messages]
+    first, *rest = others
+    return [{**first, "content": "\n\n".join([*said, first["content"]])}, *rest]
+
+
+def decode(text: str) -> AIMessage:
+    """The reply as LangChain's message, with the tool calls that its text holds."""
+    said = _parsed(text)
+    if said is None:
+        return AIMessage(text)
+    calls = [ToolCall(name=c["name"], args=c["args"], id=c["id"]) for c in said["tool_calls"]]
+    return AIMessage(said["content"], tool_calls=calls)
+
+
+def tool_message(text: str) -> ToolMessage:
+    """A tool's result, from the text that `plain` made of it."""
+    call_id, _, content = text.partition("\n")
+    return ToolMessage(content, tool_call_id=call_id)
+
+
+def plain(message: BaseMessage) -> dict[str, str]:
+    """A message of a conversation as the log keeps it."""
+    if isinstance(message, AIMessage):
+        return {"role": "assistant", "content": _encode(message)}
+    if isinstance(message, ToolMessage):
+        return {"role": "tool", "content": f"{message.tool_call_id}\n{message.text}"}
+    return {"role": "system" if message.type == "system" else "user", "content": message.text}
+
+
+def wire(message: Mapping[str, str]) -> dict[str, Any]:
+    """A message of the log as an endpoint takes it."""
+    if message["role"] == "tool":
+        call_id, _, content = message["content"].partition("\n")
+        return {"role": "tool", "tool_call_id": call_id, "content": content}
+    if message["role"] == "assistant" and (said := _parsed(message["content"])):
+        calls = [
+            {
+                "type": "function",
+                "id": c["id"],
+                "function": {
+                    "name": c["name"],
+                    "arguments": json.dumps(c["args"], ensure_ascii=False),
+                },
+            }
+            for c in said["tool_calls"]
+        ]
+        return {"role": "assistant", "content": said["content"] or None, "tool_calls": calls}
+    return {"role": message["role"], "content": message["content"]}
+
+
+def _encode(message: AIMessage) -> str:
+    calls = [{"name": c["name"], "args": c["args"], "id": c["id"]} for c in message.tool_calls]
+    if not calls:
+        return message.text
+    return json.dumps({"content": message.text, "tool_calls": calls}, ensure_ascii=False)
+
+
+def _parsed(text: str) -> Any:
+    """The words and the tool calls that one text holds; None when it is words alone."""
+    try:
+        said: Any = json.loads(text) if text.startswith("{") else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict) or said.keys() != KEYS or not isinstance(said["content"], str):
+        return None
+    calls = said["tool_calls"]
+    good = isinstance(calls, list) and all(
+        isinstance(c, dict)
+        and isinstance(c.get("name"), str)
+        and isinstance(c.get("args"), dict)
+        and isinstance(c.get("id"), str)
+        for c in calls
+    )
+    return said if calls and good else None
+
+
 def _message(message: Mapping[str, str]) -> BaseMessage:
     return MESSAGES[message["role"]](message["content"])
+
+
+MESSAGES: Mapping[str, Callable[[str], BaseMessage]] = {
+    "system": SystemMessage,
+    "user": HumanMessage,
+    "assistant": decode,
+    "tool": tool_message,
+}
 
 
 def _answer(reading: Reading) -> BaseMessage:

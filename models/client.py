@@ -19,14 +19,13 @@ from pydantic import BaseModel
 
 from autodata.ledger.calls import Call, CallLog, CallLogError, Spent, Status
 from autodata.models.budget import Budget, BudgetTracker, Prices
+from autodata.models.chat import decode, plain
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.limits import EndpointState
-from autodata.models.reading import Reading
 from autodata.models.registry import ModelRegistry, RoleModel, Usage
+from autodata.models.replies import Malformed, Reading, parse
 from autodata.models.request import Request, longest
-from autodata.models.structured import Malformed, parse
-from autodata.models.tool_calls import decode, plain
 from autodata.models.transport import Transport
 from autodata.prompt_store.prompt import Message
 from autodata.tasks.types import Frozen

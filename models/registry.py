@@ -7,9 +7,8 @@ from threading import Lock
 
 from autodata.ledger.calls import Call
 from autodata.models.batches import LINES, SHARE, BatchTransport
-from autodata.models.chat import ChatModel
+from autodata.models.chat import LIMITS, ChatModel, Dialect
 from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
-from autodata.models.dialect import LIMITS, Dialect
 from autodata.models.errors import UnknownRole
 from autodata.models.limits import RateLimiter
 from autodata.models.transport import HttpTransport, Transport

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from autodata.models.registry import RoleModel
-from autodata.models.structured import response_format
+from autodata.models.replies import response_format
 from autodata.tasks.types import digest
 
 KEY = 32  # hex digits: 128 bits tell any two requests apart

@@ -21,7 +21,7 @@ import orjson
 
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import TIMED_OUT, Unauthorized, WireError
-from autodata.models.reading import EXCERPT, json_object
+from autodata.models.replies import EXCERPT, json_object
 
 JSON = {"Content-Type": "application/json"}
 CONNECT = 20.0  # seconds to open a connection; a host that takes longer is not there

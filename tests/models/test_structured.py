@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from autodata.agents.replies import Reply as Schema
-from autodata.models.structured import Malformed, parse, response_format
+from autodata.models.replies import Malformed, parse, response_format
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import Reply, refuses, says, scripted
 
