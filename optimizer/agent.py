@@ -12,10 +12,9 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import (
     AgentMiddleware,
     AgentState,
-    ModelCallLimitMiddleware,
     hook_config,
 )
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.runtime import Runtime
 
@@ -25,6 +24,8 @@ from autodata.prompt_store.prompt import Message
 from autodata.tasks.types import Frozen
 
 CHARACTERS = 4  # per token, roughly, for English
+LAST_CALLS = 5  # calls left at which an agent is told to finish,
+LAST_TOKENS = 0.9  # or the share of its tokens that its conversation has used
 
 
 class Limits(Frozen):
@@ -34,18 +35,51 @@ class Limits(Frozen):
     tokens: int = 120_000
 
 
-class _End(AgentMiddleware[AgentState[Any], Any]):
-    """Ends the work when it is done or the conversation has grown too long."""
+class _Pace(AgentMiddleware[AgentState[Any], Any]):
+    """Ends the work when it is done or out of calls or tokens, having said shortly before that
+    it will. A reply without a tool call is answered once; `reason` says what ended the work."""
 
-    def __init__(self, done: Callable[[], bool], tokens: int) -> None:
+    def __init__(self, done: Callable[[], bool], ends: str, limits: Limits) -> None:
         super().__init__()
+        self.reason = ""
         self._done = done
-        self._letters = tokens * CHARACTERS
+        self._limits = limits
+        self._hurry = f"Little is left of your calls or your room: end the work with `{ends}` now."
+        self._use_tools = (
+            f"Only tool calls count. Go on with the tools; `{ends}` is what ends the work."
+        )
 
     @hook_config(can_jump_to=["end"])
     def before_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        letters = sum(len(message.text) for message in state["messages"])
-        return {"jump_to": "end"} if self._done() or letters > self._letters else None
+        messages, limits = state["messages"], self._limits
+        calls = sum(isinstance(message, AIMessage) for message in messages)
+        tokens = sum(len(message.text) for message in messages) / CHARACTERS
+        if self._done():
+            return {"jump_to": "end"}
+        if calls >= limits.calls:
+            self.reason = f"it was still at work after {limits.calls} calls"
+            return {"jump_to": "end"}
+        if tokens > limits.tokens:
+            self.reason = f"its conversation grew past {limits.tokens:,} tokens"
+            return {"jump_to": "end"}
+        hurry = limits.calls - calls <= LAST_CALLS or tokens > LAST_TOKENS * limits.tokens
+        return _once(messages, self._hurry) if hurry else None
+
+    @hook_config(can_jump_to=["end", "model"])
+    def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
+        reply = state["messages"][-1]
+        if isinstance(reply, AIMessage) and reply.tool_calls:
+            return None
+        if nudge := _once(state["messages"], self._use_tools):
+            return {**nudge, "jump_to": "model"}
+        self.reason = "it answered in words instead of using its tools, even when told so"
+        return {"jump_to": "end"}
+
+
+def _once(messages: Sequence[BaseMessage], words: str) -> dict[str, Any] | None:
+    """The words as the next message, unless they were said before."""
+    said = any(isinstance(m, HumanMessage) and m.text == words for m in messages)
+    return None if said else {"messages": [HumanMessage(words)]}
 
 
 async def work(
@@ -54,29 +88,32 @@ async def work(
     scope: str,
     prompt: Sequence[Message],
     tools: Sequence[BaseTool],
+    *,
     done: Callable[[], bool],
+    ends: str,
     limits: Limits,
-) -> None:
+) -> str:
     """Lets a role work with its tools until `done`; what it achieved is in what the tools hold.
 
-    Raises what `Models.chat` raises.
+    `ends` names the tool that ends the work. Returns why the work ended before it was done, ""
+    when it was done. Raises what `Models.chat` raises.
     """
     system, user = prompt
-    limiting: list[AgentMiddleware[Any, Any, Any]] = [
-        _End(done, limits.tokens),
-        ModelCallLimitMiddleware(run_limit=limits.calls, exit_behavior="end"),
-    ]
+    pace = _Pace(done, ends, limits)
     agent = create_agent(
         RoleChat(models=models, role=role, scope=scope),
         list(tools),
         system_prompt=system.content,
-        middleware=limiting,
+        middleware=[pace],
         name=role,
     )
+    # Between two calls each node of the graph runs at most once: calls end the work, never steps.
+    steps = (limits.calls + 1) * len(agent.get_graph().nodes)
     await agent.ainvoke(
         {"messages": [HumanMessage(user.content)]},
-        {"recursion_limit": 4 * limits.calls + 10, "callbacks": []},
+        {"recursion_limit": steps, "callbacks": []},
     )
+    return pace.reason
 
 
 LINES = 200  # that one `read` shows at most

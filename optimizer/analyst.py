@@ -53,14 +53,21 @@ class EvidenceTools(FileTools):
 
 async def analyse(
     models: Models, files: Mapping[str, str], *, scope: str, limits: Limits = LIMITS
-) -> Diagnosis | None:
-    """The diagnosis, or None when the analyst came to none within its limits.
+) -> Diagnosis | str:
+    """The diagnosis, or why the analyst came to none.
 
     `files` are those of `evidence.evidence`. Raises Paused and CallRefused.
     """
     tools = EvidenceTools(files)
     prompt = locked("optimizer", "analyst").render(index=files[INDEX], history=files[HISTORY])
-    await work(
-        models, "analyst", scope, prompt, tools.tools(), lambda: bool(tools.diagnosis), limits
+    reason = await work(
+        models,
+        "analyst",
+        scope,
+        prompt,
+        tools.tools(),
+        done=lambda: bool(tools.diagnosis),
+        ends="report",
+        limits=limits,
     )
-    return tools.diagnosis
+    return tools.diagnosis or reason

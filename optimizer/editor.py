@@ -94,8 +94,8 @@ async def edit(
     *,
     scope: str,
     limits: Limits = LIMITS,
-) -> Edit | None:
-    """The edit, or None when the editor finished none within its limits.
+) -> Edit | str:
+    """The edit, or why the editor finished none.
 
     It may be blocked: that is for the guard to say. Raises Paused and CallRefused.
     """
@@ -103,7 +103,14 @@ async def edit(
     prompt = locked("optimizer", "editor").render(
         analysis=diagnosis.text, history=history, files=await workspace.list_files()
     )
-    await work(
-        models, "editor", scope, prompt, workspace.tools(), lambda: bool(workspace.edit), limits
+    reason = await work(
+        models,
+        "editor",
+        scope,
+        prompt,
+        workspace.tools(),
+        done=lambda: bool(workspace.edit),
+        ends="finish",
+        limits=limits,
     )
-    return workspace.edit
+    return workspace.edit or reason

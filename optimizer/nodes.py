@@ -98,8 +98,8 @@ class Nodes:
             )
         except CallRefused as refusal:
             return _undecided(f"the analyst was not answered: {refusal}")
-        if diagnosis is None:
-            return _invalid("the analyst came to no diagnosis within its limits")
+        if isinstance(diagnosis, str):
+            return _invalid(f"the analyst came to no diagnosis: {diagnosis}")
         quotes = tuple(f"{words} ({path})" for path, words in diagnosis.quotes)
         return {"cause": diagnosis.text, "quotes": quotes}
 
@@ -120,8 +120,8 @@ class Nodes:
             )
         except CallRefused as refusal:
             return _undecided(f"the editor was not answered: {refusal}")
-        if finished is None:
-            return _invalid("the editor finished no edit within its limits")
+        if isinstance(finished, str):
+            return _invalid(f"the editor finished no edit: {finished}")
         return {
             "edited": finished.files,
             "subject": finished.subject,

@@ -37,11 +37,13 @@ def optimization_context(
     editor: str = "simulated",
     calls: int | None = None,
     url: str = "",
+    analyst_url: str = "",
     **choices: Any,
 ) -> Iterator[OptimizationContext]:
     """The context of an optimization in this folder, begun or gone on with.
 
-    With a `url` the simulated models are asked over HTTP.
+    With a `url` the simulated models are asked over HTTP; with an `analyst_url` that endpoint's
+    model `m` is the analyst.
     """
     documents = list(invented(training + validation + test, seed))
     ids = [d.id for d in documents]
@@ -72,8 +74,12 @@ def optimization_context(
         budget = Budget(calls=calls)
         models = Models(
             log=log,
-            endpoints={"local": EndpointConfig(base_url=url)} if url else {},
-            models=_cast(editor, "local" if url else "simulated"),
+            endpoints={
+                name: EndpointConfig(base_url=place)
+                for name, place in (("local", url), ("analyst", analyst_url))
+                if place
+            },
+            models=_models(editor, "local" if url else "simulated", bool(analyst_url)),
             budget=budget,
             seed=seed,
             transports={SIMULATED: SimulatedTransport()},
@@ -101,7 +107,7 @@ def optimization_context(
             log.close()
 
 
-def _cast(editor: str, endpoint: str) -> dict[str, ModelConfig]:
+def _models(editor: str, endpoint: str, scripted_analyst: bool) -> dict[str, ModelConfig]:
     """Every role simulated, the editor by name; in this process or at an endpoint."""
     simulated = {
         "challenger": "simulated",
@@ -109,4 +115,6 @@ def _cast(editor: str, endpoint: str) -> dict[str, ModelConfig]:
         "strong_solver": "simulated-strong",
         "editor": editor,
     }
-    return {r: ModelConfig(endpoint=endpoint, model=model) for r, model in simulated.items()}
+    models = {r: ModelConfig(endpoint=endpoint, model=model) for r, model in simulated.items()}
+    analyst = {"analyst": ModelConfig(endpoint="analyst", model="m")}
+    return {**models, **(analyst if scripted_analyst else {})}
