@@ -161,7 +161,9 @@ def _paused() -> type[Exception]:
 
 
 def _say(error: object) -> None:
-    print(f"autodata: {error}", file=sys.stderr)
+    from autodata.screen import harmless
+
+    print(f"autodata: {harmless(str(error))}", file=sys.stderr)
 
 
 class InOrder(click.Group):

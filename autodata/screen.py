@@ -1,9 +1,11 @@
 """The console that every command prints to, and how values are worded everywhere."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator
-from typing import IO
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -21,17 +23,55 @@ PIPED_WIDTH = 100  # characters per line where there is no terminal to ask
 NARROW = 16  # characters, the least that a column of names keeps
 
 
-def screen() -> Console:
-    """The terminal, or plain text of a fixed width where output is piped.
+# What moves a cursor, clears a screen or sets a title; what turns the direction of writing round.
+_COMMANDS = (*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_HARMLESS = {
+    code: 0x2400 + code if code < 0x20 else 0xFFFD for code in _COMMANDS if chr(code) not in "\n\t"
+}
+_COLOUR = re.compile(r"(\x1b\[[\d;]*m)")
 
-    Words of models, servers and file names are printed as they are: `[/INST]` is no markup.
+
+class Screen(Console):
+    """A terminal, or plain text of a fixed width where output is piped.
+
+    Words of models, servers and file names are printed as they are, `[/INST]` is no markup, and
+    none of them reaches the terminal as a command to it. With `soft_wrap` a piped line stays one
+    line, and a terminal breaks it between words, unless one of them is longer than a line: a path
+    that is to be copied stays whole.
     """
-    console = _plain()
-    return console if console.is_terminal else _plain(width=PIPED_WIDTH)
+
+    def __init__(self, *, width: int | None = None, **kwargs: Any) -> None:
+        super().__init__(width=width, highlight=False, markup=False, emoji=False, **kwargs)
+        if width is None and not self.is_terminal:
+            self.width = PIPED_WIDTH
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else harmless(text), style, control)
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **kwargs: Any) -> None:
+        if soft_wrap and self.is_terminal:
+            words = " ".join(map(str, objects)).split()
+            soft_wrap = max(map(len, words), default=0) > self.width
+        super().print(*objects, soft_wrap=soft_wrap, **kwargs)
 
 
-def _plain(file: IO[str] | None = None, width: int | None = None) -> Console:
-    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+def screen() -> Screen:
+    """Where commands print to."""
+    return Screen()
+
+
+def harmless(text: str) -> str:
+    """The text with control characters made visible; line breaks and tabs stay."""
+    return text if text.isprintable() else text.translate(_HARMLESS)
+
+
+def harmless_but_colours(text: str) -> str:
+    """As `harmless`, for what a program has coloured: its colours stay."""
+    pieces = _COLOUR.split(text)
+    return "".join(piece if at % 2 else harmless(piece) for at, piece in enumerate(pieces))
 
 
 def table(*names: str, numbers: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:
@@ -55,7 +95,7 @@ def print_table(console: Console, made: Table) -> None:
     """
     needed = console.measure(made, options=console.options.update(width=1000))
     width = max(console.width, needed.minimum) if console.is_terminal else needed.maximum
-    _plain(console.file, width).print(made)
+    Screen(file=console.file, width=width).print(made)
 
 
 def number(value: float | None) -> str:

@@ -14,7 +14,7 @@ from autodata.prompt_store.check import problems
 from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown, superproject
 from autodata.prompt_store.store import Commit, Store
-from autodata.screen import screen
+from autodata.screen import harmless, harmless_but_colours, screen
 from autodata.settings import load
 
 
@@ -35,14 +35,14 @@ def log(store: Path | None, everything: bool, as_json: bool) -> None:
         print(json.dumps([plain(commit) for commit in opened.history(_refs(opened, everything))]))
         return
     console = screen()
-    print(graph(opened, patterns, color=console.is_terminal), end="")
+    print(harmless_but_colours(graph(opened, patterns, color=console.is_terminal)), end="")
     line = shlex.join(["git", "-C", str(opened.path), *log_arguments(patterns)])
     console.print(f"\nWith plain git: {line}", style="dim", soft_wrap=True)
 
 
 def show(revision: str, store: Path | None) -> None:
     """Show one revision: what it says, why, what came of it, and the change."""
-    print(shown(open_store(store), revision), end="")
+    print(harmless(shown(open_store(store), revision)), end="")
 
 
 def diff(old: str, new: str, run: Path | None, store: Path | None) -> None:
@@ -51,12 +51,12 @@ def diff(old: str, new: str, run: Path | None, store: Path | None) -> None:
     Failure counts come from the evaluations of an optimization: name its run folder.
     """
     opened = open_store(store)
-    print(opened.diff(old, new), end="")
+    print(harmless(opened.diff(old, new)), end="")
     if run is None:
         return
     with Ledger.open(run, create=False) as ledger:
         before, after, documents = compared(ledger, opened.resolve(old), opened.resolve(new))
-    print("\n".join(["", *moved_lines(before, after, documents)]))
+    print(harmless("\n".join(["", *moved_lines(before, after, documents)])))
 
 
 def check(revision: str, against: str | None, store: Path | None) -> int:

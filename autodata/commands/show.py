@@ -12,7 +12,16 @@ from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes, summarize
 from autodata.optimization_screen import print_result
 from autodata.run_folder import RunFolder, RunFolderError
-from autodata.screen import SIMULATED, STYLES, number, print_summary, print_table, screen, table
+from autodata.screen import (
+    SIMULATED,
+    STYLES,
+    harmless,
+    number,
+    print_summary,
+    print_table,
+    screen,
+    table,
+)
 from autodata.storyboard import tell
 
 COLUMNS = ("document", "name", "outcome", "rounds", "weak", "strong", "gap", "objection")
@@ -69,7 +78,7 @@ def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
         scores = (outcome.weak_mean, outcome.strong_mean, outcome.gap)
         made.add_row(
             outcome.document_id[:8],
-            outcome.name,
+            harmless(outcome.name),
             Text(decision, style=STYLES[decision]),
             "" if outcome.rounds is None else str(outcome.rounds),
             *(number(score) if outcome.decision else "" for score in scores),

@@ -7,9 +7,10 @@ from io import StringIO
 from rich.console import Console
 
 from autodata.ledger.rows import RunRow
-from autodata.screen import print_table, table
+from autodata.screen import Screen, harmless_but_colours, print_table, table
 from autodata.storyboard import tell
 from autodata.tasks.types import Candidate, Document, Objection, Round
+from tests.outside import Folder
 
 NAME = "a-document-with-a-long-name.md"
 RUN = RunRow(
@@ -26,7 +27,7 @@ RUN = RunRow(
 
 
 def terminal(width: int) -> Console:
-    return Console(file=StringIO(), force_terminal=True, width=width, color_system="standard")
+    return Screen(file=StringIO(), force_terminal=True, width=width, color_system="standard")
 
 
 def shown(console: Console) -> str:
@@ -59,6 +60,62 @@ def test_only_the_labels_of_a_story_step_back() -> None:
     assert "\x1b[2mcontext      \x1b[0mA context.\n" in shown(console)
     assert "\x1b[1mWhy?\x1b[0m\x1b[2m (cause)\x1b[0m" in shown(console)
     assert "\x1b[1mTOO_EASY  \x1b[0mweak mean 0.80" in shown(console)
+
+
+HOSTILE = "\x1b]0;yours\x1b\\\x1b[2J\x9b31m\u202etxt.exe"
+SEEN = "␛]0;yours␛\\␛[2J�31m�txt.exe"
+
+
+def test_no_word_of_a_model_or_a_file_reaches_the_terminal_as_a_command() -> None:
+    console = terminal(100)
+    candidate = Candidate(
+        context=HOSTILE,
+        question=HOSTILE,
+        reference_answer=HOSTILE,
+        question_type=HOSTILE,
+        rubric=(),
+    )
+    objection = Objection(code="QUALITY", message=HOSTILE)
+    story = [Round(number=1, candidate=candidate, objections=(objection,), decision="rejected")]
+    tell(console, RUN, Document.of(HOSTILE, "Text."), story, full=True)
+    made = table("name", wrapped=("name",))
+    made.add_row(HOSTILE)
+    print_table(console, made)
+    assert not {"\x9b", "\u202e"} & set(shown(console))
+    assert "\x1b]" not in shown(console)
+    assert "\x1b[2J" not in shown(console)
+    assert shown(console).count(SEEN) >= 6
+
+
+def test_a_hostile_name_is_harmless_in_progress_tables_and_errors(folder: Folder) -> None:
+    text = (folder.path / "docs" / "leader-lease-reads.md").read_text()
+    (folder.path / f"{HOSTILE}.md").write_text(text)
+    printed = folder("run", f"{HOSTILE}.md", "--task", "cs", "--out", "run", "--rounds", "1")
+    printed += folder("show", "run")
+    printed += folder("export", "run", "--format", HOSTILE.replace("\x1b", ""), code=2)
+    assert not {"\x1b", "\x9b", "\u202e"} & set(printed)
+    assert printed.count(SEEN) == 2
+
+
+def test_colours_of_git_stay_and_nothing_else() -> None:
+    log = f"\x1b[33m* 1a2b\x1b[m Reword {HOSTILE}"
+    assert harmless_but_colours(log) == f"\x1b[33m* 1a2b\x1b[m Reword {SEEN}"
+
+
+def test_a_terminal_breaks_lines_between_words_and_a_pipe_does_not() -> None:
+    words = "Read it with: autodata show runs/of/forty/characters"
+    narrow = terminal(40)
+    narrow.print(words, soft_wrap=True)
+    assert shown(narrow).splitlines() == [
+        "Read it with: autodata show ",
+        "runs/of/forty/characters",
+    ]
+    narrower = terminal(20)
+    narrower.print(words, soft_wrap=True)  # with a path that no line holds: to be copied
+    assert shown(narrower) == f"{words}\n"
+    piped = Screen(file=StringIO())
+    piped.print(words, soft_wrap=True)
+    assert shown(piped) == f"{words}\n"
 
 
 def test_ctrl_c_while_a_command_loads_is_an_interruption() -> None:
