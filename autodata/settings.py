@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from autodata.documents.passages import BUDGET
-from autodata.graph.state import Attempts, RunChoices, TaskName
+from autodata.graph.state import LoopChoices, RunChoices, TaskName
 from autodata.models.budget import Budget
 from autodata.models.config import (
     ROLES,
@@ -63,13 +63,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RunSettings(Section):
-    """What one run does. Null leaves the task's own number (paper, section 2)."""
+class RunSettings(LoopChoices, Section):
+    """What one run does: what it decides about every document, and what to do with how many."""
 
     task: TaskName | None = Field(None, description=f"what to make examples of: {', '.join(TASKS)}")
-    rounds: int | None = Field(None, ge=1, le=100, description="round budget of one document")
-    challengers: int | None = Field(None, ge=1, le=5, description="candidates per round")
-    attempts: Attempts = Field("early", description="early, parallel or all; see RunChoices")
     batch: bool = Field(False, description="ask through the endpoints' batch APIs: half the price")
     documents_in_flight: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
     target: int | None = Field(None, ge=1, description="accepted documents that are enough")
@@ -165,9 +162,7 @@ class Settings(Section):
         """What the run decides about every document."""
         return RunChoices(
             **self.acceptance.model_dump(),
-            rounds=self.run.rounds,
-            challengers=self.run.challengers,
-            attempts=self.run.attempts,
+            **{name: getattr(self.run, name) for name in LoopChoices.model_fields},
             weak_attempts=self.model("weak_solver").attempts,
             strong_attempts=self.model("strong_solver").attempts,
         )

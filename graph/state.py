@@ -31,21 +31,26 @@ TaskName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum
 Attempts = Literal["early", "parallel", "all"]
 
 
-class RunChoices(Acceptance):
-    """What a run decides about every document: Studio shows these as a form.
+class LoopChoices(BaseModel):
+    """How a document is worked on. None means the task's own number (paper, section 2).
 
-    None means the task's own number (paper, section 2).
+    The `run` section of the configuration and the form of Studio both take these from here.
     """
 
     rounds: int | None = Field(None, ge=1, le=100, description="round budget of one document")
-    weak_attempts: int | None = Field(None, ge=1, le=32, description="weak attempts per question")
-    strong_attempts: int | None = Field(None, ge=1, le=32, description="strong attempts likewise")
     challengers: int | None = Field(None, ge=1, le=5, description="candidates written per round")
     attempts: Attempts = Field(
         "early",
         description="early: ask only while an attempt can change the decision; parallel: a whole "
         "side at once; all: both sides in full, whatever the weak side scored",
     )
+
+
+class RunChoices(LoopChoices, Acceptance):
+    """What a run decides about every document: Studio shows these as a form."""
+
+    weak_attempts: int | None = Field(None, ge=1, le=32, description="weak attempts per question")
+    strong_attempts: int | None = Field(None, ge=1, le=32, description="strong attempts likewise")
 
 
 class SourceText(Frozen):
