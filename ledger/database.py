@@ -1,16 +1,20 @@
 """One SQLite file: opened, migrated, and its columns turned into Python values and back."""
 
 import json
+import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import finalize
 
 from sqlite_utils import Database
 
-from autodata.ledger.migrations import migrate
+from autodata.ledger.migrations import migrate, pending
 
 BUSY_TIMEOUT = 60.0
 """Seconds a writer waits for another one (the call log writes through its own connection)."""
@@ -27,10 +31,12 @@ def open_database(path: Path, *, create: bool = True) -> Database:
 
     The connection may be used from several threads, one at a time: the caller holds a lock.
     Raises LedgerError when the file is no database of ours, was written by a newer version, or is
-    not there and `create` is false.
+    not there and `create` is false; then a folder that cannot be written is read as it is.
     """
     if not create and not path.is_file():
         raise LedgerError(f"{path.parent} holds no run: there is no {path.name} in it")
+    if not create and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return _open_to_read(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, check_same_thread=False)
@@ -44,6 +50,39 @@ def open_database(path: Path, *, create: bool = True) -> Database:
     except (ValueError, sqlite3.Error) as error:
         connection.close()
         raise LedgerError(f"cannot use {path}: {error}") from error
+    return database
+
+
+def _open_to_read(path: Path) -> Database:
+    """The database where nothing can be written, not even the locks of a reader.
+
+    One that an earlier version wrote, or that was not closed, is read from a copy. Raises
+    LedgerError.
+    """
+    log = Path(f"{path}-wal")
+    unmerged = log.exists() and log.stat().st_size > 0
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if unmerged else '&immutable=1'}"
+    connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+    try:
+        database = Database(connection)
+        if not pending(database):
+            return database
+    except sqlite3.OperationalError:  # it has a log, and nothing says what is in it
+        pass
+    except (ValueError, sqlite3.Error) as error:
+        connection.close()
+        raise LedgerError(f"cannot use {path}: {error}") from error
+    connection.close()
+    copy = TemporaryDirectory(prefix="autodata-")
+    try:
+        for file in (path, log):
+            if file.exists():
+                shutil.copyfile(file, Path(copy.name) / file.name)
+        database = open_database(Path(copy.name) / path.name)
+    except (OSError, LedgerError) as error:
+        copy.cleanup()
+        raise LedgerError(f"cannot read {path}: {error}") from error
+    finalize(database, copy.cleanup)
     return database
 
 

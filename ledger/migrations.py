@@ -18,7 +18,7 @@ def migrate(database: Database) -> None:
 
     Raises ValueError when a newer version wrote it or when its tables are somebody else's.
     """
-    if not _pending(database):
+    if not pending(database):
         return
     database.execute("BEGIN IMMEDIATE")
     try:
@@ -32,7 +32,7 @@ def migrate(database: Database) -> None:
     database.conn.commit()
 
 
-def _pending(database: Database) -> bool:
+def pending(database: Database) -> bool:
     """Whether a migration is still to be applied. Raises ValueError at a migration unknown here."""
     applied = {migration.name for migration in migrations.applied(database)}
     with closing(Database(memory=True)) as empty:  # where all that we know is pending

@@ -1,19 +1,27 @@
 """A session ends as it should whatever ends it, and another one goes on from any state it left."""
 
+import ctypes
 import fcntl
+import gzip
 import json
 import os
 import pty
+import shutil
 import signal
 import sqlite3
 import subprocess
 import termios
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings, load
 from tests.outside import BIN, Folder, Simulated
 
+OLD_RUN = Path(__file__).parents[1] / "data" / "run-before-rooms"
 RUN = ("run", "docs", "--task", "cs", "--out", "run")
 
 
@@ -104,3 +112,65 @@ def test_a_configuration_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     folder.keep(Settings())
     assert folder.config.stat().st_ino != before  # another file took its place
     assert load(folder.config) == Settings()
+
+
+# What lets root write where nobody may: a process without it reads like anybody else.
+OVERRIDE, DROP = 1, 24  # CAP_DAC_OVERRIDE, PR_CAPBSET_DROP of Linux
+
+
+def without_override() -> None:
+    if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).prctl(DROP, OVERRIDE, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "cannot drop a capability")
+
+
+@pytest.fixture(params=["closed", "killed", "of an earlier version"])
+def sealed(folder: Folder, request: pytest.FixtureRequest) -> Iterator[Folder]:
+    """A run in a folder that cannot be written, as a mounted archive is."""
+    run = folder.path / "run"
+    if request.param == "of an earlier version":
+        shutil.copytree(OLD_RUN, run)
+        (run / "run.db").write_bytes(gzip.decompress((run / "run.db.gz").read_bytes()))
+    else:
+        folder(*RUN, "--rounds", "2")
+    with closing(sqlite3.connect(run / "run.db")) as database:
+        if request.param == "killed":  # what was written last still stands in the log
+            database.execute("pragma wal_autocheckpoint = 0")
+            database.execute("update documents set name = 'renamed.md' where rowid = 1")
+            database.commit()
+            for name in ("run.db", "run.db-wal"):
+                shutil.copy(run / name, folder.path / name)
+    for file in folder.path.glob("run.db*"):
+        file.replace(run / file.name)
+    places = [run, *run.iterdir()]
+    for place in places:
+        place.chmod(place.stat().st_mode & ~0o222)
+    yield folder
+    for place in places:
+        place.chmod(place.stat().st_mode | 0o200)
+
+
+def test_a_folder_that_cannot_be_written_can_be_read(sealed: Folder) -> None:
+    def autodata(*words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [BIN / "autodata", *words],
+            cwd=sealed.path,
+            env=sealed.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=without_override,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    run = sealed.path / "run"
+    before = {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
+    documents = json.loads(autodata("status", "run", "--json"))["documents"]
+    shown = autodata("show", "run")
+    assert ("renamed.md" in shown) == (run / "run.db-wal").exists()
+    assert "by these thresholds" in autodata("redecide", "run")
+    if documents["accepted"]:
+        autodata("export", "run", "--format", "jsonl", "-o", "out.jsonl")
+        assert len((sealed.path / "out.jsonl").read_text().splitlines()) == documents["accepted"]
+    assert "run cannot be written" in autodata("resume", "run", code=2)
+    assert before == {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
