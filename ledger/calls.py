@@ -40,8 +40,18 @@ CALLS = """create table if not exists calls (
   usd real,                         -- null: the price is unknown
   error text,
   started_at text not null,         -- ISO 8601, UTC
-  seconds real not null
+  seconds real not null,
+  estimated integer not null default 0,    -- 1: the endpoint did not count, at most so many tokens
+  failures integer not null default 0,     -- requests that brought no answer before this one
+  lost_tokens integer not null default 0,  -- which these may have been paid for, at most
+  lost_usd real not null default 0         -- what these may have cost, at most
 )"""
+ADDED = {  # since the first version; older databases lack them
+    "estimated": "integer not null default 0",
+    "failures": "integer not null default 0",
+    "lost_tokens": "integer not null default 0",
+    "lost_usd": "real not null default 0",
+}
 INDEXES = (
     "create index if not exists calls_by_scope on calls(scope, request_key)",
     "create index if not exists calls_by_key on calls(request_key)",
@@ -59,8 +69,10 @@ class Call:
     """One request and what came of it.
 
     `request` holds the messages as {"role", "content"}; it is not read back by `load`. Token counts
-    and `usd` (US dollars) are None when the endpoint did not state them or the price is unknown.
-    `started_at` is ISO 8601 in UTC; `id` is given by the log.
+    are None without an answer, and the most that they can be where the endpoint did not count and
+    the call is `estimated`; `usd` (US dollars) is None when the price is unknown. `failures` are
+    requests that brought no usable answer; of these `lost_tokens` and `lost_usd` may have been paid
+    for. `started_at` is ISO 8601 in UTC; `id` is given by the log.
     """
 
     scope: str
@@ -81,12 +93,16 @@ class Call:
     error: str = ""
     started_at: str = ""
     seconds: float = 0.0
+    estimated: bool = False
+    failures: int = 0
+    lost_tokens: int = 0
+    lost_usd: float = 0.0
     id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was used: US dollars (of known prices), answered calls, tokens in and out."""
+    """What was used at most: US dollars (of known prices), answered calls, tokens in and out."""
 
     usd: float = 0.0
     calls: int = 0
@@ -106,10 +122,25 @@ _STORED = tuple(f.name for f in fields(Call) if f.name != "id")
 _READ = tuple(name for name in (*_STORED, "id") if name != "request")
 _INSERT = f"insert into calls ({', '.join(_STORED)}) values ({', '.join(f':{n}' for n in _STORED)})"
 
+# A request that failed leaves a row, which the next request of the same call takes over.
+_FAILED = """select id, failures,
+  lost_tokens + ifnull(input_tokens, 0) + ifnull(output_tokens, 0), lost_usd + ifnull(usd, 0)
+from calls where scope = ? and request_key = ? and status = 'failed' order by id limit 1"""
+_KEPT = ("scope", "role", "request_key", "sample", "request")
+_UPDATE = f"""update calls set {", ".join(f"{n} = :{n}" for n in _STORED if n not in _KEPT)}
+where id = :id"""
+
 
 def create_calls(database: Database) -> None:
-    """Add the `calls` table and its indexes where they are missing."""
-    database.execute(CALLS)
+    """Add the `calls` table, its columns and its indexes where they are missing."""
+    table = database.table("calls")
+    if not table.exists():
+        database.execute(CALLS)
+    present = table.columns_dict
+    if missing := ADDED.keys() - present.keys():
+        for name in sorted(missing):
+            database.execute(f"alter table calls add column {name} {ADDED[name]}")
+        database.execute("update calls set failures = 1 where status = 'failed'")
     for index in INDEXES:
         database.execute(index)
 
@@ -128,8 +159,9 @@ class CallLog:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         try:
             self._reader, self._writer = self._connect(), self._connect()
+            self._writer.execute("begin immediate")
             create_calls(Database(self._writer, execute_plugins=False))
-            self._writer.commit()
+            self._writer.execute("commit")
         except sqlite3.Error as error:
             raise CallLogError(f"{path}: the call log cannot be opened: {error}") from error
         self._thread = threading.Thread(target=self._write, name="call log", daemon=True)
@@ -185,19 +217,27 @@ class CallLog:
         return known.answers.get(request_key) if known else None
 
     async def record(self, call: Call) -> int:
-        """Write the call durably and return its row id. Raises CallLogError."""
+        """Write the call durably and return its row id. Raises CallLogError.
+
+        There is one row per call: what comes after a failed request takes over its row and adds to
+        its failures and to what they may have cost.
+        """
+        return await self.submit(call)
+
+    def submit(self, call: Call) -> "asyncio.Future[int]":
+        """As `record`, for whoever cannot wait. Raises CallLogError when the log is closed."""
         if self._closed:
             raise CallLogError(f"{self.path}: the call log is closed")
         loop = asyncio.get_running_loop()
         written: asyncio.Future[int] = loop.create_future()
         self._queue.put((call, loop, written))
-        return await written
+        return written
 
     def spent(self) -> Spent:
         """What this log's calls have used, in this process and in earlier ones."""
         query = (
-            "select total(usd), count(*) filter (where status != 'failed'),"
-            " total(input_tokens) + total(output_tokens) from calls"
+            "select total(usd) + total(lost_usd), count(*) filter (where status != 'failed'),"
+            " total(input_tokens) + total(output_tokens) + total(lost_tokens) from calls"
         )
         with self._reading:
             usd, calls, tokens = self._reader.execute(query).fetchone()
@@ -246,13 +286,24 @@ class CallLog:
 
     def _insert(self, call: Call) -> int:
         values = {name: getattr(call, name) for name in _STORED}
-        values["request"] = _json(self._short(call))
+        failed = self._writer.execute(_FAILED, (call.scope, call.request_key)).fetchone()
+        if failed is None:
+            values["request"] = _json(self._short(call))
+            id_ = self._execute(_INSERT, values).lastrowid
+            assert id_ is not None
+            return id_
+        values["id"], failures, tokens, usd = failed
+        values["failures"] += failures
+        values["lost_tokens"] += tokens
+        values["lost_usd"] += usd
+        self._execute(_UPDATE, values)
+        return int(values["id"])
+
+    def _execute(self, statement: str, values: dict[str, Any]) -> sqlite3.Cursor:
         try:
-            id_ = self._writer.execute(_INSERT, values).lastrowid
+            return self._writer.execute(statement, values)
         except UnicodeEncodeError:  # a lone surrogate, which SQLite cannot store
-            id_ = self._writer.execute(_INSERT, {n: _storable(values[n]) for n in values}).lastrowid
-        assert id_ is not None
-        return id_
+            return self._writer.execute(statement, {n: _storable(values[n]) for n in values})
 
     def _short(self, call: Call) -> list[dict[str, Any]]:
         """The messages, each without what it shares with its role's first request in this scope.

@@ -66,7 +66,9 @@ def _rows(ledger: Ledger, run: RunRow, format: Format) -> Iterator[Record]:
 def _usage(ledger: Ledger, example: Example) -> Usage:
     """What the example's document cost, from the call log."""
     calls = ledger.query(
-        "select id, input_tokens, output_tokens from calls where scope = ? and status != 'failed'",
+        "select id, iif(estimated, null, input_tokens) as input_tokens,"
+        " iif(estimated, null, output_tokens) as output_tokens"
+        " from calls where scope = ? and status != 'failed'",
         [example.document_id],
     )
     return Usage(

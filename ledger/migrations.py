@@ -201,3 +201,9 @@ def pass_counts(database: Database) -> None:
         " '$.parent_pass_count', json_extract(details, '$.parent_tally')),"
         " '$.tally', '$.parent_tally') where json_type(details, '$.tally') is not null"
     )
+
+
+@migrations()
+def one_row_per_call(database: Database) -> None:
+    """What failed requests and calls that nobody counted may have cost."""
+    create_calls(database)

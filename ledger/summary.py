@@ -30,10 +30,14 @@ group by code order by rounds desc, code
 """
 
 USAGE = """
-select role, count(*) as calls, total(input_tokens) as input_tokens,
-  total(output_tokens) as output_tokens,
-  case when count(usd) = count(*) then total(usd) end as usd
-from calls where status != 'failed' group by role order by min(id)
+select role, count(*) filter (where status != 'failed') as calls,
+  total(input_tokens) as input_tokens, total(output_tokens) as output_tokens,
+  total(lost_tokens) as lost_tokens,
+  case when count(*) filter (where usd is null and status != 'failed') = 0
+    then total(usd) + total(lost_usd) end as usd,
+  sum(failures) as failures,
+  count(*) filter (where estimated or lost_tokens > 0) as estimated
+from calls group by role having calls > 0 or lost_tokens > 0 order by min(id)
 """
 
 
@@ -55,12 +59,20 @@ class Outcome(Frozen):
 
 
 class Usage(Frozen):
-    """What one role has used; `usd` is None when the price of one of its calls is unknown."""
+    """What one role has used; `usd` is None when the price of one of its calls is unknown.
+
+    `failures` counts requests that brought no answer, `lost_tokens` what these may have used at
+    most. `estimated` calls are counted at their worst case, at least in part: then tokens and `usd`
+    are upper bounds.
+    """
 
     calls: int
     input_tokens: int
     output_tokens: int
     usd: float | None
+    lost_tokens: int = 0
+    failures: int = 0
+    estimated: int = 0
 
 
 class Summary(Frozen):
@@ -94,7 +106,12 @@ class Summary(Frozen):
     @property
     def tokens(self) -> int:
         """Tokens in and out of all roles."""
-        return sum(usage.input_tokens + usage.output_tokens for usage in self.usage.values())
+        return sum(u.input_tokens + u.output_tokens + u.lost_tokens for u in self.usage.values())
+
+    @property
+    def estimated(self) -> int:
+        """Calls whose tokens and dollars are upper bounds: the endpoint did not count them."""
+        return sum(usage.estimated for usage in self.usage.values())
 
     @property
     def usd(self) -> float | None:
@@ -105,7 +122,12 @@ class Summary(Frozen):
     def plain(self) -> dict[str, Any]:
         """All of it as JSON values."""
         own = self.model_dump(mode="json", exclude={"run"})
-        totals = {"calls": self.calls, "tokens": self.tokens, "usd": self.usd}
+        totals = {
+            "calls": self.calls,
+            "tokens": self.tokens,
+            "usd": self.usd,
+            "estimated": self.estimated,
+        }
         run = self.run.model_dump(mode="json", exclude={"config"})
         return {**run, "pass_rate": self.pass_rate, **own, **totals}
 

@@ -226,11 +226,15 @@ def _body(line: Line) -> bytes:
         return encode(body)
     if response.get("status_code", 200) != 200:
         raise refusal(response["status_code"], json.dumps(body).encode())
-    raise WireError(str(error.get("message") or "a batch's line without an answer"), status=200)
+    raise WireError(
+        str(error.get("message") or "a batch's line without an answer"), status=200, reached=False
+    )
 
 
 def _unfinished(batch: Line) -> WireError:
     """Why a batch ended without answering everything; what expired may be sent again."""
     found = (batch.get("errors") or {}).get("data") or [{}]
     said = found[0].get("message") or "it ended without an answer to this request"
-    return WireError(f"batch {batch['status']}: {said}", status=REFUSED.get(batch["status"], 200))
+    return WireError(
+        f"batch {batch['status']}: {said}", status=REFUSED.get(batch["status"], 200), reached=False
+    )

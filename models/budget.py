@@ -1,10 +1,13 @@
 """What a run may use, what a call costs, and what was used: reserved before, settled after it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,17 +15,86 @@ from autodata.ledger.calls import Spent
 from autodata.models.config import SIMULATED, EndpointConfig, ModelConfig, Price
 from autodata.models.errors import BudgetReached, Paused
 
-Pricing = Callable[[int, int, int], float]  # tokens in, out, and cached ones of those in → USD
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice, TieredPrices
+
+OUTPUT = 16_384  # tokens, the longest reply of a model without `max_tokens` in a bounded budget
 
 
 class Budget(BaseModel):
-    """Upper bounds for one run, null for none: US dollars, answered calls, tokens in and out."""
+    """Upper bounds for one run, null for none: US dollars, answered calls, tokens in and out.
+
+    With one on dollars or tokens a reply has at most OUTPUT tokens where its model states no
+    `max_tokens`: what has no bound cannot be reserved.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     usd: float | None = Field(None, ge=0)
     calls: int | None = Field(None, ge=0)
     tokens: int | None = Field(None, ge=0)
+
+    @property
+    def bounds_replies(self) -> bool:
+        """Whether the length of a reply matters to it."""
+        return self.usd is not None or self.tokens is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one call has taken: tokens in, cached ones among them, tokens out, US dollars.
+
+    `usd` is None when the price is unknown. `estimated`: the endpoint did not say, and what is not
+    known stands at its worst case.
+    """
+
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    usd: float | None
+    estimated: bool
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    def spent(self, calls: int) -> Spent:
+        """As a part of a budget."""
+        return Spent(self.usd or 0.0, calls, self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """The most that a call can take: tokens in and out, at a tariff (None: the price is unknown).
+
+    With `strict` nothing beyond it is believed, since a budget rests on it.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    tariff: "Tariff | None"
+    strict: bool
+
+    @property
+    def cost(self) -> Cost:
+        """The worst case itself."""
+        return self.settle(None, None, None)
+
+    def settle(self, sent: int | None, cached: int | None, said: int | None) -> Cost:
+        """What a call is settled at whose endpoint counted so many tokens in, cached and out."""
+        believed = self._believed(sent, self.input_tokens), self._believed(said, self.output_tokens)
+        estimated = None in believed
+        sent = self.input_tokens if believed[0] is None else believed[0]
+        said = self.output_tokens if believed[1] is None else believed[1]
+        cached = min(cached or 0, sent)
+        usd = None
+        if self.tariff:
+            exact = self.tariff.usd(sent, said, cached)
+            usd = self.tariff.most(sent, said) if estimated else exact
+        return Cost(sent, cached, said, usd, estimated)
+
+    def _believed(self, stated: int | None, most: int) -> int | None:
+        return None if stated is None or (self.strict and stated > most) else stated
 
 
 class BudgetTracker:
@@ -136,6 +208,33 @@ def _sum(*parts: Spent) -> Spent:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """A model's price, which may depend on the length of the prompt.
+
+    `steps` are pairs (tokens, price) in rising order, the first at -1: the price of the last step
+    that the prompt is longer than holds for the whole call. `fee` is USD per call; all is
+    multiplied by `share`.
+    """
+
+    steps: tuple[tuple[int, Price], ...]
+    fee: float = 0.0
+    share: float = 1.0
+
+    def usd(self, sent: int, said: int, cached: int = 0) -> float:
+        """US dollars for so many tokens in (`cached` ones among them) and out."""
+        price = next(price for start, price in reversed(self.steps) if start < sent)
+        return self.share * (price.usd(sent, said, cached) + self.fee)
+
+    def most(self, sent: int, said: int) -> float:
+        """The most that up to so many tokens can cost, however many are cached."""
+        ends = [min(start, sent) for start, _ in self.steps[1:]] + [sent]
+        return max(self.usd(end, said, cached) for end in ends for cached in (0, end))
+
+
+FREE = Tariff(((-1, Price(input=0, output=0)),))
+
+
 class Prices:
     """What a call costs: stated in the configuration, else from genai-prices, else unknown.
 
@@ -154,41 +253,61 @@ class Prices:
         cached_tokens: int = 0,
     ) -> float | None:
         """US dollars for so many tokens (cached ones are part of the input); None if unknown."""
+        tariff = self.tariff(config, endpoint)
+        return tariff.usd(input_tokens, output_tokens, cached_tokens) if tariff else None
+
+    def tariff(
+        self, config: ModelConfig, endpoint: EndpointConfig, share: float = 1.0
+    ) -> Tariff | None:
+        """What calls of this model that begin now cost, at a share of the price; None if unknown.
+
+        A call is settled at the tariff that it was reserved at: some change with the hour.
+        """
         if config.endpoint == SIMULATED:
-            return 0.0
+            return FREE
         stated = self.stated.get(f"{config.endpoint}/{config.model}")
-        pricing = stated.usd if stated else _listed(config.model, endpoint.address)
-        return pricing(input_tokens, output_tokens, cached_tokens) if pricing else None
+        if stated:
+            return Tariff(((-1, stated),), share=share)
+        listed = _listed(config.model, endpoint.address)
+        return replace(listed(), share=share) if listed else None
 
     def known(self, config: ModelConfig, endpoint: EndpointConfig) -> bool:
         """Whether calls of this model have a price."""
-        return self.usd(config, endpoint, input_tokens=1, output_tokens=1) is not None
+        return self.tariff(config, endpoint) is not None
 
 
 @cache
-def _listed(model: str, address: str) -> Pricing | None:
-    """The price that genai-prices lists. Most are flat, and then looked up only once: a look-up
-    costs as much CPU time as half of a call."""
+def _listed(model: str, address: str) -> Callable[[], Tariff] | None:
+    """The tariff that genai-prices lists for now. Few change with the date or the hour, and the
+    others are looked up only once: a look-up costs as much CPU time as half of a call."""
     # Imported here: it takes a quarter of a second, and most commands ask for no price.
     from genai_prices import Usage, calc_price
-    from genai_prices.types import PriceCalculation
-
-    def look_up(sent: int, said: int, cached: int) -> PriceCalculation:
-        usage = Usage(input_tokens=sent, cache_read_tokens=cached, output_tokens=said)
-        return calc_price(usage, model, provider_api_url=address)
 
     try:
-        found = look_up(1, 1, 0)
+        found = calc_price(Usage(input_tokens=1), model, provider_api_url=address)
     except LookupError:
         return None
-    price = found.model_price
-    sent, said, cached = price.input_mtok, price.output_mtok, price.cache_read_mtok
-    if (
-        isinstance(sent, Decimal)
-        and isinstance(said, Decimal)
-        and (cached is None or isinstance(cached, Decimal))
-        and not isinstance(found.model.prices, list)  # that change with the date or the hour
-    ):
-        hit = None if cached is None else float(cached)
-        return Price(input=float(sent), output=float(said), cached_input=hit).usd
-    return lambda *tokens: float(look_up(*tokens).total_price)
+    tariff = _tariff(found.model_price)
+    if isinstance(found.model.prices, list):
+        return lambda: _tariff(found.model.get_prices(datetime.now(UTC)))
+    return lambda: tariff
+
+
+def _tariff(listed: "ModelPrice") -> Tariff:
+    rates = (listed.input_mtok, listed.output_mtok, listed.cache_read_mtok)
+    starts = {tier.start for rate in rates for tier in getattr(rate, "tiers", ())}
+    steps = tuple((start, _price(rates, start)) for start in sorted({-1, *starts}))
+    return Tariff(steps, fee=(_rate(listed.requests_kcount, 0) or 0.0) / 1000)
+
+
+def _price(rates: Sequence["Decimal | TieredPrices | None"], start: int) -> Price:
+    """The price of prompts that are longer than `start` tokens."""
+    sent, said, cached = (_rate(rate, start) for rate in rates)
+    return Price(input=sent or 0.0, output=said or 0.0, cached_input=cached)
+
+
+def _rate(rate: "Decimal | TieredPrices | None", start: int) -> float | None:
+    if rate is None or isinstance(rate, Decimal):
+        return None if rate is None else float(rate)
+    reached = [tier.price for tier in rate.tiers if tier.start <= start]
+    return float(reached[-1] if reached else rate.base)

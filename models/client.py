@@ -17,15 +17,15 @@ from typing import Any, Generic, TypeVar
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
-from autodata.ledger.calls import Call, CallLog, CallLogError, Spent, Status
-from autodata.models.budget import Budget, BudgetTracker, Prices
+from autodata.ledger.calls import Call, CallLog, CallLogError, Status
+from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Cost, Prices, WorstCase
 from autodata.models.chat import decode, plain
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.limits import EndpointState
-from autodata.models.registry import ModelRegistry, RoleModel, Usage
+from autodata.models.registry import ModelRegistry, Usage
 from autodata.models.replies import Malformed, Reading, parse
-from autodata.models.request import Request, longest
+from autodata.models.request import Request
 from autodata.models.transport import Transport
 from autodata.prompt_store.prompt import Message
 from autodata.tasks.types import Frozen
@@ -33,7 +33,6 @@ from autodata.tasks.types import Frozen
 R = TypeVar("R", bound=BaseModel)
 
 REASKS = 2  # times that a malformed reply is asked for again, with its fault
-OUTPUT = 16_384  # tokens, the worst case of a reply without `max_tokens`
 
 
 class TextReply(Frozen):
@@ -212,30 +211,41 @@ class Models:
 
     async def _try(self, request: Request) -> Call:
         """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
-        role_model, sent = request.role_model, request.tokens
+        role_model = request.role_model
         priority = self._order.setdefault(request.scope, next(self._numbers))
-        worst = self._worst(role_model, sent)
-        reading, usd = Reading(), None
+        expected = request.tokens + role_model.usage.usual
+        worst = self._worst(request)
+        limit = worst.output_tokens if worst.strict else None
+        cost: Cost | None = None
+        lost: Cost | None = None
         began = time.time()
         try:
             async with (
-                role_model.endpoint.limiter.permit(
-                    role_model.role, priority, sent + role_model.usage.usual
-                ) as permit,
-                self.budget_tracker.reserve(worst) as reservation,
+                role_model.endpoint.limiter.permit(role_model.role, priority, expected) as permit,
+                self.budget_tracker.reserve(worst.cost.spent(calls=1)) as reservation,
             ):
                 self.budget_tracker.check()
                 began = time.time()
-                reading = await _invoke(request)
-                usd = self._usd(role_model, reading)
-                permit.used = _tokens(reading, sent)
-                reservation.used = Spent(usd or 0.0, 1, permit.used)
-                reading.check()
+                try:
+                    reading = await _invoke(request, limit)
+                    cost = _cost(reading, worst)
+                    reading.check()
+                except (WireError, asyncio.CancelledError) as error:
+                    if not isinstance(error, WireError) or error.paid:
+                        lost = cost or worst.cost
+                        reservation.used = lost.spent(calls=0)
+                    raise
+                reservation.used = cost.spent(calls=1)
+                permit.used = expected if cost.estimated else cost.tokens
         except WireError as error:
-            await self._record(_call(request, began, "failed", str(error), reading, usd))
+            await self._record(_failed(request, began, str(error), lost))
+            raise
+        except asyncio.CancelledError:
+            if lost:
+                self.log.submit(_failed(request, began, "cancelled while under way", lost))
             raise
         status, problem = _judge(reading, request.reply)
-        return await self._record(_call(request, began, status, problem, reading, usd))
+        return await self._record(_call(request, began, status, problem, reading, cost))
 
     async def _record(self, call: Call) -> Call:
         """Write the call down and count it. Raises Paused when it cannot be written."""
@@ -246,30 +256,16 @@ class Models:
         self.registry.role_models[call.role].usage.add(call)
         return written
 
-    def _usd(self, role_model: RoleModel, reading: Reading) -> float | None:
-        """US dollars for one answer; None when its price or its tokens are unknown."""
-        if reading.input_tokens is None or reading.output_tokens is None:
-            return None
-        cached = reading.cached_tokens or 0
-        return self._cost(role_model, reading.input_tokens, reading.output_tokens, cached)
-
-    def _worst(self, role_model: RoleModel, sent: int) -> Spent:
-        """The most that a call may use: so many tokens sent, and the longest reply."""
-        said = role_model.config.max_tokens or OUTPUT
-        budgeted = self.budget_tracker.budget.usd is not None
-        usd = self._cost(role_model, sent, said, 0) if budgeted else None
-        return Spent(usd or 0.0, 1, sent + said)
-
-    def _cost(self, role_model: RoleModel, sent: int, said: int, cached: int) -> float | None:
+    def _worst(self, request: Request) -> WorstCase:
+        """The most that a call may take: its prompt, and the longest reply."""
+        role_model = request.role_model
         at = role_model.endpoint
-        usd = self.prices.usd(
-            role_model.config,
-            at.config,
-            input_tokens=sent,
-            output_tokens=said,
-            cached_tokens=cached,
+        return WorstCase(
+            input_tokens=request.most_tokens,
+            output_tokens=role_model.config.max_tokens or OUTPUT,
+            tariff=self.prices.tariff(role_model.config, at.config, at.share),
+            strict=self.budget_tracker.budget.bounds_replies,
         )
-        return None if usd is None else at.share * usd
 
     def _check_prices(self) -> None:
         if self.budget_tracker.budget.usd is None:
@@ -284,11 +280,13 @@ class Models:
                 )
 
 
-async def _invoke(request: Request) -> Reading:
+async def _invoke(request: Request, limit: int | None) -> Reading:
+    """Ask; for a reply of no more than `limit` tokens."""
     usage = request.role_model.usage
+    options = request.options if limit is None else {**request.options, "max_tokens": limit}
     usage.in_flight += 1
     try:
-        return await request.role_model.chat.ask(request.messages, request.options, request.id)
+        return await request.role_model.chat.ask(request.messages, options, request.id)
     finally:
         usage.in_flight -= 1
 
@@ -306,13 +304,27 @@ def _judge(reading: Reading, reply: type[BaseModel] | None) -> tuple[Status, str
     return ("malformed", problem) if problem else ("ok", "")
 
 
+def _cost(reading: Reading, worst: WorstCase) -> Cost:
+    return worst.settle(reading.input_tokens, reading.cached_tokens, reading.output_tokens)
+
+
+def _failed(request: Request, began: float, error: str, lost: Cost | None) -> Call:
+    """The row of a request that brought no answer; `lost` is what it may have taken even so."""
+    return replace(
+        _call(request, began, "failed", error, Reading(), None),
+        failures=1,
+        lost_tokens=lost.tokens if lost else 0,
+        lost_usd=(lost.usd or 0.0) if lost else 0.0,
+    )
+
+
 def _call(
     request: Request,
     began: float,
     status: Status,
     error: str,
     reading: Reading,
-    usd: float | None,
+    cost: Cost | None,
 ) -> Call:
     """The row of the log. `began` is in seconds since the epoch."""
     config = request.role_model.config
@@ -329,22 +341,15 @@ def _call(
         response=reading.text,
         reasoning=reading.reasoning,
         finish_reason=reading.finish_reason,
-        input_tokens=reading.input_tokens,
-        cached_tokens=reading.cached_tokens,
-        output_tokens=reading.output_tokens,
-        usd=usd,
+        input_tokens=cost.input_tokens if cost else None,
+        cached_tokens=cost.cached_tokens if cost else None,
+        output_tokens=cost.output_tokens if cost else None,
+        usd=cost.usd if cost else None,
         error=error,
         started_at=at,
         seconds=time.time() - began,
+        estimated=cost.estimated if cost else False,
     )
-
-
-def _tokens(reading: Reading, sent: int) -> int:
-    """Tokens in and out; the most that they may be where the endpoint does not count."""
-    counted = (reading.input_tokens, reading.output_tokens)
-    if None in counted:
-        return sent + longest(reading.text) + longest(reading.reasoning)
-    return sum(count for count in counted if count is not None)
 
 
 def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:

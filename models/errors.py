@@ -5,6 +5,7 @@ on without that document, and nothing is recorded as rejected.
 """
 
 TIMED_OUT = "timed_out"  # our own code
+GATEWAY_TIMED_OUT = (504, 524)  # HTTP: what stands before a server has stopped waiting for it
 NO_QUOTA = "insufficient_quota"  # OpenAI's: a 429 that waiting does not cure
 
 
@@ -62,7 +63,8 @@ class WireError(Exception):
     """One request that brought no usable answer.
 
     `status` is the HTTP status, None when there was none (refused, reset, timed out); `retry_after`
-    is the wait in seconds that the server asked for; `sent` is the payload.
+    is the wait in seconds that the server asked for; `reached` is false when it cannot have worked
+    on the request; `sent` is the payload.
     """
 
     def __init__(
@@ -72,9 +74,11 @@ class WireError(Exception):
         status: int | None = None,
         code: str = "",
         retry_after: float | None = None,
+        reached: bool = True,
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.reached = reached
         self.status = status
         self.code = code
         self.retry_after = retry_after
@@ -84,6 +88,11 @@ class WireError(Exception):
     def overloaded(self) -> bool:
         """The server asks for less, or takes too long: more than it can do at once."""
         return self.code == TIMED_OUT or (self.status in (429, 503) and self.code != NO_QUOTA)
+
+    @property
+    def paid(self) -> bool:
+        """The request may have to be paid for: it was worked on, and not refused."""
+        return self.reached and self.status in (None, 200, *GATEWAY_TIMED_OUT)
 
     @property
     def transient(self) -> bool:

@@ -21,8 +21,9 @@ FIRST = 1_000  # tokens expected of a role's first reply
 class Usage:
     """What one role has used in this process; `replayed` calls were answered by the log.
 
-    `failed` counts requests that brought no answer and were made again; `usd` is a lower bound once
-    `unpriced` (calls of unknown price) is above zero.
+    `failed` counts requests that brought no answer and were made again, `lost_tokens` what these
+    may have used. `usd` is a lower bound once `unpriced` (calls of unknown price) is above zero;
+    tokens and `usd` are upper bounds once `estimated` is: calls that the endpoint did not count.
     """
 
     calls: int = 0
@@ -36,6 +37,8 @@ class Usage:
     output_tokens: int = 0
     usd: float = 0.0
     unpriced: int = 0
+    lost_tokens: int = 0
+    estimated: int = 0
 
     @property
     def usual(self) -> int:
@@ -47,9 +50,11 @@ class Usage:
         self.input_tokens += call.input_tokens or 0
         self.cached_tokens += call.cached_tokens or 0
         self.output_tokens += call.output_tokens or 0
-        self.usd += call.usd or 0.0
+        self.usd += (call.usd or 0.0) + call.lost_usd
+        self.lost_tokens += call.lost_tokens
+        self.failed += call.failures
+        self.estimated += call.estimated or call.lost_tokens > 0
         if call.status == "failed":
-            self.failed += 1
             return
         self.calls += 1
         self.malformed += call.status == "malformed"

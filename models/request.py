@@ -13,8 +13,9 @@ from autodata.models.replies import response_format
 from autodata.tasks.types import digest
 
 KEY = 32  # hex digits: 128 bits tell any two requests apart
-BYTES = 3  # of UTF-8 per token, at the least, in any script
+BYTES = 3  # of UTF-8 per token, at the least, in ordinary text of any script
 FRAME = 16  # tokens that a chat template puts around a message, at the most
+WORDING = 256  # tokens that a schema or tools are introduced with, at the most
 SEEDS = 2**31  # what every endpoint takes as a seed lies below
 
 
@@ -75,10 +76,21 @@ class Request:
 
     @property
     def tokens(self) -> int:
-        """Length of the prompt in tokens, at the most: for worst cases, not for counts."""
-        schema = len(str(self.options.get("response_format", ""))) // BYTES
-        said = sum(longest(message["content"]) + FRAME for message in self.messages)
-        return said + schema
+        """Length of the prompt in tokens, rather too high: for rates, not for counts."""
+        said = sum(_bytes(message["content"]) // BYTES + 1 + FRAME for message in self.messages)
+        return said + self._attached // BYTES
+
+    @property
+    def most_tokens(self) -> int:
+        """Length of the prompt in tokens, at the very most: one per byte."""
+        said = sum(_bytes(message["content"]) + FRAME for message in self.messages)
+        return said + self._attached + (WORDING if self._attached else 0)
+
+    @property
+    def _attached(self) -> int:
+        """Bytes of the schema and the tools, about."""
+        attached = (self.options.get(name) for name in ("response_format", "tools"))
+        return sum(_bytes(str(part)) for part in attached if part)
 
 
 def _digest(messages: Sequence[Mapping[str, str]]) -> str:
@@ -91,9 +103,8 @@ def _digest(messages: Sequence[Mapping[str, str]]) -> str:
     return found.hexdigest()
 
 
-def longest(text: str) -> int:
-    """How many tokens a text may have, at the most."""
-    return (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) // BYTES + 1
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 @cache

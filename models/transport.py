@@ -77,6 +77,8 @@ class HttpTransport:
                 method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
                 raw = await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise WireError(str(error) or type(error).__name__, reached=False) from error
         except TimeoutError as error:
             message = f"no answer within {self.config.timeout:g} s"
             raise WireError(message, code=TIMED_OUT) from error

@@ -1,19 +1,24 @@
 """Money: what a call costs, what may be spent, and what is refused before it is spent."""
 
 import asyncio
-from dataclasses import replace
+import contextlib
+import sqlite3
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autodata.ledger.calls import CallLog, Spent
-from autodata.models.budget import Budget, BudgetTracker, Prices
+from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Prices
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig, Price
-from autodata.models.errors import BudgetReached, UnknownPrice
+from autodata.models.errors import BudgetReached, EndpointDown, UnknownPrice
 from tests.models.calling import ASKED, calling, rows
-from tests.models.scripted_server import says, scripted
+from tests.models.scripted_server import Reply, refuses, says, scripted
 
 LOCAL = {"local/m": Price(input=1_000, output=10_000)}  # a token in costs $0.001, one out $0.01
 OPENAI = EndpointConfig()
@@ -77,7 +82,7 @@ async def test_a_budget_in_dollars_needs_every_price(tmp_path: Path) -> None:
     [
         (Budget(calls=3), "3 of 3 calls are made"),
         (Budget(usd=0.25), r"\$0.1800 of \$0.25 are spent"),
-        (Budget(tokens=80), "45 of 80 tokens are used"),
+        (Budget(tokens=90), "45 of 90 tokens are used"),
     ],
 )
 async def test_a_budget_is_reached_and_never_exceeded(
@@ -136,3 +141,222 @@ async def test_a_failed_request_gives_its_reservation_back() -> None:
         async with budget_tracker.reserve(Spent(tokens=80)):
             raise OSError("reset")
     assert (budget_tracker.spent, budget_tracker.reserved.tokens) == (Spent(), 0)
+
+
+UNCOUNTED = says("fine", usage={"prompt_tokens": None})
+
+
+async def test_a_call_that_the_endpoint_did_not_count_is_settled_at_its_worst_case(
+    tmp_path: Path,
+) -> None:
+    settings: dict[str, Any] = {"model": {"max_tokens": 5}, "prices": LOCAL}
+    async with (
+        scripted(otherwise=UNCOUNTED) as server,
+        calling(tmp_path, server.url, **settings, budget=Budget(usd=1)) as models,
+    ):
+        await models.complete("weak_solver", ASKED, scope="d1")
+        spent = models.budget_tracker.spent
+        assert models.usage()["weak_solver"].estimated == 1
+    (row,) = rows(tmp_path, "estimated, input_tokens, output_tokens, usd")
+    assert row[0] == 1
+    assert row[1] >= sum(len(message.content) for message in ASKED)
+    assert row[2] == 5
+    assert (spent.tokens, spent.usd) == (row[1] + 5, pytest.approx(row[3]))
+
+
+async def test_a_resumed_budget_counts_calls_that_nobody_counted(tmp_path: Path) -> None:
+    budget, asked = Budget(tokens=150), 0
+    async with scripted(otherwise=UNCOUNTED) as server:
+        for _ in range(5):
+            async with calling(
+                tmp_path, server.url, model={"max_tokens": 5}, budget=budget
+            ) as models:
+                asked += 1
+                with contextlib.suppress(BudgetReached):
+                    await models.complete("weak_solver", ASKED, scope="d1", sample=asked)
+    assert len(server.requests) == 2
+
+
+async def test_a_count_beyond_what_was_asked_for_is_not_believed(tmp_path: Path) -> None:
+    absurd = says("fine", usage={"prompt_tokens": 10, "completion_tokens": 10**9})
+    budget = Budget(tokens=1000)
+    async with (
+        scripted(otherwise=absurd) as server,
+        calling(tmp_path, server.url, model={"max_tokens": 5}, budget=budget) as models,
+    ):
+        await models.complete("weak_solver", ASKED, scope="d1")
+    assert rows(tmp_path, "estimated, input_tokens, output_tokens") == [(1, 10, 5)]
+
+
+async def test_a_budget_bounds_the_replies_that_it_pays_for(tmp_path: Path) -> None:
+    async with scripted() as server:
+        for number, budget in enumerate((Budget(calls=9), Budget(tokens=20_000))):
+            async with calling(tmp_path, server.url, budget=budget) as models:
+                await models.complete("weak_solver", ASKED, scope=f"d{number}")
+    assert [request.get("max_tokens") for request in server.requests] == [None, OUTPUT]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "lost"),
+    [
+        (refuses(429), False),
+        (refuses(500), False),
+        (refuses(504), True),
+        (Reply(reset=True), True),
+        (Reply(b"<html>"), True),
+        (Reply(b'{"choices": []}'), True),
+    ],
+)
+async def test_a_failure_that_may_be_paid_for_counts_and_a_refusal_does_not(
+    tmp_path: Path, trouble: Reply, lost: bool
+) -> None:
+    async with (
+        scripted(trouble) as server,
+        calling(tmp_path, server.url, model={"max_tokens": 5}, budget=Budget(tokens=900)) as models,
+    ):
+        await models.complete("weak_solver", ASKED, scope="d1")
+        spent = models.budget_tracker.spent
+    ((status, failures, tokens),) = rows(tmp_path, "status, failures, lost_tokens")
+    assert (status, failures, tokens > 15) == ("ok", 1, lost)
+    assert spent.tokens == 15 + tokens
+
+
+async def test_what_is_dropped_while_under_way_may_be_paid_for(tmp_path: Path) -> None:
+    log = CallLog(tmp_path / "run.db")
+    dropped = asyncio.Event()
+
+    def hang(payload: dict[str, Any]) -> Reply:
+        dropped.set()
+        return Reply(hang=True)
+
+    async with (
+        scripted(otherwise=hang) as server,
+        calling(tmp_path, server.url, model={"max_tokens": 5}, budget=Budget(tokens=900)) as models,
+    ):
+        asking = asyncio.ensure_future(models.complete("weak_solver", ASKED, scope="d1"))
+        await dropped.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        spent = models.budget_tracker.spent
+    assert spent.tokens > 15
+    assert log.spent() == spent
+    log.close()
+
+
+async def test_nothing_is_paid_where_nobody_listens(tmp_path: Path) -> None:
+    async with scripted() as server:
+        url = server.url
+    nobody = {"give_up_after": 0.02}
+    async with calling(tmp_path, url, endpoint=nobody, budget=Budget(tokens=90_000)) as models:
+        with pytest.raises(EndpointDown):
+            await models.complete(
+                "weak_solver",
+                ASKED,
+                scope="d1",
+            )
+        assert models.budget_tracker.spent == Spent()
+
+
+def stating(**usage: Any) -> Reply:
+    return says("fine", usage=usage or {"total_tokens": None})
+
+
+REPLIES = st.sampled_from(
+    [
+        says("fine"),
+        says("", usage={"prompt_tokens": 9, "completion_tokens": 3}),
+        stating(),
+        stating(prompt_tokens=7),
+        stating(completion_tokens=4),
+        stating(prompt_tokens=10**12, completion_tokens=1),
+        stating(prompt_tokens=12, completion_tokens=10**12),
+        stating(prompt_tokens=-5, completion_tokens="many"),
+        stating(
+            prompt_tokens=9, completion_tokens=3, prompt_tokens_details={"cached_tokens": 10**6}
+        ),
+        refuses(429, retry_after="0"),
+        refuses(500),
+        Reply(b"<html>"),
+        Reply(reset=True),
+    ]
+)
+BUDGETS = st.one_of(
+    st.builds(Budget, tokens=st.integers(0, 900)),
+    st.builds(Budget, usd=st.floats(0, 2)),
+    st.builds(Budget, usd=st.floats(0, 2), tokens=st.integers(0, 900), calls=st.integers(0, 9)),
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process: how many calls it makes at once, how it is answered, when it is killed."""
+
+    calls: int
+    replies: list[Reply]
+    killed_at: int | None  # by the number of the request that is under way
+
+
+SESSIONS = st.lists(
+    st.builds(
+        Session,
+        calls=st.integers(1, 6),
+        replies=st.lists(REPLIES, max_size=8),
+        killed_at=st.none() | st.integers(1, 6),
+    ),
+    min_size=1,
+    max_size=3,
+)
+TARIFF = {"local/m": Price(input=1_000, output=10_000, cached_input=2_000)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(budget=BUDGETS, sessions=SESSIONS)
+def test_what_the_log_says_is_spent_never_exceeds_the_budget(
+    budget: Budget, sessions: list[Session]
+) -> None:
+    """However an endpoint counts, whenever the process is killed, and however often it goes on."""
+    with tempfile.TemporaryDirectory() as folder:
+        at = Path(folder)
+        for session in sessions:
+            at = asyncio.run(play(session, budget, at))
+
+
+async def play(session: Session, budget: Budget, at: Path) -> Path:
+    """One process on the run in a folder; returns the folder that the next one finds."""
+    left, replies = at / "killed", iter(session.replies)
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        if len(server.requests) == session.killed_at:
+            left.mkdir()
+            with (
+                contextlib.closing(sqlite3.connect(left / "run.db")) as copy,
+                contextlib.closing(sqlite3.connect(at / "run.db")) as present,
+            ):
+                present.backup(copy)  # what a process that is killed now leaves on disk
+        return next(replies, says("fine"))
+
+    settings: dict[str, Any] = {"model": {"max_tokens": 5}, "prices": TARIFF}
+    async with (
+        scripted(otherwise=answer) as server,
+        calling(at, server.url, budget=budget, **settings) as models,
+    ):
+        calls = [
+            models.complete("weak_solver", ASKED, scope=f"{session.calls}/{i}")
+            for i in range(session.calls)
+        ]
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert not isinstance(outcome, BaseException) or isinstance(outcome, BudgetReached)
+        counted, tracked = models.log.spent(), models.budget_tracker.spent
+    assert counted == replace(tracked, usd=pytest.approx(tracked.usd))
+    found = left if left.exists() else at
+    for folder in {at, found}:
+        log = CallLog(folder / "run.db")
+        assert within(log.spent(), budget)
+        log.close()
+    return found
+
+
+def within(spent: Spent, budget: Budget) -> bool:
+    limits = (budget.usd, budget.calls, budget.tokens)
+    used = (spent.usd - 1e-9, spent.calls, spent.tokens)
+    return all(limit is None or u <= limit for limit, u in zip(limits, used, strict=True))

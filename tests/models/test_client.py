@@ -149,7 +149,7 @@ async def test_silence_is_not_an_answer(tmp_path: Path) -> None:
     async with scripted(says(""), says(None)) as server, calling(tmp_path, server.url) as models:
         said = await models.complete("weak_solver", ASKED, scope="d1")
     assert said.text == "fine"
-    assert rows(tmp_path) == ["failed", "failed", "ok"]
+    assert rows(tmp_path, "status, failures, lost_tokens") == [("ok", 2, 30)]
 
 
 async def test_lone_surrogates_neither_leave_nor_enter(tmp_path: Path) -> None:
