@@ -21,6 +21,7 @@ from autodata.ledger.calls import Call, CallLog, CallLogError, Status
 from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Cost, Prices, WorstCase
 from autodata.models.chat import decode, plain
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
+from autodata.models.dialect import LIMITS
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.limits import EndpointState
 from autodata.models.registry import ModelRegistry, Usage
@@ -260,9 +261,11 @@ class Models:
         """The most that a call may take: its prompt, and the longest reply."""
         role_model = request.role_model
         at = role_model.endpoint
+        stated = (role_model.config.extra.get(name) for name in LIMITS)
+        extra = next((limit for limit in stated if isinstance(limit, int)), None)
         return WorstCase(
             input_tokens=request.most_tokens,
-            output_tokens=role_model.config.max_tokens or OUTPUT,
+            output_tokens=extra or role_model.config.max_tokens or OUTPUT,
             tariff=self.prices.tariff(role_model.config, at.config, at.share),
             strict=self.budget_tracker.budget.bounds_replies,
         )
