@@ -19,9 +19,8 @@ from pydantic import BaseModel
 
 from autodata.ledger.calls import Call, CallLog, CallLogError, Status
 from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Cost, Prices, WorstCase
-from autodata.models.chat import decode, plain
+from autodata.models.chat import LIMITS, decode, plain
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
-from autodata.models.dialect import LIMITS
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.limits import EndpointState
 from autodata.models.registry import ModelRegistry, Usage
