@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from autodata.simulation.faults import Faults, Latency
 from autodata.simulation.server import NotLoopback, Server, serve
-from autodata.simulation.wire import complaint
+from autodata.simulation.transport import complaint
 
 
 @click.command()

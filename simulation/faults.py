@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from autodata.simulation.chance import Chance
+from autodata.simulation.rng import Rng
 
 Fault = Literal[
     "rate_limited",  # 429, with Retry-After when `retry_after` is set
@@ -48,9 +48,9 @@ class Latency(BaseModel):
     median: NonNegativeFloat = 0.0
     sigma: NonNegativeFloat = 0.0
 
-    def draw(self, chance: Chance) -> float:
+    def draw(self, rng: Rng) -> float:
         """The seconds that one completion takes."""
-        return self.median * chance.lognormvariate(0.0, self.sigma)
+        return self.median * rng.lognormvariate(0.0, self.sigma)
 
 
 class Faults(BaseModel):
@@ -86,7 +86,7 @@ class Faults(BaseModel):
         """What is wrong with request `number`, counted from 0 since these faults were set."""
         if number < len(self.script):
             return self.script[number]
-        drawn = Chance("fault", self.seed, number).random()
+        drawn = Rng("fault", self.seed, number).random()
         for name, rate in self.rates.items():
             drawn -= rate
             if drawn < 0:
@@ -106,7 +106,7 @@ class Trouble:
     def next(self) -> tuple[Fault | None, float]:
         """What is wrong with the next request, and how many seconds it takes."""
         number, self._number = self._number, self._number + 1
-        seconds = self.faults.latency.draw(Chance("latency", self.faults.seed, number))
+        seconds = self.faults.latency.draw(Rng("latency", self.faults.seed, number))
         return self.faults.fault(number), seconds
 
     async def serve(self, seconds: float) -> bool:

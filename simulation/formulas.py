@@ -1,20 +1,23 @@
-"""Formulas between LaTeX and SymPy: a small reader for what textbooks and these models write."""
+"""Formulas between LaTeX and SymPy, and answers as mathematical objects.
+
+A small reader for what textbooks and these models write. Whatever was read, worked out or compared
+once is remembered: the attempts at one problem share it.
+"""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sympy
 from sympy import Expr
 
+from autodata.simulation.rng import Rng
+
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
-GREEK = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi rho sigma tau "
-    "phi varphi chi psi omega"
-)
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[A-Za-z]|[-+*/^_(){}\[\],|=]|\S")
+_SILENT = re.compile(r"\\left|\\right|(?<!\\)\\[,;:! ]|\\displaystyle|\\limits|\\quad")
 _FUNCTIONS = {
     "\\sin": sympy.sin,
     "\\cos": sympy.cos,
@@ -23,50 +26,34 @@ _FUNCTIONS = {
     "\\ln": sympy.log,
     "\\log": sympy.log,
 }
-_NAMES = frozenset(f"\\{name}" for name in GREEK.split())
-_SILENT = re.compile(r"\\left|\\right|(?<!\\)\\[,;:! ]|\\displaystyle|\\limits|\\quad")
-
+_GREEK = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi rho sigma tau "
+    "phi varphi chi psi omega"
+)
+_NAMES = frozenset(f"\\{name}" for name in _GREEK.split())
 # Letters that are safe as parameters: none that a computer algebra system reads as its own (E, I,
 # S, …), and none of the variables that the problems use.
 PARAMETERS = (
-    *[
-        "a",
-        "b",
-        "c",
-        "g",
-        "h",
-        "k",
-        "m",
-        "p",
-        "q",
-        "r",
-        "s",
-        "u",
-        "v",
-        "A",
-        "B",
-        "K",
-        "L",
-        "M",
-        "P",
-        "R",
-        "T",
-        "V",
-    ],
+    *"abcghkmpqrsuvABKLMPRTV",
     *(f"\\{name}" for name in ("alpha", "kappa", "lambda", "mu", "omega", "sigma", "tau")),
 )
-_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 PLAIN = (*PARAMETERS, "x", "t")  # what a borrowed equation may contain
+_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _LETTER = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+
+REWRITTEN = 0.5  # share of right answers that do not look like the reference
+SAMPLES = 3  # random points at which two objects are compared
+_CASES = re.compile(r"\\begin\{cases\}(.*)\\end\{cases\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{[pb]?matrix\}(.*)\\end\{[pb]?matrix\}", re.DOTALL)
 
 
 class NotAFormula(ValueError):
     """The text is not a formula that this reader knows."""
 
 
-def formulas(text: str) -> list[str]:
+def formulas(text: str) -> tuple[str, ...]:
     """The formulas between dollar signs, in order."""
-    return [(display or inline).strip() for display, inline in FORMULA.findall(text)]
+    return tuple((display or inline).strip() for display, inline in FORMULA.findall(text))
 
 
 @dataclass(frozen=True)
@@ -106,24 +93,6 @@ def _is_useful(side: str) -> bool:
     except NotAFormula:
         return False
     return 2 <= len(names) <= 5 and names <= {p.removeprefix("\\") for p in PLAIN}
-
-
-def named(given: Sequence[str], sign: str) -> str:
-    """The first formula that contains a sign. Raises NotAFormula when none does."""
-    for formula in given:
-        if sign in formula:
-            return formula
-    raise NotAFormula(f"no formula contains {sign}")
-
-
-def right_side(equation: str) -> Expr:
-    """The right side of an equation. Raises NotAFormula."""
-    return parse(equation.partition("=")[2])
-
-
-def at_one(expr: Expr) -> float:
-    """The value with every letter 1: enough to put multiples of one letter in order."""
-    return float(expr.subs({name: 1 for name in expr.free_symbols}))
 
 
 def symbol(name: str) -> sympy.Symbol:
@@ -167,19 +136,16 @@ class _Reader:
             sign = -sign if self.take() == "-" else sign
         value = self.power()
         while self.peek() not in ("", "+", "-", ")", "}", "]", ",", "=", "&", "|" * self._bars):
-            if self.peek() == "/":
-                self.take()
+            if self.took("/"):
                 value = value / self.power()
             else:
-                if self.peek() in ("\\cdot", "\\times", "*"):
-                    self.take()
+                self.took("\\cdot", "\\times", "*")
                 value = value * self.power()
         return sign * value
 
     def power(self) -> Expr:
         base = self.atom()
-        while self.peek() == "^":
-            self.take()
+        while self.took("^"):
             base = base ** self.argument()
         return base
 
@@ -188,17 +154,17 @@ class _Reader:
         if token[0].isdigit():
             return sympy.Rational(token)
         if token in ("(", "{"):
-            inside = self.sum()
-            self.take({"(": ")", "{": "}"}[token])
-            return inside
+            return self.inside({"(": ")", "{": "}"}[token])
         if token == "|":
-            return sympy.Abs(self._between_bars())
+            self._bars = 1  # the next bar closes: absolute values do not nest here
+            return sympy.Abs(self.inside("|"))
         if token == "\\frac":
             return self.argument() / self.argument()
         if token == "\\sqrt":
             return sympy.sqrt(self.argument())
         if token in _FUNCTIONS:
-            return self._applied(token)
+            power = self.argument() if self.took("^") else sympy.Integer(1)
+            return _FUNCTIONS[token](self.atom()) ** power
         if token == "\\pi":
             return sympy.pi
         if token == "e":
@@ -209,32 +175,20 @@ class _Reader:
 
     def argument(self) -> Expr:
         """What a fraction, root or exponent applies to: a group or one token."""
-        if self.peek() == "-":
-            self.take()
-            return -self.atom()
-        return self.atom()
+        return -self.atom() if self.took("-") else self.atom()
 
-    def _between_bars(self) -> Expr:
-        self._bars = 1  # the next bar closes: absolute values do not nest here
-        inside = self.sum()
-        self.take("|")
-        self._bars = 0
-        return inside
-
-    def _applied(self, token: str) -> Expr:
-        power = sympy.Integer(1)
-        if self.peek() == "^":
-            self.take()
-            power = self.argument()
-        return _FUNCTIONS[token](self.atom()) ** power
+    def inside(self, end: str) -> Expr:
+        """What stands between brackets or bars, the closing one taken."""
+        expr = self.sum()
+        self.take(end)
+        self._bars = 0 if end == "|" else self._bars
+        return expr
 
     def _subscript(self) -> str:
-        if self.peek() != "_":
+        if not self.took("_"):
             return ""
-        self.take()
-        if self.peek() != "{":
+        if not self.took("{"):
             return "_" + self.take()
-        self.take()
         name = ""
         while self.peek() not in ("}", ""):
             name += self.take().removeprefix("\\")
@@ -244,7 +198,127 @@ class _Reader:
     def peek(self) -> str:
         return self.left[0] if self.left else ""
 
+    def took(self, *tokens: str) -> bool:
+        """Whether the next token was one of these; it is taken then."""
+        found = self.peek() in tokens
+        self.left = self.left[found:]
+        return found
+
     def take(self, wanted: str = "") -> str:
         if not self.left or (wanted and self.left[0] != wanted):
             raise NotAFormula(f"expected {wanted or 'more'}, found {self.peek() or 'the end'}")
         return self.left.pop(0)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One object: its kind (the prompts' word for it), its expressions, and its `frame`.
+
+    The frame is what stands around the expressions: the brackets of an interval, the left side of
+    an equation, the conditions of a function given by cases.
+    """
+
+    kind: str
+    parts: tuple[Expr, ...]
+    frame: tuple[str, ...] = ()
+
+    def latex(self) -> str:
+        """The object in LaTeX, without dollar signs."""
+        parts = [write(part) for part in self.parts]
+        if self.kind == "set":
+            return "\\left\\{" + ", ".join(parts) + "\\right\\}"
+        if self.kind == "interval":
+            low, high = self.frame
+            return f"\\left{low}{parts[0]}, {parts[1]}\\right{high}"
+        if self.kind == "matrix":
+            rows = [" & ".join(row) for row in (parts[:2], parts[2:])]
+            return "\\begin{pmatrix}" + " \\\\ ".join(rows) + "\\end{pmatrix}"
+        if self.kind == "piecewise":
+            rows = [f"{p} & \\text{{if }} {c}" for p, c in zip(parts, self.frame, strict=True)]
+            return "\\begin{cases}" + " \\\\ ".join(rows) + "\\end{cases}"
+        if self.kind == "equation":
+            return f"{self.frame[0]} = {parts[0]}"
+        return parts[0]
+
+    def rewritten(self, rng: Rng) -> "Answer":
+        """An equal object, often in another form."""
+        if not rng.happens(REWRITTEN):
+            return self
+        form = rng.choice((sympy.expand, sympy.factor, sympy.together))
+        parts = tuple(form(part) for part in self.parts)
+        return replace(self, parts=parts[::-1] if self.kind == "set" else parts)
+
+    def slipped(self, rng: Rng) -> "Answer":
+        """The object after a typical slip: a sign, a factor, a term, a case or an end point."""
+        place = rng.randrange(len(self.parts))
+        if self.kind == "interval" and rng.happens(0.3):
+            return replace(self, frame=tuple({"(": "[", ")": "]"}.get(b, b) for b in self.frame))
+        if self.kind == "set" and len(self.parts) > 1 and rng.happens(0.4):
+            return replace(self, parts=self.parts[:place] + self.parts[place + 1 :])
+        slips = [lambda part: -part, lambda part: 2 * part, lambda part: part / 2]
+        if isinstance(self.parts[place], sympy.Add):
+            slips.append(lambda part: part - 2 * part.args[-1])
+            slips.append(lambda part: part - part.args[-1])
+        changed = rng.choice(slips)(self.parts[place])
+        if changed == self.parts[place]:  # zero stays zero
+            changed = sympy.Integer(1)
+        return replace(self, parts=(*self.parts[:place], changed, *self.parts[place + 1 :]))
+
+
+@lru_cache(maxsize=4096)
+def read(latex: str) -> Answer:
+    """The object that a formula stands for. Raises NotAFormula."""
+    text = re.sub(
+        r"\\left|\\right|(?<!\\)\\[,;:! ]", "", latex.strip().strip("$").strip().rstrip(".")
+    )
+    if found := _CASES.search(text):
+        rows = [row.split("&") for row in found[1].split("\\\\") if "&" in row]
+        conditions = tuple(re.sub(r"\\text\{.*?\}|\s", "", row[1]) for row in rows)
+        return Answer("piecewise", _parsed(row[0] for row in rows), conditions)
+    if found := _MATRIX.search(text):
+        return Answer("matrix", _parsed(re.split(r"&|\\\\", found[1])))
+    if text.startswith("\\{"):
+        return Answer("set", _parsed(text[2:].removesuffix("\\}").split(",")))
+    if text[:1] in "([" and text[-1:] in ")]" and text.count(",") == 1:
+        return Answer("interval", _parsed(text[1:-1].split(",")), (text[0], text[-1]))
+    if "=" in text:
+        left, _, right = text.partition("=")
+        return Answer("equation", _parsed([right]), (left.strip(),))
+    return Answer("expression", _parsed([text]))
+
+
+@lru_cache(maxsize=4096)
+def same(one: Answer, other: Answer) -> bool:
+    """Whether two objects are equal, by value at random points."""
+    kinds = {one.kind, other.kind}
+    if len(kinds) == 2 and kinds != {"expression", "equation"}:
+        return False
+    framed = one.kind in ("interval", "piecewise")
+    if len(one.parts) != len(other.parts) or (framed and _frame(one) != _frame(other)):
+        return False
+    names = {s for answer in (one, other) for part in answer.parts for s in part.free_symbols}
+    for number in range(SAMPLES):
+        rng = Rng("point", number)
+        point = {n: sympy.Float(rng.uniform(0.6, 2.4)) for n in sorted(names, key=str)}
+        left, right = (_values(answer, point) for answer in (one, other))
+        if any(abs(a - b) > 1e-6 * (1 + abs(a)) for a, b in zip(left, right, strict=True)):
+            return False
+    return True
+
+
+def _frame(answer: Answer) -> list[str]:
+    return [re.sub(r"\\text\{.*?\}|\s", "", part) for part in answer.frame]
+
+
+def _values(answer: Answer, point: dict[sympy.Symbol, Expr]) -> list[complex]:
+    values = [complex(part.xreplace(point).evalf()) for part in answer.parts]
+    if answer.kind == "set":
+        values.sort(key=lambda value: (value.real, value.imag))
+    return values
+
+
+def _parsed(texts: Iterable[str]) -> tuple[Expr, ...]:
+    parts = tuple(parse(text.strip()) for text in texts)
+    if not parts:
+        raise NotAFormula("nothing stands there")
+    return parts

@@ -3,33 +3,21 @@
 Nothing else reaches it: no side channel, the same in process and over a wire.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+Messages = Sequence[Mapping[str, Any]]
+
 # Sections in the order of the prompts. A document comes first and may contain anything, such as
 # tags that look like ours: it ends at the last closing tag.
 SECTIONS = (
-    "document",
-    "case_file",
-    "angle",
-    "feedback",
-    "context",
-    "question_type",
-    "question",
-    "reference_answer",
-    "rubric",
-    "answer",
-    "weak_attempts",
-    "strong_attempts",
-    "instruction",
-    "index",
-    "history",
-    "analysis",
-    "files",
-)
-DOMAINS = {"computer science": "cs", "legal": "legal", "science": "science"}
+    "document", "case_file", "angle", "feedback", "context", "question_type", "question",
+    "reference_answer", "rubric", "answer", "weak_attempts", "strong_attempts", "instruction",
+    "index", "history", "analysis", "files",
+)  # fmt: skip
 _TITLE = re.compile(r"^#\s+([A-Za-z ]+?)\s*(?:[·:–—-]\s*(.+?)\s*)?$", re.MULTILINE)
 _TAGGED = {
     name: re.compile(rf"^<{name}>$(.*)^</{name}>$", re.MULTILINE | re.DOTALL) for name in SECTIONS
@@ -38,35 +26,49 @@ _POLICY = re.compile(r"^([a-z_]+): (-?\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
+class Done:
+    """One tool call of the conversation and what came of it."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    result: str
+
+
+@dataclass(frozen=True)
 class Brief:
-    """One request, read: who is asked (`role`, `domain`) for what.
+    """One request, read: which `model` is asked, as which `role` in which `domain`, for what.
 
     `guidance` holds the prompt's own words on one line, without any section's; `reasked` counts the
-    times that an earlier reply was sent back.
+    times that an earlier reply was sent back; `done` are the tool calls so far.
     """
 
+    model: str
     role: str
     domain: str
     guidance: str
     sections: Mapping[str, str]
     policy: Mapping[str, int] = field(default_factory=dict)
     reasked: int = 0
+    done: Sequence[Done] = ()
 
     def section(self, name: str) -> str:
         """The text of a section, or nothing."""
         return self.sections.get(name, "")
 
 
-def read(messages: Sequence[Mapping[str, Any]]) -> Brief:
-    """The brief that the messages ({"role", "content"}) contain."""
+def read(messages: Messages, model: str = "") -> Brief:
+    """The brief that the messages (OpenAI's: {"role", "content", …}) contain."""
     texts = [(str(m.get("role", "user")), plain(m.get("content"))) for m in messages]
     system = "\n".join(text for role, text in texts if role == "system")
     users = [text for role, text in texts if role == "user"]
-    role, domain = _title(system or (users[0] if users else ""))
+    title = _TITLE.search(system or (users[0] if users else ""))
+    role, domain = (part.casefold() for part in title.groups("")) if title else ("", "")
     sections, rest = _sections(users[0] if users else "")
     guidance = " ".join([*system.split(), *rest.split()])
     policy = {name: int(value) for name, value in _POLICY.findall(system + "\n" + rest)}
-    return Brief(role, domain, guidance, sections, policy, reasked=max(len(users) - 1, 0))
+    reasked = max(len(users) - 1, 0)
+    role = role.replace(" ", "_")
+    return Brief(model, role, domain, guidance, sections, policy, reasked, _done(messages))
 
 
 def plain(content: Any) -> str:
@@ -74,14 +76,6 @@ def plain(content: Any) -> str:
     if isinstance(content, list):
         return "".join(b if isinstance(b, str) else str(b.get("text", "")) for b in content)
     return "" if content is None else str(content)
-
-
-def _title(text: str) -> tuple[str, str]:
-    found = _TITLE.search(text)
-    if found is None:
-        return "", ""
-    domain = (found[2] or "").casefold()
-    return found[1].casefold().replace(" ", "_"), DOMAINS.get(domain, domain)
 
 
 def _sections(text: str) -> tuple[dict[str, str], str]:
@@ -92,3 +86,17 @@ def _sections(text: str) -> tuple[dict[str, str], str]:
             sections[name] = found[1].strip()
             text = text[: found.start()] + text[found.end() :]
     return sections, text
+
+
+def _done(messages: Messages) -> list[Done]:
+    """The tool calls of a conversation in OpenAI's form, in order, each with its result."""
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    results = {m.get("tool_call_id"): plain(m.get("content")) for m in messages} if calls else {}
+    return [
+        Done(
+            call["function"]["name"],
+            json.loads(call["function"]["arguments"]),
+            results.get(call["id"], ""),
+        )
+        for call in calls
+    ]

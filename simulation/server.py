@@ -7,7 +7,7 @@ and takes new faults by `POST /faults`. It refuses to listen on any other than a
 """
 
 import ipaddress
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,20 +16,43 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from autodata.simulation.brain import ABILITIES, respond
 from autodata.simulation.faults import Faults, Trouble, refusal
-from autodata.simulation.reading import read
-from autodata.simulation.samples import PrefixCache, Samples
-from autodata.simulation.wire import CompletionRequest, complaint, completion
+from autodata.simulation.reading import Messages, plain, read
+from autodata.simulation.responder import ABILITIES, respond
+from autodata.simulation.transport import CompletionRequest, Samples, complaint, completion
 
 MODELS = (*ABILITIES, "simulated")
 REQUEST_BYTES = 64 * 2**20
+BLOCK = 512  # characters per cached block: 128 tokens, the step of the usual prefix caches
+BLOCKS = 200_000  # blocks kept, the least recently used dropped first
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class NotLoopback(ValueError):
     """The host is not this machine; the message says which hosts are."""
+
+
+class PrefixCache:
+    """Which prompt prefixes were seen before, as providers bill them."""
+
+    def __init__(self, blocks: int = BLOCKS) -> None:
+        self._blocks: OrderedDict[int, None] = OrderedDict()
+        self._most = blocks
+
+    def cached(self, messages: Messages) -> int:
+        """How many tokens of the request were a known prefix; it is known from now on."""
+        text = "\x1e".join(f"{m.get('role')}\n{plain(m.get('content'))}" for m in messages)
+        known, chain, unbroken = 0, 0, True
+        for start in range(0, len(text) - BLOCK + 1, BLOCK):
+            chain = hash((chain, text[start : start + BLOCK]))
+            unbroken = unbroken and chain in self._blocks
+            known += unbroken
+            self._blocks[chain] = None
+            self._blocks.move_to_end(chain)
+        while len(self._blocks) > self._most:
+            self._blocks.popitem(last=False)
+        return known * BLOCK // 4
 
 
 @dataclass
@@ -126,11 +149,9 @@ class Server:
 
     def _answer(self, asked: CompletionRequest) -> dict[str, Any]:
         """The body of the model's answer, counted."""
-        seed = asked.seed
-        if seed is None:
-            first = asked.temperature == 0
-            repeat = 0 if first else self._samples.seed(asked.model, asked.messages)
-            seed = repeat + self.seed * 1_000_003
+        seed = self._samples.seed(asked)
+        if asked.seed is None:
+            seed = (seed or 0) + self.seed * 1_000_003
         reply = respond(asked.model, asked.messages, seed, asked.limit)
         cached = self._prefixes.cached(asked.messages)
         self.stats.completions += 1

@@ -1,12 +1,84 @@
-"""The simulated models in this process, as what carries requests to an endpoint."""
+"""What goes over the wire, in the form of OpenAI's chat completions, and the simulated models in
+this process as what carries requests to an endpoint."""
 
 import json
+import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from autodata.simulation.brain import respond
-from autodata.simulation.samples import Samples
-from autodata.simulation.wire import CompletionRequest, completion
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from autodata.simulation.reading import plain
+from autodata.simulation.responder import SimulatedReply, respond
+from autodata.simulation.rng import number
+
+
+class CompletionRequest(BaseModel):
+    """The part of an OpenAI chat completion request that a simulated model reads."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    seed: int | None = None
+    temperature: float | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    stream: bool | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens that the reply may have, None for the model's own limit."""
+        return self.max_completion_tokens or self.max_tokens
+
+
+def completion(
+    number: int, model: str, reply: SimulatedReply, cached: int | None = None
+) -> dict[str, Any]:
+    """The body of a chat completion; `cached` of its input tokens were a known prefix, None without
+    a prefix cache."""
+    hits = {} if cached is None else {"cached_tokens": min(cached, reply.input_tokens)}
+    calls = {"tool_calls": list(reply.tool_calls)} if reply.tool_calls else {}
+    return {
+        "id": f"chatcmpl-simulated-{number}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": reply.content, **calls},
+                "finish_reason": reply.finish_reason,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": reply.input_tokens,
+            "completion_tokens": reply.output_tokens,
+            "total_tokens": reply.input_tokens + reply.output_tokens,
+            "prompt_tokens_details": hits,
+        },
+    }
+
+
+def complaint(error: ValidationError) -> str:
+    """What is wrong with a JSON body, field by field."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+
+
+class Samples:
+    """Numbers the repeats of a request 0, 1, 2, …: without a seed, repeats differ."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[int] = Counter()
+
+    def seed(self, asked: CompletionRequest) -> int | None:
+        """The seed of a request: its own, at temperature 0 none, else how often it came before."""
+        if asked.seed is not None or asked.temperature == 0:
+            return asked.seed
+        key = number(asked.model, *(plain(message.get("content")) for message in asked.messages))
+        self._seen[key] += 1
+        return self._seen[key] - 1
 
 
 class SimulatedTransport:
@@ -25,11 +97,8 @@ class SimulatedTransport:
     async def complete(self, payload: Mapping[str, Any], request_id: str) -> bytes:
         """The body of a chat completion. Raises pydantic.ValidationError for what is none."""
         asked = CompletionRequest.model_validate(payload)
-        seed = asked.seed
-        if seed is None and asked.temperature != 0:
-            seed = self._samples.seed(asked.model, asked.messages)
         self._number += 1
-        reply = respond(asked.model, asked.messages, seed, asked.limit)
+        reply = respond(asked.model, asked.messages, self._samples.seed(asked), asked.limit)
         return json.dumps(completion(self._number, asked.model, reply)).encode()
 
     async def aclose(self) -> None:

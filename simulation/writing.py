@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autodata.simulation.chance import Chance
+from autodata.simulation.rng import Rng
+
+REASKED = 0.3  # how many of the malformed replies are left each time that one was sent back
 
 
 def listed(items: Sequence[str]) -> str:
@@ -30,21 +32,21 @@ def excerpt(text: str, words: int = 14) -> str:
     return " ".join(parts[:words]) + (" …" if len(parts) > words else "")
 
 
-def as_json(reply: Mapping[str, Any]) -> str:
-    """A reply as models write it."""
-    return json.dumps(reply, ensure_ascii=False, indent=1)
-
-
-def spoilt(reply: Mapping[str, Any], rate: float, chance: Chance) -> str:
-    """The reply as JSON; at the given rate broken off, wordy, or with a field of the wrong type."""
-    text = as_json(reply)
-    if not chance.happens(rate):
+def as_json(reply: Mapping[str, Any], malformed: float, reasked: int, rng: Rng) -> str:
+    """A reply as models write it: at a rate (0 … 1) broken off, wordy, or with a field of the wrong
+    type; less often after it was sent back `reasked` times."""
+    text = _json(reply)
+    if not rng.happens(malformed * REASKED**reasked):
         return text
-    way = chance.choice(("broken off", "no object", "wrong type", "missing field"))
+    way = rng.choice(("broken off", "no object", "wrong type", "missing field"))
     if way == "broken off":
         return text[: len(text) * 3 // 5]
     if way == "no object":
         return "Here is an example that I think works well. Shall I write it out as JSON?"
     if way == "wrong type":
-        return as_json({**reply, "question": [reply.get("question", "")]})
-    return as_json({name: value for name, value in reply.items() if name != "reference_answer"})
+        return _json({**reply, "question": [reply.get("question", "")]})
+    return _json({name: value for name, value in reply.items() if name != "reference_answer"})
+
+
+def _json(reply: Mapping[str, Any]) -> str:
+    return json.dumps(reply, ensure_ascii=False, indent=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autodata.prompt_store.prompt import packaged
-from autodata.simulation.library import invented
+from tests.invented import invented
 from tests.outside import Folder
 
 DOCUMENTS = {"train": 5, "validation": 4, "test": 3}

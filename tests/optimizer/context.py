@@ -19,8 +19,8 @@ from autodata.optimizer.population import Population
 from autodata.optimizer.state import Plan
 from autodata.prompt_store.prompt import locked_revision
 from autodata.prompt_store.store import Store
-from autodata.simulation.library import invented
 from autodata.simulation.transport import SimulatedTransport
+from tests.invented import invented
 
 RUN = "climb"
 

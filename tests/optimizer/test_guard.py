@@ -11,7 +11,7 @@ from autodata.optimizer.guard import Code, Sources, faults
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import packaged
 from autodata.prompt_store.store import Store
-from autodata.simulation.rules import RULES, Rule
+from autodata.simulation.behaviour import RULES, Rule
 
 SEEDS = packaged().files
 DOCUMENT = (

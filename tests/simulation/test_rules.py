@@ -6,10 +6,16 @@ import pytest
 
 from autodata.agents.replies import CandidateReply
 from autodata.prompt_store.prompt import Message, packaged
-from autodata.simulation.habits import CONDITIONS_MAX, UNTAUGHT, habits
-from autodata.simulation.rules import FEEDBACK, RULES, Rule
-from autodata.simulation.verifier import overlap
-from autodata.simulation.world import COMMON, QUOTED
+from autodata.simulation.behaviour import (
+    CONDITIONS_MAX,
+    FEEDBACK,
+    RULES,
+    UNTAUGHT,
+    Rule,
+    behaviour,
+)
+from autodata.simulation.checkers import overlap
+from autodata.simulation.scenario import GENERAL, QUOTED
 from tests.models.asking import candidates, challenger, document, reply
 
 HASHING = document("cs", "bounded-load")
@@ -40,7 +46,7 @@ HARMFUL = (
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_every_rule_is_understood_as_its_example_states_it(rule: Rule):
-    assert rule.name in habits(rule.example).rules
+    assert rule.name in behaviour(rule.example).rules
 
 
 @pytest.mark.parametrize("rule", [*RULES, *FEEDBACK], ids=lambda rule: rule.name)
@@ -51,32 +57,32 @@ def test_every_rule_changes_something_that_exists(rule: Rule):
 
 @pytest.mark.parametrize("task", SEEDS)
 def test_the_seed_prompts_leave_rules_to_be_found_and_hold_none_that_harm(task: str):
-    known = habits(SEEDS[task], domain=task).rules
+    known = behaviour(SEEDS[task]).rules
     assert not set(known) & {*TO_BE_FOUND, *HARMFUL}
 
 
 def test_the_cs_prompt_teaches_what_the_paper_demands():
-    known = habits(SEEDS["cs"]).rules
+    known = behaviour(SEEDS["cs"]).rules
     wanted = ("no recall", "no explain-why", "beyond the context", "one question", "no source")
     assert set(wanted) <= set(known)
 
 
 def test_an_empty_sentence_changes_nothing():
-    assert habits("Work with care. Think of the reader.") == habits("")
+    assert behaviour("Work with care. Think of the reader.") == behaviour("")
 
 
 def test_feedback_moves_the_difficulty_and_stays_within_bounds():
-    plain, easy = habits(SEEDS["cs"]), habits(SEEDS["cs"], "It was too easy.")
-    failed = habits(SEEDS["cs"], "An earlier question failed on strong attempts.")
+    plain, easy = behaviour(SEEDS["cs"]), behaviour(SEEDS["cs"], "It was too easy.")
+    failed = behaviour(SEEDS["cs"], "An earlier question failed on strong attempts.")
     assert failed.conditions < plain.conditions < easy.conditions
-    loud = habits(SEEDS["cs"] + "Make it as hard as possible.", "too easy")
+    loud = behaviour(SEEDS["cs"] + "Make it as hard as possible.", "too easy")
     assert loud.conditions <= CONDITIONS_MAX
 
 
 def generic(rules: str) -> float:
     """Share of questions that need no document."""
     found = candidates("cs", HASHING, 60, rules=rules)
-    return fmean(QUOTED.findall(c.question)[0] in COMMON["cs"] for c in found)
+    return fmean(QUOTED.findall(c.question)[0] in GENERAL.common for c in found)
 
 
 def test_a_rule_against_questions_without_the_document_is_obeyed():

@@ -7,17 +7,18 @@ import pytest
 
 from autodata.agents.replies import CandidateReply, MarksReply, VerdictReply
 from autodata.prompt_store.prompt import locked, packaged
-from autodata.simulation.chance import Chance
 from autodata.simulation.formulas import (
     NotAFormula,
     Notation,
     formulas,
     notation,
     parse,
+    read,
+    same,
     write,
 )
-from autodata.simulation.objects import read, same
-from autodata.simulation.problems import FAMILIES, Family, recognise
+from autodata.simulation.rng import Rng
+from autodata.simulation.science import FAMILIES, Family, recognise
 from autodata.tasks.science import final_answer
 from tests.models.asking import answer, candidates, document, reply, said
 
@@ -53,13 +54,13 @@ def test_problems_are_solved_right(given: str, asked: str, kind: str, expected: 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_solver_finds_in_the_text_what_the_challenger_put_there(family: Family):
     for seed in range(5):
-        chance = Chance("posed", family.name, seed)
-        context, question = family.pose(chance, NOTATION)
+        rng = Rng("posed", family.name, seed)
+        context, question = family.pose(rng, NOTATION)
         assert recognise(question) is family
         right = family.solve(formulas(f"{context} {question}"))
         assert right.kind == family.kind
-        assert same(read(right.latex()), read(right.rewritten(chance).latex()))
-        assert not same(read(right.latex()), read(right.slipped(chance).latex()))
+        assert same(read(right.latex()), read(right.rewritten(rng).latex()))
+        assert not same(read(right.latex()), read(right.slipped(rng).latex()))
 
 
 @pytest.mark.parametrize(

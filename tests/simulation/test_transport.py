@@ -3,7 +3,7 @@
 from typing import Any
 
 from autodata.models.replies import Reading, read
-from autodata.simulation.samples import PrefixCache
+from autodata.simulation.server import PrefixCache
 from autodata.simulation.transport import SimulatedTransport
 from tests.models.asking import challenger, document, said
 

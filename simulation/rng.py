@@ -1,4 +1,4 @@
-"""Chance that can be repeated: every draw follows from the parts it was made of."""
+"""Random draws that can be repeated: every one follows from the parts it was made of."""
 
 import hashlib
 import random
@@ -14,7 +14,7 @@ def number(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
 
-class Chance(random.Random):
+class Rng(random.Random):
     """A stream of draws that follows from its parts alone."""
 
     def __init__(self, *parts: object) -> None:
@@ -35,4 +35,4 @@ class Chance(random.Random):
 
 def noise(sigma: float, *parts: object) -> float:
     """One draw from a normal distribution around 0; the same for the same parts."""
-    return Chance(*parts).gauss(0.0, sigma)
+    return Rng(*parts).gauss(0.0, sigma)

@@ -6,7 +6,7 @@ of real ones: terms that recur, and sentences about them.
 
 from collections.abc import Iterator
 
-from autodata.simulation.chance import Chance
+from autodata.simulation.rng import Rng
 from autodata.tasks.types import Document
 
 PARAGRAPHS = 9
@@ -41,21 +41,21 @@ _CLAIMS = (
 def invented(count: int, seed: int = 0) -> Iterator[Document]:
     """`count` documents that follow from the seed; no two are alike."""
     for number in range(1, count + 1):
-        chance = Chance("library", seed, number)
-        terms = [_term(chance) for _ in range(TERMS)]
+        rng = Rng("library", seed, number)
+        terms = [_term(rng) for _ in range(TERMS)]
         title = f"Notes on the {terms[0]} and the {terms[1]}"
-        paragraphs = [_paragraph(terms, chance) for _ in range(PARAGRAPHS)]
+        paragraphs = [_paragraph(terms, rng) for _ in range(PARAGRAPHS)]
         text = "\n\n".join([f"# {title}", *paragraphs]) + "\n"
         yield Document.of(f"invented-{seed}-{number:03}.md", text, title=title)
 
 
-def _term(chance: Chance) -> str:
-    return f"{chance.choice(_KINDS)} {chance.choice(_PARTS)}{chance.choice(_ROLES)}"
+def _term(rng: Rng) -> str:
+    return f"{rng.choice(_KINDS)} {rng.choice(_PARTS)}{rng.choice(_ROLES)}"
 
 
-def _paragraph(terms: list[str], chance: Chance) -> str:
+def _paragraph(terms: list[str], rng: Rng) -> str:
     said = []
-    for claim in chance.sample(_CLAIMS, SENTENCES):
-        a, b, c = chance.sample(terms, 3)
+    for claim in rng.sample(_CLAIMS, SENTENCES):
+        a, b, c = rng.sample(terms, 3)
         said.append(claim.format(a=a, b=b, c=c))
     return " ".join(said)

@@ -1,0 +1,470 @@
+"""Science, as the simulated models practise it: problems in a document's notation, with answers
+that are mathematical objects, worked out by SymPy."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sympy
+from sympy import Expr, Integer
+
+from autodata.simulation.behaviour import Behaviour, behaviour
+from autodata.simulation.checkers import ERROR, MARKS_MALFORMED, Fault, criteria, verdict
+from autodata.simulation.documents import study
+from autodata.simulation.formulas import (
+    PLAIN,
+    Answer,
+    NotAFormula,
+    Notation,
+    formulas,
+    notation,
+    parse,
+    read,
+    same,
+    symbol,
+    write,
+)
+from autodata.simulation.reading import Brief
+from autodata.simulation.rng import Rng, noise
+from autodata.simulation.roles import Role, form
+from autodata.simulation.scenario import (
+    FAME,
+    QUESTION_SIGMA,
+    area,
+    chance_of_success,
+    is_famous,
+)
+from autodata.simulation.writing import as_json
+
+x, t, y, n, j = (symbol(name) for name in "xtynj")
+
+# What the challenger does by itself where it differs from the usual.
+RATES = {"routine": 0.95, "wrong": 0.25, "integer": 0.25, "leak": 0.15}
+ROUTINE = 0.0  # families below this difficulty are routine
+PREFERRED = 4.0  # how much more often an angle's own families are drawn
+# Words of an angle → the families that suit it.
+ANGLES = {
+    r"limit|edge|border": ("three roots", "moment"),
+    r"gone in|inverse": ("inverse", "stationary"),
+    r"hypothesis": ("decay", "change"),
+    r"chain|compos": ("power", "sum"),
+    r"separates|classif": ("folded", "three roots"),
+}
+OPENINGS = (
+    "The following arises in connection with {term}.",
+    "Consider this in the setting of {term}.",
+    "A question of this form comes up around {term}.",
+)
+EASY = -1.5  # logits below which one step settles a problem
+NOTICED_EASY = 0.5  # share of such problems that are recognised as too easy
+RAMBLES = 0.04  # share of answers to hard problems that never come to an end
+RAMBLE = "Let me check this once more from the beginning, since a sign may have been lost. "
+RAMBLE_TIMES = 500  # more than any token limit
+
+_SOURCE = re.compile(r"\b(?:this|the) (?:passage|document|text|exercise)\b", re.IGNORECASE)
+_FINAL = re.compile(r"final answer:\s*(.+)", re.IGNORECASE)
+_EQUIVALENT = re.compile(r"equivalent to:\s*(.+)", re.IGNORECASE | re.DOTALL)
+
+Given = Sequence[str]  # the formulas of a context and a question, in their order
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A family of problems with one right answer of some kind, and how hard it is (logits).
+
+    `sign` is the words that give a question away, `method` how a solver begins. In `context` and
+    `question`, @a and @b are a document's letters, the other places are drawn by `draw`. `solve`
+    answers from the formulas of the text alone.
+    """
+
+    name: str
+    kind: str
+    difficulty: float
+    sign: str
+    method: str
+    context: str
+    question: str
+    draw: Callable[[Rng, Notation], Mapping[str, str]]
+    solve: Callable[[Given], Answer]
+
+    def pose(self, rng: Rng, notation: Notation) -> tuple[str, str]:
+        """Context and question in a document's notation."""
+        a, b = notation.letters[:2]
+        places = {"a": a, "b": b, **self.draw(rng, notation)}
+        context, question = (
+            re.sub(r"@(\w)", lambda place: places[place[1]], text)
+            for text in (self.context, self.question)
+        )
+        return context, question
+
+
+def recognise(question: str) -> Family | None:
+    """The family that a question belongs to, by its words."""
+    return next((family for family in FAMILIES if re.search(family.sign, question)), None)
+
+
+@lru_cache(maxsize=1024)
+def worked_out(family: Family, given: tuple[str, ...]) -> Answer:
+    """The answer, worked out once per problem. Raises ValueError or IndexError for other formulas
+    than the family's own."""
+    return family.solve(given)
+
+
+def solution(context: str, question: str) -> Answer | None:
+    """What the formulas of a problem lead to, if anything."""
+    family = recognise(question)
+    try:
+        return worked_out(family, formulas(f"{context} {question}")) if family else None
+    except (ValueError, IndexError):
+        return None
+
+
+def challenge(brief: Brief, rng: Rng) -> str:
+    """One problem as JSON, with the mistakes that the prompt does not prevent."""
+    document = brief.section("document")
+    ways = behaviour(brief.guidance, brief.section("instruction"), RATES)
+    family = _family(brief.section("angle"), notation(document), ways, rng)
+    context, question = family.pose(rng, notation(document))
+    answer = worked_out(family, formulas(f"{context} {question}"))
+    if terms := study(document).terms[:1]:
+        context = f"{rng.choice(OPENINGS).format(term=terms[0])} {context}"
+    if rng.happens(ways.rate("wrong")):
+        answer = answer.slipped(rng)
+    reference = f"${answer.latex()}$"
+    if rng.happens(ways.rate("leak")):
+        context += f" It turns out that the answer is {reference}."
+    if rng.happens(ways.rate("names_source")):
+        context += " As the passage shows, this is a standard situation."
+    if rng.happens(ways.rate("unfocused")):
+        question += " Also, how does the result behave for large arguments?"
+    if rng.happens(ways.rate("integer")):
+        question, reference = "How many real constants are free in this setting?", "$2$"
+    reply = {
+        "question_type": family.kind,
+        "skills": [family.name, "symbolic calculation"],
+        "context": context,
+        "question": question,
+        "reference_answer": reference,
+        "rubric": [],
+    }
+    return as_json(reply, ways.rate("bad_json"), brief.reasked, rng)
+
+
+def _family(angle: str, found: Notation, ways: Behaviour, rng: Rng) -> Family:
+    """A family that suits the angle, routine or not as the behaviour has it."""
+    routine = rng.happens(ways.rate("routine"))
+    suited = next(
+        (names for words, names in ANGLES.items() if re.search(words, angle.casefold())), ()
+    )
+    weights = {
+        family: PREFERRED if family.name in suited else 1.0
+        for family in FAMILIES
+        if (family.difficulty < ROUTINE) == routine and (found.equations or family.name != "change")
+    }
+    return rng.weighted(weights)
+
+
+def verify(brief: Brief, rng: Rng) -> str:
+    """A verdict as JSON: the verifier's own solution, findings, problems and fixes."""
+    context, question = brief.section("context"), brief.section("question")
+    reference = brief.section("reference_answer").strip().strip("$")
+    family, own = recognise(question), solution(context, question)
+    found = []
+    if own and not _equal(own, reference):
+        result = f"my own result is ${own.latex()}$"
+        found.append(Fault("grounded", result, "Solve it a second way."))
+    if reference in context:
+        found.append(Fault("leak", "the context states the answer", "Take the answer out."))
+    if source := _SOURCE.search(context):
+        found.append(Fault("grounded", f"“{source.group(0)}” names the source", "Leave it out."))
+    if "Also, " in question:
+        found.append(Fault("single_focus", "two things are asked", "Ask for one object."))
+    if family and family.difficulty < EASY and rng.happens(NOTICED_EASY):
+        found.append(Fault("question", "one substitution answers it", "Ask for more steps."))
+    if family is None:
+        found.append(Fault("question", "no calculation leads to the answer", "Ask for an object."))
+    return verdict(brief, found, f"${own.latex()}$" if own else "", "too_easy", rng)
+
+
+def solve(brief: Brief, rng: Rng) -> str:
+    """Steps and a last line with the final answer; slips and rambles now and then."""
+    context, question = brief.section("context"), brief.section("question")
+    family, right = recognise(question), solution(context, question)
+    if family is None:
+        return "I see no way to turn this into a calculation, so I can give no final answer."
+    if right is None:
+        return f"{family.method} But the formulas given here do not lead me to a result."
+    hardness = family.difficulty + noise(QUESTION_SIGMA, context, question)
+    hardness += FAME if is_famous(area(context)) else 0.0
+    ability = form(brief, rng)
+    if hardness > 0 and rng.happens(RAMBLES * chance_of_success(hardness, ability)):
+        return f"{family.method} {RAMBLE * RAMBLE_TIMES}"
+    knows = rng.happens(chance_of_success(ability, hardness))
+    given = right.rewritten(rng) if knows else right.slipped(rng)
+    return (
+        f"{family.method}\n\nWith the quantities of the context this gives one {right.kind}; "
+        "inserting a simple special case confirms its form.\n\n"
+        f"Final answer: ${given.latex()}$"
+    )
+
+
+def mark(brief: Brief, rng: Rng) -> str:
+    """One mark per criterion as JSON: is the final answer the same object, at random points?"""
+    lines = _FINAL.findall(brief.section("answer"))
+    marks = []
+    for number, criterion in criteria(brief.section("rubric")) or [(1, brief.section("rubric"))]:
+        wanted = _EQUIVALENT.search(criterion)
+        met = bool(lines and wanted) and _agree(lines[-1], wanted[1] if wanted else "")
+        if rng.happens(ERROR):
+            met = not met
+        evidence = f"Final answer: {lines[-1]}" if lines and met else ""
+        marks.append({"number": number, "evidence": evidence, "met": met})
+    return as_json({"marks": marks}, MARKS_MALFORMED, brief.reasked, rng)
+
+
+def _equal(own: Answer, latex: str) -> bool:
+    try:
+        return same(own, read(latex))
+    except NotAFormula:
+        return False
+
+
+def _agree(one: str, other: str) -> bool:
+    """Whether two texts hold the same object; what cannot be read is the same only literally."""
+    left, right = ((formulas(text) or [text])[-1] for text in (one, other))
+    try:
+        return same(read(left), read(right))
+    except NotAFormula:
+        return "".join(left.split()) == "".join(right.split())
+
+
+ROLES: Mapping[str, Role] = {
+    "challenger": challenge,
+    "verifier": verify,
+    "final_verifier": verify,
+    "solver": solve,
+    "judge": mark,
+}
+
+
+def _numbers(*bounds: tuple[int, int]) -> Callable[[Rng, Notation], Mapping[str, str]]:
+    """Draws whole numbers within bounds, for the places @1, @2, …"""
+
+    def draw(rng: Rng, notation: Notation) -> Mapping[str, str]:
+        return {str(place): str(rng.randint(*ends)) for place, ends in enumerate(bounds, 1)}
+
+    return draw
+
+
+def _potential(rng: Rng, notation: Notation) -> Mapping[str, str]:
+    p = symbol(notation.letters[0])
+    low, high = rng.randint(1, 3), rng.randint(4, 6)
+    slope = Integer(rng.choice((2, 3, 6))) * (x - low * p) * (x - high * p)
+    return {"V": write(sympy.expand(sympy.integrate(sympy.expand(slope), x)))}
+
+
+def _cubic(rng: Rng, notation: Notation) -> Mapping[str, str]:
+    p = symbol(notation.letters[0])
+    return {"c": write(x**3 - 3 * rng.randint(1, 4) ** 2 * p**2 * x)}
+
+
+def _weight(rng: Rng, notation: Notation) -> Mapping[str, str]:
+    scale = rng.randint(1, 4)
+    weight = parse(f"{rng.randint(2, 6)} x^{{{rng.choice((1, 2))}}}")
+    return {"w": write(weight), "1": "" if scale == 1 else str(scale)}
+
+
+def _corners(rng: Rng, notation: Notation) -> Mapping[str, str]:
+    letter, first = notation.letters[0], rng.randint(1, 3)
+    second, lead = first + rng.randint(1, 4), rng.randint(2, 5)
+    low, high = (f"{k} {letter}" if k > 1 else letter for k in (first, second))
+    return {"1": str(lead), "l": low, "h": high}
+
+
+def _equation(rng: Rng, notation: Notation) -> Mapping[str, str]:
+    left, right = rng.choice(notation.equations)
+    names = {str(name) for name in parse(right).free_symbols}
+    letter = rng.choice([p for p in PLAIN if p.removeprefix("\\") in names])
+    return {"l": left, "r": right, "p": letter}
+
+
+def _right_of(given: Given, sign: str) -> Expr:
+    """The right side of the first equation that contains a sign. Raises NotAFormula."""
+    for formula in given:
+        if sign in formula:
+            return parse(formula.partition("=")[2])
+    raise NotAFormula(f"no formula contains {sign}")
+
+
+def _at_one(expr: Expr) -> float:
+    """The value with every letter 1: enough to put multiples of one letter in order."""
+    return float(expr.subs({name: 1 for name in expr.free_symbols}))
+
+
+def _matrix(given: Given) -> sympy.Matrix:
+    equation = next((formula for formula in given if "W =" in formula), "")
+    inside = re.sub(r".*\\begin\{pmatrix\}|\\end\{pmatrix\}.*", "", equation)
+    return sympy.Matrix([[parse(c.strip()) for c in r.split("&")] for r in inside.split("\\\\")])
+
+
+def _solve_insertion(given: Given) -> Answer:
+    return Answer("expression", (_right_of(given, "f(x)").subs(x, parse(given[-3])),))
+
+
+def _solve_tangent(given: Given) -> Answer:
+    curve, at = _right_of(given, "f(x)"), parse(given[-2].partition("=")[2])
+    slope = sympy.diff(curve, x).subs(x, at)
+    return Answer("equation", (sympy.expand(slope * (x - at) + curve.subs(x, at)),), ("y",))
+
+
+def _solve_change(given: Given) -> Answer:
+    value, grown = _right_of(given, ""), parse(given[-2])
+    change = value.subs(grown, grown * (1 + symbol("h"))) - value
+    return Answer("expression", (sympy.expand(change),))
+
+
+def _solve_sum(given: Given) -> Answer:
+    term = sympy.Poly(_right_of(given, "u_j"), j)
+    squares, firsts, constants = (term.coeff_monomial(j**power) for power in (2, 1, 0))
+    total = squares * n * (n + 1) * (2 * n + 1) / 6 + firsts * n * (n + 1) / 2 + constants * n
+    return Answer("expression", (total,))
+
+
+def _solve_stationary(given: Given) -> Answer:
+    roots = sympy.roots(sympy.Poly(sympy.diff(_right_of(given, "V(x)"), x), x))
+    return Answer("set", tuple(sorted(roots, key=_at_one)))
+
+
+def _solve_inverse(given: Given) -> Answer:
+    return Answer("matrix", tuple(map(sympy.together, _matrix(given).inv())))
+
+
+def _solve_power(given: Given) -> Answer:
+    w = _matrix(given)
+    a, b = w[0, 0], w[0, 1]
+    return Answer("matrix", (a**n, n * a ** (n - 1) * b, Integer(0), a**n))
+
+
+def _solve_moment(given: Given) -> Answer:
+    integrand, top = _right_of(given, "f(x)"), symbol(given[-1])
+    (power,) = integrand.atoms(sympy.exp)
+    derivative, rate, primitive = integrand / power, -power.args[0] / x, Integer(0)
+    order = 1
+    while derivative != 0:
+        primitive -= derivative / rate**order
+        derivative, order = sympy.diff(derivative, x), order + 1
+    whole = primitive * power
+    return Answer("expression", (sympy.expand(whole.subs(x, top) - whole.subs(x, 0)),))
+
+
+def _solve_folded(given: Given) -> Answer:
+    f = _right_of(given, "f(x)")
+    corners = sorted((sympy.solve(part.args[0], x)[0] for part in f.atoms(sympy.Abs)), key=_at_one)
+    low, high = map(write, corners)
+    parts = []
+    for signs in ((-1, -1), (1, -1), (1, 1)):  # of x − corner, left, between and right
+        pairs = {sympy.Abs(x - c): sign * (x - c) for c, sign in zip(corners, signs, strict=True)}
+        parts.append(sympy.expand(f.subs(pairs)))
+    conditions = (f"x < {low}", f"{low} \\leq x < {high}", f"x \\geq {high}")
+    return Answer("piecewise", tuple(parts), conditions)
+
+
+def _solve_decay(given: Given) -> Answer:
+    right = _right_of(given, "dy")
+    rate, drive = -right.coeff(y), right.coeff(t)
+    return Answer("expression", (drive * t / rate - drive / rate**2 * (1 - sympy.exp(-rate * t)),))
+
+
+def _solve_three_roots(given: Given) -> Answer:
+    cubic = _right_of(given, "y =")
+    turning = sympy.roots(sympy.Poly(sympy.diff(cubic, x), x))
+    heights = sorted((cubic.subs(x, root) for root in turning), key=_at_one)
+    return Answer("interval", tuple(map(sympy.expand, heights)), ("(", ")"))
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "insertion", "expression", -2.2, r"value of \$f\$ at", "Insert the point into $f$.",
+        "Let $@a$ and $@b$ be positive constants and $f(x) = @1 @a x^2 + @2 @b$.",
+        "Give the value of $f$ at the point $@b$ as an expression in $@a$ and $@b$.",
+        _numbers((2, 6), (2, 6)), _solve_insertion,
+    ),
+    Family(
+        "tangent", "equation", -1.0, r"tangent",
+        "The slope at the point is the derivative there; the line goes through the point.",
+        "Let $@a$ and $@b$ be positive constants and $f(x) = @1 @a x^2 - @2 @b x$ for real $x$.",
+        "Give the equation of the tangent to the graph of $f$ at $x = @b$, solved for $y$.",
+        _numbers((2, 5), (1, 6)), _solve_tangent,
+    ),
+    Family(
+        "change", "expression", -0.6, r"grows by the fraction",
+        "Replace the quantity by its grown value and subtract the old value.",
+        "Let $@l = @r$ with positive quantities on the right side.",
+        "When $@p$ grows by the fraction $h$ and all else is kept, give the resulting change of "
+        "the left side as an expression.",
+        _equation, _solve_change,
+    ),
+    Family(
+        "sum", "expression", -0.4, r"sum of all terms",
+        "Split the sum and use the closed forms for the sums of $j$ and $j^2$.",
+        "Let $@a$ and $@b$ be real constants and let the terms of a finite sequence be "
+        "$u_j = @1 @a j^2 - @2 @b j$ for $j = 1, \\ldots, n$.",
+        "Give the sum of all terms in closed form, as an expression in $n$, $@a$, $@b$.",
+        _numbers((2, 7), (1, 5)), _solve_sum,
+    ),
+    Family(
+        "stationary", "set", -0.3, r"stationary points",
+        "Differentiate, set the derivative to zero and factor it.",
+        "For real $x$ let $V(x) = @V$ with a constant $@a > 0$.",
+        "What is the set of all stationary points of $V$, in terms of $@a$?",
+        _potential, _solve_stationary,
+    ),
+    Family(
+        "inverse", "matrix", 0.1, r"inverse of \$W",
+        "The determinant does not vanish; exchange the diagonal and change the other signs.",
+        "Let $W = \\begin{pmatrix} @1 @a & @b \\\\ @2 & @3 @b \\end{pmatrix}$ with $@a > 4$ and "
+        "$0 < @b < 1$, so that $W$ is invertible.",
+        "Give the inverse of $W$ as a matrix in terms of $@a$ and $@b$.",
+        _numbers((1, 5), (1, 4), (1, 3)), _solve_inverse,
+    ),
+    Family(
+        "power", "matrix", 0.4, r"power of \$W",
+        "Write $W$ as a multiple of the identity plus a nilpotent part and expand.",
+        "Let $W = \\begin{pmatrix} @a & @1 @b \\\\ 0 & @a \\end{pmatrix}$ and let $n$ be a "
+        "positive integer.",
+        "Give the $n$-th power of $W$ as a matrix in terms of $n$, $@a$ and $@b$.",
+        _numbers((2, 7)), _solve_power,
+    ),
+    Family(
+        "moment", "expression", 0.6, r"integral of \$f",
+        "Integrate by parts until the power is gone.",
+        "Let $@a > 0$ and $@b > 0$ be constants and let $f(x) = @w e^{- @1 @a x}$ for $x \\geq 0$.",
+        "Give the integral of $f$ from $0$ to $@b$ as an expression in $@a$ and $@b$.",
+        _weight, _solve_moment,
+    ),
+    Family(
+        "folded", "piecewise", 0.6, r"absolute values",
+        "The corners cut the line into three parts; each absolute value has a sign on each.",
+        "Let $@a > 0$ and let $f(x) = @1 |x - @l| + |x - @h|$ for real $x$.",
+        "Give $f$ without absolute values, as a function given by cases in terms of $x$ and $@a$.",
+        _corners, _solve_folded,
+    ),
+    Family(
+        "decay", "expression", 0.8, r"for all times",
+        "Add a particular solution that is linear in $t$ to the general decaying one.",
+        "A quantity $y(t)$ obeys $\\frac{dy}{dt} = @2 @b t - @1 @a y$ with constants $@a > 0$ and "
+        "$@b > 0$, and $y(0) = 0$.",
+        "Give $y$ for all times as an expression in $t$, $@a$ and $@b$.",
+        _numbers((1, 3), (2, 5)), _solve_decay,
+    ),
+    Family(
+        "three roots", "interval", 1.0, r"exactly three points",
+        "The height must lie strictly between the values at the two turning points.",
+        "For a real number $h$ consider the curve $y = @c$, where $@a > 0$ is fixed, and the "
+        "horizontal line at height $h$.",
+        "For which $h$, as an interval in terms of $@a$, do the line and the curve meet in exactly "
+        "three points?",
+        _cubic, _solve_three_roots,
+    ),
+)  # fmt: skip
