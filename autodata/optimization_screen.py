@@ -14,6 +14,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evidence import percent
+from autodata.progress import tell_now_and_then
 from autodata.prompt_store.store import champion_ref
 from autodata.screen import SIMULATED, cost
 
@@ -33,19 +34,18 @@ async def watched(console: Console, context: OptimizationContext) -> AsyncIterat
     """Tells now and then how many calls were made, until the block ends."""
     started = time.monotonic()
 
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(EVERY)
-            spent = context.evaluator.models.budget_tracker.spent
-            rate = spent.calls / max(time.monotonic() - started, 1e-3)
-            console.print(
-                f"… {spent.calls:,} calls ({rate:.0f}/s), {spent.tokens:,} tokens, "
-                f"{cost(spent.usd, context.evaluator.run.models.values())}",
-                style="dim",
-                soft_wrap=True,
-            )
+    models = context.evaluator.models
 
-    ticker = asyncio.create_task(tick())
+    def line() -> Text:
+        spent = models.budget_tracker.spent
+        rate = spent.calls / max(time.monotonic() - started, 1e-3)
+        return Text(
+            f"… {spent.calls:,} calls ({rate:.0f}/s), {spent.tokens:,} tokens, "
+            f"{cost(spent.usd, context.evaluator.run.models.values())}",
+            style="dim",
+        )
+
+    ticker = asyncio.create_task(tell_now_and_then(console, models, EVERY, line))
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,11 +16,14 @@ from rich.text import Text
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch
 from autodata.ledger.summary import Outcome, outcomes
+from autodata.models.client import Models
+from autodata.models.limits import EndpointState
 from autodata.models.registry import Usage
 from autodata.screen import STYLES, cost, number, one_line, rounds
 from autodata.tasks.types import Decision
 
 PLAIN_EVERY = 5.0  # seconds between two lines where nothing can be redrawn
+LOOK_EVERY = 0.5  # seconds between two looks whether an endpoint has begun to fail
 REDRAWN = 4  # times per second in a terminal
 
 
@@ -64,9 +67,9 @@ class Progress:
         self.console.print(outcome_line(found), soft_wrap=True)
 
     async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(PLAIN_EVERY)
-            self.console.print(self._line(), soft_wrap=True)
+        await tell_now_and_then(
+            self.console, self.context.models, PLAIN_EVERY, lambda: Text(self._line())
+        )
 
     def _line(self) -> str:
         total = self._total()
@@ -86,13 +89,13 @@ class Progress:
             f"time left {self._time_left()}",
         )
         roles = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        roles.add_column("role")
+        roles.add_column("role", no_wrap=True)
         for name in ("calls", "calls/s", "in flight", "from log", "tokens in", "tokens out"):
             roles.add_column(name, justify="right")
         for role, usage in self.context.models.usage().items():
             roles.add_row(role, *self._cells(usage))
         roles.add_row("all", *self._cells(self._total()), self._cost(), style="bold")
-        return Group("", head, roles)
+        return Group("", head, roles, *map(endpoint_line, self.context.models.endpoints_state()))
 
     def _cells(self, usage: Usage) -> Iterable[str]:
         return (
@@ -132,6 +135,37 @@ class Progress:
             return "not known yet"
         left = len(self.batch.document_ids) - len(self.batch.decided)
         return str(timedelta(seconds=round(self._elapsed() / done * left)))
+
+
+async def tell_now_and_then(
+    console: Console, models: Models, every: float, line: Callable[[], Text]
+) -> None:
+    """Prints the line and the endpoints every so many seconds, and at once when one begins to fail;
+    until it is cancelled."""
+    told, failing = time.monotonic(), set[str]()
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        states = models.endpoints_state()
+        fail = {state.name for state in states if state.failures}
+        if fail <= failing and time.monotonic() - told < every:
+            continue
+        told, failing = time.monotonic(), fail
+        for said in (line(), *map(endpoint_line, states)):
+            console.print(said, soft_wrap=True)
+
+
+def endpoint_line(state: EndpointState) -> Text:
+    """One line about an endpoint: what is asked of it now, and what is wrong with it."""
+    requests = f"{state.in_flight} request{'' if state.in_flight == 1 else 's'} under way"
+    line = Text(f"  {state.name}: {requests}, {state.waiting} waiting", style="dim")
+    if not state.failures:
+        return line
+    failures = f"{state.failures} failure{'' if state.failures == 1 else 's'}"
+    line.append(f"; {failures} since the last answer: {one_line(state.last_error)}", style="yellow")
+    if state.pauses_in is not None:
+        left = timedelta(seconds=round(state.pauses_in))
+        line.append(f"; pauses in {left} unless it answers", style="yellow")
+    return line
 
 
 def outcome_line(outcome: Outcome) -> Text:

@@ -1,0 +1,49 @@
+"""What people see while a run works: that it does, and what is wrong when it does not."""
+
+import signal
+import socket
+
+import pytest
+
+from autodata.models.limits import EndpointState
+from autodata.progress import endpoint_line
+from tests.outside import Folder
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (EndpointState("here", 1, 0), "here: 1 request under way, 0 waiting"),
+        (EndpointState("here", 64, 12), "here: 64 requests under way, 12 waiting"),
+        (
+            EndpointState("here", 1, 3, 2, "HTTP 503:\n overloaded", 117.2),
+            "here: 1 request under way, 3 waiting; 2 failures since the last answer: HTTP 503: "
+            "overloaded; pauses in 0:01:57 unless it answers",
+        ),
+        (
+            EndpointState("here", 0, 4, 1, "timed out"),  # the run waits for it
+            "here: 0 requests under way, 4 waiting; 1 failure since the last answer: timed out",
+        ),
+    ],
+)
+def test_an_endpoint_is_told_with_what_it_does_and_what_is_wrong(
+    state: EndpointState, said: str
+) -> None:
+    assert endpoint_line(state).plain.strip() == said
+
+
+def test_a_dead_endpoint_does_not_look_idle(folder: Folder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    folder.configure(f"http://127.0.0.1:{port}/v1")
+    config = folder.path / "autodata.yaml"
+    config.write_text(config.read_text().replace("give_up_after: 0.2", "give_up_after: 60"))
+    folder.env["SIMULATED_KEY"] = "right"
+    with folder.started("run", "docs", "--task", "cs", "--out", "run") as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "here:" in line)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+    assert "waiting" in line
+    assert "since the last answer" in line
+    assert "pauses in 0:00:5" in line or "pauses in 0:01:00" in line
