@@ -152,6 +152,7 @@ class RateLimiter:
         self._turns: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._proven = False
+        self._setbacks = 0  # times in a row that nothing under way was answered
         self._scout_until = 0.0
         self._paused_until = 0.0
 
@@ -170,6 +171,7 @@ class RateLimiter:
     def prove(self) -> None:
         """The endpoint has answered: requests need not go one by one any more."""
         self._proven = True
+        self._setbacks = 0
 
     def permit(self, role: str, priority: int, tokens: int) -> Permit:
         """A place in the queue; lower `priority` goes first, `tokens` is the expected use."""
@@ -224,10 +226,9 @@ class RateLimiter:
         self.circuit_breaker.check()
 
     def _pause(self, error: WireError, tries: int) -> float:
-        if error.retry_after is not None:
-            return error.retry_after
+        """Seconds until the next try: doubling, and never less than the server asks for."""
         longest: float = min(self.longest, self.config.backoff * 2.0 ** min(tries - 1, 16))
-        return longest * random.uniform(0.5, 1.0)
+        return max(error.retry_after or 0.0, longest * random.uniform(0.5, 1.0))
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but wake when the circuit opens: nobody waits for an endpoint given up."""
@@ -307,7 +308,8 @@ class RateLimiter:
         elif self.circuit_breaker.failures and not self.concurrency.in_flight:
             # Nothing works just now: one request at a time finds out when it does again.
             self._proven = False
-            self._paused_until = self._clock() + self._pause(error, self.circuit_breaker.failures)
+            self._setbacks += 1
+            self._paused_until = self._clock() + self._pause(error, self._setbacks)
 
     def _give_up(self) -> None:
         """The circuit has opened: everybody who waits learns why."""

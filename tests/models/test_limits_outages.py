@@ -205,6 +205,40 @@ async def test_a_busy_server_is_asked_for_less(tmp_path: Path) -> None:
     assert sum(rows(tmp_path, "failures")) < 80
 
 
+@pytest.mark.parametrize("headers", [{}, {"retry_after": "0"}, {"retry_after_ms": "1"}])
+async def test_a_storm_of_refusals_calms_itself(tmp_path: Path, headers: dict[str, str]) -> None:
+    """A server that refuses everything and asks for no wait is asked ever less often, and leaves
+    one row per call however long it lasts."""
+    patience = {"give_up_after": 0.5, "backoff": 0.02}
+    async with (
+        scripted(otherwise=refuses(429, "busy", **headers)) as server,
+        calling(tmp_path, server.url, endpoint=patience) as models,
+    ):
+        assert {type(outcome) for outcome in await many(models, 30)} == {EndpointDown}
+    assert len(server.requests) <= 10
+    asked = rows(tmp_path, "scope, status, failures")
+    assert len(asked) == len({scope for scope, _, _ in asked})
+    assert sum(failures for _, _, failures in asked) == len(server.requests)
+
+
+async def test_a_storm_in_full_flight_is_over_soon_after_the_server_recovers(
+    tmp_path: Path,
+) -> None:
+    """Thirty refusals of one moment are one setback, not thirty doublings of the wait."""
+    settings = {"backoff": 0.01, "give_up_after": 60.0}
+    storm = [replace(refuses(429, "busy", retry_after="0"), seconds=0.01)] * 30
+    async with (
+        scripted(says("fine"), *storm) as server,
+        calling(tmp_path, server.url, endpoint=settings) as models,
+    ):
+        await models.complete("weak_solver", ASKED, scope="first")
+        async with asyncio.timeout(5):
+            assert [said.text for said in await many(models, 30)] == ["fine"] * 30
+    assert len(server.requests) <= 70
+    assert rows(tmp_path) == ["ok"] * 31
+    assert sum(rows(tmp_path, "failures")) == 30
+
+
 async def test_who_watches_a_dead_endpoint_sees_what_is_wrong_and_when_the_run_pauses(
     tmp_path: Path,
 ) -> None:
