@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.ledger.calls import Call, CallLog, CallLogError, Spent
+from autodata.ledger.calls import CALLS, Call, CallLog, CallLogError, Spent
 from autodata.ledger.ledger import Ledger
 
 CALL = Call(
@@ -165,6 +165,56 @@ async def test_lone_surrogates_are_replaced_not_fatal(log: CallLog) -> None:
     assert stored(log, "select response, error from calls") == [("a ? b", "a ? b")]
     assert log.request(id_)[0]["content"] == "a ? b"
     assert await log.record(CALL) == id_ + 1
+
+
+async def test_a_call_keeps_one_row_however_often_it_fails_before_its_answer(
+    tmp_path: Path,
+) -> None:
+    """Whatever process met the failures; and nothing that they may have cost is forgotten."""
+    failed = replace(CALL, status="failed", response="", input_tokens=None, output_tokens=None)
+    lost = replace(failed, usd=None, failures=1, lost_tokens=30, lost_usd=0.5)
+    long = ({"role": "user", "content": "All models are wrong. " * 99},)
+    ids = set()
+    for call in (lost, replace(lost, lost_tokens=0, lost_usd=0.0), lost, CALL):
+        log = CallLog(tmp_path / "run.db")
+        log.load("d1")
+        ids.add(await log.record(replace(call, request=long)))
+        log.close()
+    log = CallLog(tmp_path / "run.db")
+    columns = "status, response, input_tokens, usd, failures, lost_tokens, lost_usd, error"
+    assert stored(log, f"select {columns} from calls") == [
+        ("ok", "because", 10, 0.25, 3, 60, 1.0, "")
+    ]
+    assert log.request(ids.pop()) == list(long)
+    assert not ids
+    assert log.spent() == Spent(usd=1.25, calls=1, tokens=72)
+    log.close()
+
+
+async def test_another_answer_to_the_same_request_has_its_own_row(log: CallLog) -> None:
+    await log.record(CALL)
+    await log.record(replace(CALL, status="failed", failures=1))
+    await log.record(replace(CALL, response="second"))
+    assert stored(log, "select response, failures from calls") == [("because", 0), ("second", 1)]
+
+
+async def test_a_log_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "run.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(CALLS.replace(CALLS[CALLS.index(",\n  estimated") :], "\n)"))
+        database.execute(
+            "insert into calls (scope, role, endpoint, model, request_key, sample, status, request,"
+            " input_tokens, output_tokens, usd, started_at, seconds) values ('d1', 'judge',"
+            " 'local', 'm', 'k1', 1, 'failed', '[]', 10, 2, 0.5, '', 0)"
+        )
+        database.commit()
+    log = CallLog(path)
+    before = log.spent()
+    await log.record(CALL)
+    assert stored(log, "select status, failures, lost_tokens from calls") == [("ok", 1, 12)]
+    assert before == Spent(usd=0.5, calls=0, tokens=12)
+    assert log.spent() == Spent(usd=0.75, calls=1, tokens=24)
+    log.close()
 
 
 async def test_what_was_used_is_summed_over_processes(tmp_path: Path) -> None:
