@@ -13,7 +13,7 @@ from autodata.assembly import DEFAULT_STORE, documents_in_flight, open_models, r
 from autodata.cli import DONE
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
-from autodata.ledger.rows import RunRow, Status
+from autodata.ledger.rows import RunRow, RunStatus
 from autodata.models.client import Models
 from autodata.optimization_screen import iteration_line, print_result, watched
 from autodata.optimizer.context import OptimizationContext
@@ -27,7 +27,9 @@ from autodata.session import Session
 from autodata.settings import Settings, SettingsError
 
 PLAN = "optimize"  # where a run's configuration keeps the plan
-MAY_CHANGE = (f"{PLAN}.iterations",)  # a longer run of the same kind goes on from a shorter one
+OPTIMIZATION_MAY_CHANGE = (
+    f"{PLAN}.iterations",
+)  # a longer run of the same kind goes on from a shorter one
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class OptimizationSession(Session):
     """A session of an optimization; `plan` is None to go on with the one that is there."""
 
     kind = "optimization"
-    may_change = MAY_CHANGE
+    may_change = OPTIMIZATION_MAY_CHANGE
 
     plan: Plan | None = None
 
@@ -94,7 +96,7 @@ class OptimizationWork:
         finally:
             await close(self.context)
 
-    def tell(self, ledger: Ledger, status: Status) -> int:
+    def tell(self, ledger: Ledger, status: RunStatus) -> int:
         """What the optimization found so far, and what to do with it."""
         print_result(self.console, ledger, self.run, status)
         return DONE

@@ -20,7 +20,7 @@ from autodata.documents.corpus import Skipped
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.rows import Kind, RunRow, Status
+from autodata.ledger.rows import Kind, RunRow, RunStatus
 from autodata.ledger.summary import summarize
 from autodata.models.client import Models
 from autodata.models.errors import Interrupted, Paused
@@ -49,7 +49,7 @@ class Work(Protocol):
     async def to_the_end(self) -> None:
         """Does all of it and closes what it opened, however it ends. Raises Paused."""
 
-    def tell(self, ledger: Ledger, status: Status) -> int:
+    def tell(self, ledger: Ledger, status: RunStatus) -> int:
         """Says what came of it; returns the exit code of a session that is done."""
 
 
@@ -152,9 +152,9 @@ class Session(ABC):
         self.console.print(say, soft_wrap=True)
         return INTERRUPTED if status == "interrupted" else PAUSED
 
-    def _ended(self, work: Work, run_id: str) -> tuple[Status, Paused | None]:
+    def _ended(self, work: Work, run_id: str) -> tuple[RunStatus, Paused | None]:
         """Does the work and records how the run stands afterwards, even if that is by a bug."""
-        status: Status = "interrupted"
+        status: RunStatus = "interrupted"
         pause: Paused | None = None
         try:
             asyncio.run(self._attended(work))
@@ -259,7 +259,7 @@ class RunWork:
         if self.stop.is_set() and len(self.batch.decided) < len(self.batch.document_ids):
             raise STOPPED
 
-    def tell(self, ledger: Ledger, status: Status) -> int:
+    def tell(self, ledger: Ledger, status: RunStatus) -> int:
         """The run in numbers, what the user must know, and what to do next."""
         self.console.print()
         print_summary(self.console, summarize(ledger, self.run.id), status)

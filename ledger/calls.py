@@ -19,7 +19,7 @@ from typing import Any, Literal
 import orjson
 from sqlite_utils import Database
 
-Status = Literal["ok", "malformed", "truncated", "failed"]
+CallStatus = Literal["ok", "malformed", "truncated", "failed"]
 
 CALLS = """create table if not exists calls (
   id integer primary key,
@@ -81,7 +81,7 @@ class Call:
     model: str
     request_key: str
     sample: int
-    status: Status
+    status: CallStatus
     request: Sequence[Mapping[str, str]] = ()
     response: str = ""
     reasoning: str = ""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from autodata.ledger.cards import card
 from autodata.ledger.database import to_json
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.records import FORMATS, Format, Record, Usage, record_of
+from autodata.ledger.records import EXPORT_FORMATS, ExampleUsage, Format, Record, record_of
 from autodata.ledger.rows import Example, RunRow
 
 _BATCH = 256  # rows per Parquet row group: keeps memory flat
@@ -38,9 +38,9 @@ def export(
     folder under the format's name. Both files appear whole or not at all. Raises ExportError when
     there is no example, the format or suffix is unknown, or pyarrow is missing for Parquet.
     """
-    chosen = FORMATS.get(format)
+    chosen = EXPORT_FORMATS.get(format)
     if chosen is None:
-        raise ExportError(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
+        raise ExportError(f"unknown format {format!r}; there are {', '.join(EXPORT_FORMATS)}")
     run = ledger.run(run_id)
     path = path or ledger.path.parent / f"{_STEMS.get(format, format)}{chosen.suffix}"
     write = _WRITERS.get(path.suffix)
@@ -63,7 +63,7 @@ def _rows(ledger: Ledger, run: RunRow, format: Format) -> Iterator[Record]:
         yield from format.rows(record_of(example, run, _usage(ledger, example), index))
 
 
-def _usage(ledger: Ledger, example: Example) -> Usage:
+def _usage(ledger: Ledger, example: Example) -> ExampleUsage:
     """What the example's document cost, from the call log."""
     calls = ledger.query(
         "select id, iif(estimated, null, input_tokens) as input_tokens,"
@@ -71,7 +71,7 @@ def _usage(ledger: Ledger, example: Example) -> Usage:
         " from calls where scope = ? and status != 'failed'",
         [example.document_id],
     )
-    return Usage(
+    return ExampleUsage(
         calls=len(calls),
         input_tokens=sum(call["input_tokens"] or 0 for call in calls),
         output_tokens=sum(call["output_tokens"] or 0 for call in calls),

@@ -15,7 +15,7 @@ from autodata.ledger.rows import (
     Example,
     Row,
     RunRow,
-    Status,
+    RunStatus,
     attempt_rows,
     document_row,
     example_row,
@@ -133,7 +133,7 @@ class Ledger:
             return read_run(row)
         raise LedgerError(f"{self.path} holds no run{f' {run_id}' if run_id else ''}")
 
-    def set_status(self, status: Status, run_id: str | None = None) -> None:
+    def set_status(self, status: RunStatus, run_id: str | None = None) -> None:
         """Say how a run (by default the latest) stands; leaving `running` stamps its end."""
         finished_at = None if status == "running" else now()
         with self._lock, transaction(self._db):

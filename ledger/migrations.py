@@ -42,14 +42,14 @@ def pending(database: Database) -> bool:
     return applied != known
 
 
-DOCUMENTS = """create table documents (
+CREATE_DOCUMENTS = """create table documents (
   id text primary key not null,     -- first 16 hex digits of the SHA-256 of the text
   name text not null,
   text text not null,
   meta text not null                -- JSON: where it came from
 )"""
 
-RUNS = """create table runs (
+CREATE_RUNS = """create table runs (
   id text primary key not null,
   task text not null,
   prompts_revision text not null,
@@ -64,7 +64,7 @@ RUNS = """create table runs (
   finished_at text
 )"""
 
-ROUNDS = """create table rounds (
+CREATE_ROUNDS = """create table rounds (
   id text primary key not null,     -- <document>-r<number>
   run_id text not null references runs(id),
   document_id text not null references documents(id),
@@ -82,7 +82,7 @@ ROUNDS = """create table rounds (
   unique (run_id, document_id, number)
 )"""
 
-ATTEMPTS = """create table attempts (
+CREATE_ATTEMPTS = """create table attempts (
   id text primary key not null,     -- <round>-<solver>-<number>
   round_id text not null references rounds(id) on delete cascade,
   solver text not null,             -- weak, strong
@@ -96,7 +96,7 @@ ATTEMPTS = """create table attempts (
   unique (round_id, solver, number)
 )"""
 
-EXAMPLES = """create table examples (
+CREATE_EXAMPLES = """create table examples (
   id text primary key not null,     -- as its round's
   run_id text not null references runs(id),
   document_id text not null references documents(id),
@@ -118,7 +118,7 @@ EXAMPLES = """create table examples (
   unique (run_id, document_id)
 )"""
 
-OUTCOMES = """create view outcomes as
+CREATE_OUTCOMES = """create view outcomes as
 -- What became of each document, one row per run; a document without decision has nulls.
 select
   documents.id as document_id,
@@ -141,7 +141,14 @@ order by documents.rowid"""
 @migrations()
 def first_tables(database: Database) -> None:
     create_calls(database)
-    for table in (DOCUMENTS, RUNS, ROUNDS, ATTEMPTS, EXAMPLES, OUTCOMES):
+    for table in (
+        CREATE_DOCUMENTS,
+        CREATE_RUNS,
+        CREATE_ROUNDS,
+        CREATE_ATTEMPTS,
+        CREATE_EXAMPLES,
+        CREATE_OUTCOMES,
+    ):
         database.execute(table)
     database.execute("create index rounds_by_document on rounds(document_id, decision)")
     database.execute("create index rounds_by_decision on rounds(run_id, decision)")
@@ -149,7 +156,7 @@ def first_tables(database: Database) -> None:
     database.execute("create index examples_by_round on examples(round_id)")
 
 
-ITERATIONS = """create table iterations (
+CREATE_ITERATIONS = """create table iterations (
   run_id text not null references runs(id),
   number integer not null,          -- from 1; 0: the prompts that the run started from
   decision text not null,           -- start, kept, rejected, invalid, indecisive
@@ -172,7 +179,7 @@ ITERATIONS = """create table iterations (
   primary key (run_id, number)
 )"""
 
-FINALS = """create table finals (
+CREATE_FINALS = """create table finals (
   run_id text not null references runs(id),
   number integer not null,          -- of the iteration that made the prompts; 0: the start
   place integer not null,           -- 1: the winner; 0: the start, for comparison
@@ -188,8 +195,8 @@ FINALS = """create table finals (
 @migrations()
 def optimizations(database: Database) -> None:
     database.execute("alter table runs add column kind text not null default 'documents'")
-    database.execute(ITERATIONS)
-    database.execute(FINALS)
+    database.execute(CREATE_ITERATIONS)
+    database.execute(CREATE_FINALS)
 
 
 @migrations()

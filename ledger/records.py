@@ -43,7 +43,7 @@ _FULL = {
 }  # fmt: skip
 
 
-class Usage(NamedTuple):
+class ExampleUsage(NamedTuple):
     """What an example's document cost: calls, tokens in and out, and output tokens per call id."""
 
     calls: int
@@ -61,7 +61,7 @@ class Format(NamedTuple):
     rows: Callable[[Record], Iterator[Record]]
 
 
-def record_of(example: Example, run: RunRow, usage: Usage, index: int) -> Record:
+def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) -> Record:
     """The full example as plain values; `index` counts the examples of a file from 0."""
     candidate = example.candidate
     return {
@@ -97,7 +97,7 @@ def record_of(example: Example, run: RunRow, usage: Usage, index: int) -> Record
     }
 
 
-def _attempts(attempts: Sequence[Attempt], usage: Usage) -> list[Record]:
+def _attempts(attempts: Sequence[Attempt], usage: ExampleUsage) -> list[Record]:
     return [
         {
             "number": attempt.number,
@@ -186,7 +186,7 @@ def _best(attempts: Sequence[Record]) -> Record | None:
     return max(whole, key=lambda attempt: attempt["score"], default=None)
 
 
-FORMATS = {
+EXPORT_FORMATS = {
     each.name: each
     for each in (
         Format("jsonl", ".jsonl", _FULL, full),

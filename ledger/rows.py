@@ -21,7 +21,7 @@ from autodata.tasks.types import (
     Verdict,
 )
 
-Status = Literal["running", "done", "paused", "interrupted"]
+RunStatus = Literal["running", "done", "paused", "interrupted"]
 Kind = Literal["documents", "optimization", "evaluation"]
 Row = dict[str, Any]
 V = TypeVar("V", bound=Frozen)
@@ -52,7 +52,7 @@ class RunRow(Frozen):
     seed: int | None = None
     simulated: bool = False
     version: str = ""
-    status: Status = "running"
+    status: RunStatus = "running"
     started_at: str = Field(default_factory=now)
     finished_at: str | None = None
 

@@ -58,7 +58,7 @@ class Outcome(Frozen):
     message: str | None
 
 
-class Usage(Frozen):
+class RoleUsage(Frozen):
     """What one role has used; `usd` is None when the price of one of its calls is unknown.
 
     `failures` counts requests that brought no answer, `lost_tokens` what these may have used at
@@ -90,7 +90,7 @@ class Summary(Frozen):
     weak_mean: float | None
     strong_mean: float | None
     gap_mean: float | None
-    usage: Mapping[str, Usage]
+    usage: Mapping[str, RoleUsage]
 
     @property
     def pass_rate(self) -> float | None:
@@ -154,7 +154,7 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         weak_mean=_mean(outcome.weak_mean for outcome in accepted),
         strong_mean=_mean(outcome.strong_mean for outcome in accepted),
         gap_mean=_mean(outcome.gap for outcome in accepted),
-        usage={row.pop("role"): Usage.model_validate(row) for row in ledger.query(USAGE)},
+        usage={row.pop("role"): RoleUsage.model_validate(row) for row in ledger.query(USAGE)},
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
-from autodata.ledger.calls import Call, CallLog, CallLogError, Status
+from autodata.ledger.calls import Call, CallLog, CallLogError, CallStatus
 from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Cost, Prices, WorstCase
 from autodata.models.chat import LIMITS, decode, plain
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
@@ -293,7 +293,7 @@ async def _invoke(request: Request, limit: int | None) -> Reading:
         usage.in_flight -= 1
 
 
-def _judge(reading: Reading, reply: type[BaseModel] | None) -> tuple[Status, str]:
+def _judge(reading: Reading, reply: type[BaseModel] | None) -> tuple[CallStatus, str]:
     """What an answer is worth, and what is wrong with it. A complete reply may end at the limit."""
     problem = ""
     if reply is not None and reading.text:
@@ -323,7 +323,7 @@ def _failed(request: Request, began: float, error: str, lost: Cost | None) -> Ca
 def _call(
     request: Request,
     began: float,
-    status: Status,
+    status: CallStatus,
     error: str,
     reading: Reading,
     cost: Cost | None,

@@ -14,7 +14,7 @@ from autodata.ledger.iterations import EditDecision
 from autodata.tasks.types import Frozen
 
 Rule = Literal["strict", "paper", "confirm"]
-Outcome = Literal["accepted", "failed", "missing"]
+EvaluationOutcome = Literal["accepted", "failed", "missing"]
 
 POOLED = 3  # evaluations over which a parent's score is pooled
 COVERAGE = Fraction(4, 5)  # share of the documents below which a comparison says nothing
@@ -31,7 +31,7 @@ class PassCount(Frozen):
     missing: int = 0
 
     @classmethod
-    def of(cls, outcomes: Iterable[Outcome]) -> "PassCount":
+    def of(cls, outcomes: Iterable[EvaluationOutcome]) -> "PassCount":
         """The outcomes, counted."""
         seen = list(outcomes)
         return cls(
@@ -73,7 +73,7 @@ def evaluations_wanted(rule: Rule, made: int) -> int:
     return made + 1 if rule == "paper" else max(made, min(made + 1, POOLED))
 
 
-def next_batch(
+def more_documents(
     rule: Rule, parent: PassCount, mutant: PassCount, documents: int, at_least: int = 1
 ) -> int:
     """How many more documents to try before looking again; 0 when the decision is settled.

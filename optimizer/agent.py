@@ -28,7 +28,7 @@ LAST_CALLS = 5  # calls left at which an agent is told to finish,
 LAST_TOKENS = 0.9  # or the share of its tokens that its conversation has used
 
 
-class Limits(Frozen):
+class AgentLimits(Frozen):
     """How long an agent may work: calls of its model, and tokens of its conversation."""
 
     calls: int = 40
@@ -39,7 +39,7 @@ class _Pace(AgentMiddleware[AgentState[Any], Any]):
     """Ends the work when it is done or out of calls or tokens, having said shortly before that
     it will. A reply without a tool call is answered once; `reason` says what ended the work."""
 
-    def __init__(self, done: Callable[[], bool], ends: str, limits: Limits) -> None:
+    def __init__(self, done: Callable[[], bool], ends: str, limits: AgentLimits) -> None:
         super().__init__()
         self.reason = ""
         self._done = done
@@ -91,7 +91,7 @@ async def work(
     *,
     done: Callable[[], bool],
     ends: str,
-    limits: Limits,
+    limits: AgentLimits,
 ) -> str:
     """Lets a role work with its tools until `done`; what it achieved is in what the tools hold.
 
@@ -116,9 +116,9 @@ async def work(
     return pace.reason
 
 
-LINES = 200  # that one `read` shows at most
-HITS = 30  # that one `search` shows at most
-WIDTH = 400  # characters of a line that are shown
+READ_LINES = 200  # that one `read` shows at most
+SEARCH_HITS = 30  # that one `search` shows at most
+LINE_WIDTH = 400  # characters of a line that are shown
 
 Tool = Callable[..., Coroutine[Any, Any, str]]
 
@@ -146,9 +146,11 @@ class FileTools:
             return self.missing(path)
         lines = self.files[path].splitlines()
         start = max(first_line, 1) - 1
-        shown = lines[start : start + LINES]
+        shown = lines[start : start + READ_LINES]
         left = len(lines) - start - len(shown)
-        more = [f"… {left} more lines; read on from line {start + LINES + 1}"] if left > 0 else []
+        more = (
+            [f"… {left} more lines; read on from line {start + READ_LINES + 1}"] if left > 0 else []
+        )
         return "\n".join([*shown, *more])
 
     async def search(self, words: str, under: str = "") -> str:
@@ -157,12 +159,12 @@ class FileTools:
         for path, text in sorted(self.files.items()):
             if path.startswith(under.lstrip("./")):
                 hits += [
-                    f"{path}:{number}: {line.strip()[:WIDTH]}"
+                    f"{path}:{number}: {line.strip()[:LINE_WIDTH]}"
                     for number, line in enumerate(text.splitlines(), 1)
                     if wanted in " ".join(line.split()).casefold()
                 ]
-        more = [f"… {len(hits) - HITS} more"] if len(hits) > HITS else []
-        return "\n".join([*hits[:HITS], *more]) or f"nowhere: {words}"
+        more = [f"… {len(hits) - SEARCH_HITS} more"] if len(hits) > SEARCH_HITS else []
+        return "\n".join([*hits[:SEARCH_HITS], *more]) or f"nowhere: {words}"
 
     def holds(self, path: str, quote: str) -> bool:
         """Whether a file contains the quote, whatever its line breaks."""

@@ -6,12 +6,12 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, Field
 
 from autodata.models.client import Models
-from autodata.optimizer.agent import FileTools, Limits, tool, work
+from autodata.optimizer.agent import AgentLimits, FileTools, tool, work
 from autodata.optimizer.evidence import HISTORY, INDEX
 from autodata.prompt_store.prompt import locked
 from autodata.tasks.types import Frozen
 
-LIMITS = Limits(calls=40, tokens=150_000)
+ANALYST_LIMITS = AgentLimits(calls=40, tokens=150_000)
 
 
 class Quote(BaseModel):
@@ -52,7 +52,7 @@ class EvidenceTools(FileTools):
 
 
 async def analyse(
-    models: Models, files: Mapping[str, str], *, scope: str, limits: Limits = LIMITS
+    models: Models, files: Mapping[str, str], *, scope: str, limits: AgentLimits = ANALYST_LIMITS
 ) -> Diagnosis | str:
     """The diagnosis, or why the analyst came to none.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autodata.ledger.iterations import Iteration, record_iteration
 from autodata.ledger.ledger import Ledger
-from autodata.optimizer.evaluator import STOPPED, Evaluator
+from autodata.optimizer.evaluator import OPTIMIZATION_STOPPED, Evaluator
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.population import Population
 from autodata.optimizer.selection import chance
@@ -54,7 +54,7 @@ class OptimizationContext:
         async with self._turns:
             while len(await asyncio.to_thread(self.visible, number)) < self._seen_by(number):
                 if self.evaluator.stop.is_set():
-                    raise STOPPED
+                    raise OPTIMIZATION_STOPPED
                 await self._turns.wait()
 
     async def next_turn(self) -> None:

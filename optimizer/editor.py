@@ -6,14 +6,14 @@ from typing import Literal
 from langchain_core.tools import BaseTool
 
 from autodata.models.client import Models
-from autodata.optimizer.agent import FileTools, Limits, Tool, tool, work
+from autodata.optimizer.agent import AgentLimits, FileTools, Tool, tool, work
 from autodata.optimizer.analyst import Diagnosis
 from autodata.optimizer.evidence import Effect, Prediction
 from autodata.optimizer.guard import Sources, faults
 from autodata.prompt_store.prompt import locked
 from autodata.tasks.types import Code, Frozen
 
-LIMITS = Limits(calls=40, tokens=100_000)
+EDITOR_LIMITS = AgentLimits(calls=40, tokens=100_000)
 
 
 class Edit(Frozen):
@@ -93,7 +93,7 @@ async def edit(
     sources: Sources,
     *,
     scope: str,
-    limits: Limits = LIMITS,
+    limits: AgentLimits = EDITOR_LIMITS,
 ) -> Edit | str:
     """The edit, or why the editor finished none.
 

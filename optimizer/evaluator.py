@@ -22,7 +22,7 @@ from autodata.ledger.rows import RunRow
 from autodata.models.client import Models
 from autodata.models.config import resolve
 from autodata.models.errors import Interrupted
-from autodata.optimizer.acceptance import Outcome
+from autodata.optimizer.acceptance import EvaluationOutcome
 from autodata.optimizer.directives import directives
 from autodata.optimizer.evidence import Trajectory
 from autodata.prompt_store.prompt import PromptSet, locked
@@ -133,7 +133,9 @@ LOOP_ROLES = (
     "extractor",
     "final_verifier",
 )
-STOPPED = Interrupted("the optimization was stopped", "Its finished documents and calls are kept")
+OPTIMIZATION_STOPPED = Interrupted(
+    "the optimization was stopped", "Its finished documents and calls are kept"
+)
 
 
 @dataclass
@@ -155,7 +157,7 @@ class Evaluator:
     comparisons: ComparisonPool = field(default_factory=ComparisonPool)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    _outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    _outcomes: dict[tuple[str, str], EvaluationOutcome] = field(default_factory=dict)
     _one_at_a_time: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
@@ -174,7 +176,7 @@ class Evaluator:
 
     async def evaluate(
         self, prompts: PromptSet, document_ids: Sequence[str], replicate: int
-    ) -> dict[str, Outcome]:
+    ) -> dict[str, EvaluationOutcome]:
         """What became of each document; those not run yet are run now.
 
         Raises Paused, Interrupted among it, with everything finished on record.
@@ -223,7 +225,7 @@ class Evaluator:
             for document_id in waiting:
                 models.forget(document_id)
         if self.stop.is_set() and len(batch.decided) + len(batch.refused) < len(waiting):
-            raise STOPPED
+            raise OPTIMIZATION_STOPPED
 
     def _begin(self, name: str, revision: str) -> None:
         """The evaluation's row. It is never looked at as a run, so it is simply there."""
@@ -232,9 +234,9 @@ class Evaluator:
             ended = {"config": {}, "status": "done"}
             self.ledger.start_run(self.run.model_copy(update=update | ended))
 
-    def known(self, name: str) -> dict[str, Outcome]:
+    def known(self, name: str) -> dict[str, EvaluationOutcome]:
         """The outcomes on record. What was accepted counts if it stands up to the audit."""
-        found: dict[str, Outcome] = {}
+        found: dict[str, EvaluationOutcome] = {}
         for document_id, decision in self.ledger.outcomes(name).items():
             key = (name, document_id)
             if key not in self._outcomes:

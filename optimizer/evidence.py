@@ -246,7 +246,7 @@ def _attempt(attempt: Attempt) -> Iterator[str]:
 
 HISTORY = "history.md"
 PAGES = "history/"
-SHOWN = 30  # iterations in the overview, the newest ones
+HISTORY_ROWS = 30  # iterations in the overview, the newest ones
 
 _HEAD = (
     "| iteration | parent | decision | score | parent's | edit | predicted | outcome |",
@@ -262,7 +262,7 @@ def history(iterations: Sequence[Iteration], diffs: Mapping[int, str]) -> dict[s
     tried = [i for i in iterations if i.decision != "start"]
     if not tried:
         return {HISTORY: "# History\n\nNothing was tried yet.\n"}
-    rows = [_row(iteration) for iteration in tried[-SHOWN:]]
+    rows = [_row(iteration) for iteration in tried[-HISTORY_ROWS:]]
     older = len(tried) - len(rows)
     note = [f"{older} older iterations are left out here; they have files too.", ""]
     pages = {f"{PAGES}{i.number:03}.md": _page(i, diffs.get(i.number, "")) for i in tried}

@@ -20,7 +20,7 @@ GROWTH_MAX = 4_000  # characters that one edit may add, over all files
 KEPT_MIN = 0.5  # share of a file's length that one edit must leave
 COPIED_WORDS = 8  # words in a row that count as copied, as in the filter against leaks
 
-Code = Literal[
+FaultCode = Literal[
     "NO_EDIT",
     "NOT_EDITABLE",
     "REMOVED",
@@ -47,7 +47,7 @@ _WORD = re.compile(r"\w+")
 class Fault(Frozen):
     """One reason why an edit may not stand, for people and for the editor."""
 
-    code: Code
+    code: FaultCode
     path: str
     message: str
 
@@ -107,7 +107,7 @@ def _unsound(prompts: PromptSet, changed: list[str]) -> Iterator[Fault]:
     for path in changed:
         prompt = Prompt(path=path, text=prompts.files[path])
         if path.endswith("/rubric.yaml") or path.endswith("/angles.md"):
-            code: Code = "RUBRIC" if path.endswith(".yaml") else "FORM"
+            code: FaultCode = "RUBRIC" if path.endswith(".yaml") else "FORM"
             for problem in problems(prompts):
                 if problem.startswith(f"{path}: "):
                     yield Fault(code=code, path=path, message=problem.removeprefix(f"{path}: "))
@@ -144,7 +144,7 @@ def _written(path: str, before: str, after: str, sources: Sources) -> Iterator[F
         yield Fault(code="OUTSIDE_LINK", path=path, message=message)
     for directive in directives(_added(before, after)):
         whom = directive.addressee
-        code: Code = "SOLVER_DIRECTED" if whom == "solver" else "JUDGE_DIRECTED"
+        code: FaultCode = "SOLVER_DIRECTED" if whom == "solver" else "JUDGE_DIRECTED"
         message = f"“{directive.words}” is a directive to the {whom}, which is out of reach"
         yield Fault(code=code, path=path, message=message)
     known = {h for h, _ in _sequences(before)}

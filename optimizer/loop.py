@@ -9,12 +9,12 @@ from langgraph.graph.state import CompiledStateGraph
 from autodata.graph.nodes import all_done
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.finals import settle
-from autodata.optimizer.nodes import Nodes
+from autodata.optimizer.nodes import OptimizerNodes
 from autodata.optimizer.state import Lane, OptimizerState
 
 STEPS = 10  # of the graph in one iteration, at most
 
-Loop = CompiledStateGraph[OptimizerState, None, Lane, OptimizerState]
+OptimizerGraph = CompiledStateGraph[OptimizerState, None, Lane, OptimizerState]
 
 
 def after_start(state: OptimizerState) -> Literal["select", "__end__"]:
@@ -47,9 +47,9 @@ def after_guard(state: OptimizerState) -> Literal["validate", "record"]:
     return "record" if state.decision else "validate"
 
 
-def build(context: Callable[[], OptimizationContext], checkpointer: Any = None) -> Loop:
+def build(context: Callable[[], OptimizationContext], checkpointer: Any = None) -> OptimizerGraph:
     """The compiled outer loop. `context` is called by the first node that runs."""
-    nodes = Nodes(context)
+    nodes = OptimizerNodes(context)
     graph = StateGraph(OptimizerState, input_schema=Lane)
     for node in (
         nodes.start,

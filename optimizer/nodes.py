@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from autodata.graph.nodes import Update
 from autodata.ledger.iterations import Iteration
 from autodata.models.errors import CallRefused
 from autodata.optimizer import checks
-from autodata.optimizer.acceptance import PassCount, decide, evaluations_wanted, next_batch
+from autodata.optimizer.acceptance import PassCount, decide, evaluations_wanted, more_documents
 from autodata.optimizer.analyst import Diagnosis, analyse
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.editor import edit
@@ -25,14 +25,12 @@ from autodata.optimizer.evidence import (
 from autodata.optimizer.guard import faults
 from autodata.optimizer.population import made
 from autodata.optimizer.selection import chance, draw, probabilities
-from autodata.optimizer.state import FRESH, OptimizerState
+from autodata.optimizer.state import BLANK, OptimizerState
 from autodata.prompt_store.prompt import PromptSet
-
-Update = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Nodes:
+class OptimizerNodes:
     """The nodes of one optimization context, which is opened when the first of them runs."""
 
     context: Callable[[], OptimizationContext]
@@ -169,7 +167,7 @@ class Nodes:
         """The mutant on as many validation documents as can still change the decision."""
         context, tried = self.context(), PassCount()
         order, plan = context.validation_order(), context.plan
-        while more := next_batch(plan.rule, against, tried, len(order), plan.batch):
+        while more := more_documents(plan.rule, against, tried, len(order), plan.batch):
             outcomes = await context.evaluator.evaluate(
                 mutant, order[: tried.tried + more], replicate
             )
@@ -209,7 +207,7 @@ def _select(context: OptimizationContext, number: int) -> Update:
     population = context.population.harnesses(seen)
     shares = probabilities(plan.select, population, plan.temperature)
     chances = {h.number: round(share, 6) for h, share in zip(population, shares, strict=True)}
-    fresh = {**FRESH, "chances": chances}
+    fresh = {**BLANK, "chances": chances}
     crossing = chance(plan.seed, number, "crossover").random() < plan.crossover
     if crossing and (pair := context.population.crossing(seen, population)):
         return {**fresh, **_crossover(context, seen, *pair)}

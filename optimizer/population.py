@@ -27,8 +27,8 @@ REF_GROUPS: Mapping[str, RefGroup] = {
     "invalid": "invalid",
 }
 RELATIVES = 6  # of the best harnesses that are looked at for a crossover
-COLUMNS = 72  # of a commit message
-Message = tuple[str, str, dict[str, str]]
+COMMIT_WIDTH = 72  # of a commit message
+CommitMessage = tuple[str, str, dict[str, str]]
 
 
 @dataclass
@@ -162,7 +162,7 @@ def made(seen: Sequence[Iteration], number: int) -> int:
     return max([1, *(i.parent_evaluations for i in seen if i.parent == number)])
 
 
-def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -> Message:
+def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -> CommitMessage:
     """Subject, body and trailers of the commit of an iteration."""
     parts = [
         _wrapped(iteration.intent),
@@ -207,6 +207,6 @@ def _wrapped(text: str, lead: str = "") -> str:
     for line in text.strip().splitlines():
         bullet = "  " if line.lstrip().startswith(("- ", "* ")) else ""
         lines += textwrap.wrap(
-            line, COLUMNS, initial_indent=lead, subsequent_indent=lead + bullet
+            line, COMMIT_WIDTH, initial_indent=lead, subsequent_indent=lead + bullet
         ) or [lead.rstrip()]
     return "\n".join(lines)

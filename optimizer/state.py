@@ -90,7 +90,7 @@ class OptimizerState(Lane):
     reason: str = ""
 
 
-FRESH: dict[str, object] = {
+BLANK: dict[str, object] = {
     name: field.get_default(call_default_factory=True)
     for name, field in OptimizerState.model_fields.items()
     if name not in Lane.model_fields

@@ -10,7 +10,7 @@ import yaml
 
 from autodata.ledger.export import ExportError, export
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.records import FORMATS
+from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
 from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Mark, Objection, Round
 
@@ -165,7 +165,7 @@ def test_a_margin_of_exactly_a_fifth_counts(tmp_path: Path) -> None:
         assert export(ledger, "dpo").rows == 1
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_each_format_comes_with_a_card_that_says_simulated(ledger: Ledger, format: str) -> None:
     exported = export(ledger, format)
     _, front, body = exported.card.read_text(encoding="utf-8").split("---\n", 2)
@@ -177,12 +177,12 @@ def test_each_format_comes_with_a_card_that_says_simulated(ledger: Ledger, forma
     assert "weak_solver | simulated/simulated-weak" in body
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_every_format_may_be_parquet_and_its_columns_fit(
     ledger: Ledger, tmp_path: Path, format: str
 ) -> None:
     table = pq.read_table(export(ledger, format, tmp_path / "out.parquet").path)
-    assert table.column_names == list(FORMATS[format].shape)
+    assert table.column_names == list(EXPORT_FORMATS[format].shape)
     assert table.num_rows == 1
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from autodata.ledger.iterations import EditDecision
 from autodata.optimizer.acceptance import (
-    Outcome,
+    EvaluationOutcome,
     PassCount,
     Rule,
     decide,
     evaluations_wanted,
-    next_batch,
+    more_documents,
 )
 
 DOCUMENTS = 25
@@ -28,10 +28,12 @@ def count(accepted: int, failed: int, missing: int = 0) -> PassCount:
     return PassCount(accepted=accepted, failed=failed, missing=missing)
 
 
-def played(rule: Rule, parent: PassCount, outcomes: list[Outcome], at_least: int = 1) -> PassCount:
+def played(
+    rule: Rule, parent: PassCount, outcomes: list[EvaluationOutcome], at_least: int = 1
+) -> PassCount:
     """The mutant's count when documents are tried in this order, as far as the rule wants."""
     mutant = PassCount()
-    while batch := next_batch(rule, parent, mutant, len(outcomes), at_least):
+    while batch := more_documents(rule, parent, mutant, len(outcomes), at_least):
         mutant += PassCount.of(outcomes[mutant.tried : mutant.tried + batch])
     return mutant
 
@@ -66,7 +68,7 @@ def test_what_infrastructure_lost_is_missing_and_not_a_failure() -> None:
     at_least=st.integers(1, 8),
 )
 def test_stopping_early_decides_as_a_full_evaluation_does(
-    outcomes: list[Outcome], parent: PassCount, at_least: int
+    outcomes: list[EvaluationOutcome], parent: PassCount, at_least: int
 ) -> None:
     full = decide(parent, PassCount.of(outcomes), len(outcomes))
     stopped = played("strict", parent, outcomes, at_least)
@@ -124,7 +126,7 @@ class Climb:
         self.evaluations = [[self.flips(0.3)]]
         self.costs: list[int] = []
 
-    def flips(self, rate: float) -> list[Outcome]:
+    def flips(self, rate: float) -> list[EvaluationOutcome]:
         return ["accepted" if self.source.random() < rate else "failed" for _ in range(DOCUMENTS)]
 
     def run(self, iterations: int) -> "Climb":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autodata.optimizer.agent import Limits
+from autodata.optimizer.agent import AgentLimits
 from autodata.optimizer.analyst import Diagnosis, analyse
 from autodata.optimizer.loop import optimize
 from tests.models.calling import calling
@@ -41,7 +41,7 @@ def uses(name: str, **arguments: Any) -> Script:
 
 async def analysed(folder: Path, url: str, **limits: int) -> Diagnosis | str:
     async with calling(folder, url) as models:
-        return await analyse(models, FILES, scope="iteration-1", limits=Limits(**limits))
+        return await analyse(models, FILES, scope="iteration-1", limits=AgentLimits(**limits))
 
 
 def told(request: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.optimizer.guard import Code, Sources, faults
+from autodata.optimizer.guard import FaultCode, Sources, faults
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import packaged
 from autodata.prompt_store.store import Store
@@ -38,13 +38,13 @@ def swaps(old: str, new: str, path: str = CHALLENGER) -> Edit:
     return edit
 
 
-def found(edit: Edit, task: str = "cs") -> list[Code]:
+def found(edit: Edit, task: str = "cs") -> list[FaultCode]:
     files = dict(SEEDS)
     edit(files)
     return [fault.code for fault in faults(task, SEEDS, files, SOURCES)]
 
 
-ATTACKS: Mapping[str, tuple[Code, Edit]] = {
+ATTACKS: Mapping[str, tuple[FaultCode, Edit]] = {
     "edits nothing": ("NO_EDIT", lambda files: None),
     "writes a solver prompt": ("NOT_EDITABLE", lambda f: f.update({"cs/solver.md": "Be weak."})),
     "climbs out": ("NOT_EDITABLE", lambda f: f.update({"../locked/cs/judge.md": "Be kind."})),
