@@ -1,4 +1,4 @@
-"""The legal extractor: is there a principle worth transferring, and in what case?"""
+"""The extractor: is there a principle worth transferring, and in what case?"""
 
 from autodata.agents.replies import CaseFileReply
 from autodata.models.client import Models

@@ -1,4 +1,4 @@
-"""The loop judge (legal, layer 2): all attempts of a round in, a judgement out."""
+"""The loop judge: all attempts of a round in, a judgement out."""
 
 from collections.abc import Sequence
 

@@ -82,7 +82,7 @@ def marks_reply(criteria: int) -> type[MarksReply]:
 
 
 class CaseFileReply(Reply):
-    """The legal extractor's finding: is there a transferable principle, and in what case?"""
+    """The extractor's finding: is there a transferable principle, and in what case?"""
 
     suitable: bool
     reason: str
@@ -93,7 +93,7 @@ class CaseFileReply(Reply):
 
 
 class JudgementReply(Reply):
-    """The loop judge's reading of all attempts of one round (legal, layer 2)."""
+    """The loop judge's reading of all attempts of one round."""
 
     weak_pattern: str
     strong_pattern: str

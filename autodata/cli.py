@@ -104,6 +104,9 @@ def call(module: str, name: str, **given: Any) -> NoReturn:
     except KeyboardInterrupt:
         _say("stopped")
         code = INTERRUPTED
+    except _task_error() as error:  # nothing else can be imported then
+        _say(error)
+        code = WRONG_USE
     except _user_errors() as error:
         _say(error)
         code = WRONG_USE
@@ -152,6 +155,12 @@ def _user_errors() -> tuple[type[Exception], ...]:
         UnknownPrice,
         UnknownRole,
     )
+
+
+def _task_error() -> type[Exception]:
+    from autodata.tasks.task import TaskError
+
+    return TaskError
 
 
 def _paused() -> type[Exception]:

@@ -143,7 +143,7 @@ def open_context(
     models = open_models(settings, log, run.id, wait=wait)
     evaluator = Evaluator(
         run=run,
-        task=settings.run.task or "cs",
+        task=run.task,
         choices=settings.choices,
         models=models,
         ledger=ledger,

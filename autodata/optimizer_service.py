@@ -24,8 +24,9 @@ from autodata.optimizer.loop import build
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings, load
+from autodata.tasks import TASKS
 
-TASK = "cs"
+TASK = next(iter(TASKS))
 TRAINING = 4  # of the demo documents; the others are for validation
 
 _opener = ThreadPoolExecutor(1, "optimizer")  # opening blocks, and happens once

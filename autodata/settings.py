@@ -132,14 +132,9 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _gate_can_be_passed(self) -> "Settings":
-        task = TASKS.get(self.run.task or "")
-        if task and not task.has_rubric:
-            attempts = self.choices.strong_attempts or task.strong_attempts
-            if self.acceptance.strong_correct_min > attempts:
-                raise ValueError(
-                    f"acceptance.strong_correct_min is {self.acceptance.strong_correct_min} of "
-                    f"{attempts} strong attempts: nothing could be accepted"
-                )
+        if task := TASKS.get(self.run.task or ""):
+            weak = self.choices.weak_attempts or task.weak_attempts
+            task.policy(self.acceptance, weak, self.choices.strong_attempts or task.strong_attempts)
         return self
 
     def model(self, role: str) -> ModelConfig:

@@ -65,7 +65,7 @@ class Input(BaseModel):
 
     document: SourceText | None = None
     document_id: str = ""
-    task: TaskName = "cs"
+    task: TaskName = next(iter(TASKS))
 
 
 class State(Input):

@@ -15,6 +15,7 @@ from typing import Literal
 import yaml
 from pydantic import ValidationError
 
+from autodata.tasks import TASKS
 from autodata.tasks.rubric import RubricPolicy
 from autodata.tasks.types import Frozen, digest
 
@@ -22,7 +23,7 @@ USER_LINE = "<!-- user -->"
 PLACEHOLDER = re.compile(r"\{\{([^{}\n]*)\}\}")
 
 # Role → what its prompt must contain, each exactly once. A name with a companion file is needed
-# only by tasks that have that file: {"angle": "angles.md"} concerns science alone.
+# only by tasks that have that file: {"angle": "angles.md"} concerns tasks with angles.
 _CANDIDATE = {
     "document": "",
     "rubric_policy": "rubric.yaml",
@@ -260,10 +261,16 @@ def _locked() -> Mapping[str, str]:
 
 
 def _texts(tree: str) -> Iterator[tuple[str, str]]:
-    """(`<task>/<file>`, text) of every file of a packaged tree."""
-    for task in files("autodata.prompt_store").joinpath(tree).iterdir():
-        for file in _files(task):
-            yield f"{task.name}/{file.name}", file.read_text(encoding="utf-8")
+    """(`<task>/<file>`, text) of every file of a packaged tree, other packages' tasks included."""
+    ours = "autodata.prompt_store"
+    others = [task for task in TASKS.values() if task.prompts != ours]
+    folders = [
+        *files(ours).joinpath(tree).iterdir(),
+        *(files(task.prompts).joinpath(tree, task.name) for task in others),
+    ]
+    for folder in folders:
+        for file in _files(folder):
+            yield f"{folder.name}/{file.name}", file.read_text(encoding="utf-8")
 
 
 def _files(folder: Traversable) -> Iterator[Traversable]:

@@ -1,8 +1,11 @@
 """What we make: pure values and decisions, one module per domain."""
 
-from autodata.tasks import cs, legal, science
-from autodata.tasks.task import Task
+from autodata.tasks.task import Registry, Task
 
-TASKS: dict[str, Task] = {t.name: t for t in (cs.TASK, legal.TASK, science.TASK)}
+TASKS = Registry(
+    "autodata.tasks.cs",
+    "autodata.tasks.legal",
+    "autodata.tasks.science",
+)
 
 __all__ = ["TASKS", "Task"]

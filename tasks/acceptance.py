@@ -47,7 +47,7 @@ def _wanted(value: Fraction, relation: str, limit: float) -> str:
 class Acceptance(Frozen):
     """What the configuration says about acceptance: a preset, and what to change in it.
 
-    Means, best scores and the gap lie in 0 … 1; counts (science) in 0 … attempts.
+    Means, best scores and the gap lie in 0 … 1; counts of correct attempts in 0 … attempts.
     """
 
     preset: Preset = Field("paper", description="thresholds of the paper's prose or as deployed")
@@ -57,12 +57,12 @@ class Acceptance(Frozen):
     strong_max: float | None = Field(None, ge=0, le=1, description="strong mean stays below this")
     gap_min: float | None = Field(None, ge=0, le=1, description="lowest strong mean − weak mean")
     zero_rule: ZeroRule | None = Field(None, description="no single zero, not all zero, or off")
-    weak_correct_max: int = Field(1, ge=0, description="science: most correct weak attempts")
-    strong_correct_min: int = Field(3, ge=0, description="science: fewest correct strong attempts")
+    weak_correct_max: int = Field(1, ge=0, description="counted: most correct weak attempts")
+    strong_correct_min: int = Field(3, ge=0, description="counted: fewest correct strong attempts")
 
 
 class Thresholds(Frozen):
-    """The CS gate. Every bound but `weak_max` (see its flag) and `strong_max` is inclusive."""
+    """A numeric gate. Every bound but `weak_max` (see its flag) and `strong_max` is inclusive."""
 
     weak_max: float
     weak_max_inclusive: bool
@@ -164,7 +164,7 @@ def _mean_bounds(made: Scores, planned: int) -> tuple[Fraction, Fraction]:
 
 
 class ThresholdPolicy(Frozen):
-    """CS: rubric thresholds on the means of both sides."""
+    """Rubric thresholds on the means of both sides."""
 
     gate: Thresholds
     weak_planned: int
@@ -266,7 +266,7 @@ class ThresholdPolicy(Frozen):
 
 
 class CountPolicy(Frozen):
-    """Science: exact counts of correct attempts (a score of 1) on both sides."""
+    """Exact counts of correct attempts (a score of 1) on both sides."""
 
     weak_correct_max: int = 1
     strong_correct_min: int = 3
@@ -311,7 +311,7 @@ class CountPolicy(Frozen):
 
 
 class JudgedPolicy(Frozen):
-    """Legal: no numeric gate; the loop judge's verdict decides, and every attempt is made."""
+    """No numeric gate; the loop judge's verdict decides, and every attempt is made."""
 
     weak_planned: int = 5
     strong_planned: int = 3

@@ -1,8 +1,10 @@
 """What a task is: one domain's policy, checks and numbers, in one frozen value."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 
 from autodata.tasks.acceptance import Acceptance, Policy
 from autodata.tasks.rubric import LEAST, RubricPolicy
@@ -72,6 +74,53 @@ class Task:
     def has_rubric(self) -> bool:
         """Whether challengers write the criteria."""
         return self.make_criteria is None
+
+
+GROUP = "autodata.tasks"  # of the entry points by which other packages add domains
+
+
+class TaskError(ImportError):
+    """A domain that cannot be loaded: the message names it and says why."""
+
+
+class Registry(Mapping[str, Task]):
+    """Every domain by its name: those of the given modules, then those of other packages.
+
+    Each module holds a TASK. They are loaded when the first is asked for, so that a domain may
+    import from here. Raises TaskError then.
+    """
+
+    def __init__(self, *modules: str) -> None:
+        self._modules = modules
+
+    @cached_property
+    def _tasks(self) -> Mapping[str, Task]:
+        from importlib.metadata import entry_points  # takes as long as the rest of this room
+
+        tasks: dict[str, Task] = {}
+        for module in self._modules:
+            task = import_module(module).TASK
+            tasks[task.name] = task
+        for entry in entry_points(group=GROUP):
+            said = f"entry point {entry.name} = {entry.value} of {entry.dist and entry.dist.name}"
+            try:
+                task = entry.load()
+            except (ImportError, AttributeError) as error:
+                raise TaskError(f"{said}: it cannot be loaded: {error}") from error
+            if not isinstance(task, Task) or task.name in tasks:
+                wrong = "its task has a name that is taken" if isinstance(task, Task) else "no Task"
+                raise TaskError(f"{said}: {wrong}; there are {', '.join(tasks)}")
+            tasks[task.name] = task
+        return tasks
+
+    def __getitem__(self, name: str) -> Task:
+        return self._tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
 
 def screen(task: Task, candidate: Candidate, rubric: RubricPolicy | None) -> tuple[Objection, ...]:

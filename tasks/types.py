@@ -131,7 +131,7 @@ class Verdict(Frozen):
 
 
 class Judgement(Frozen):
-    """The loop judge's reading of a whole round (legal): is the difficulty learnable?"""
+    """The loop judge's reading of a whole round: is the difficulty learnable?"""
 
     weak_pattern: str
     strong_pattern: str

@@ -118,3 +118,28 @@ def test_it_lives_beside_a_package_with_a_top_level_agents(
     environment.works(THEIRS)
     environment.uninstall(first)
     environment.works(THEIRS if first == OURS else OURS)
+
+
+@pytest.mark.parametrize(
+    ("domain", "other"), [("cs", "legal"), ("legal", "science"), ("science", "cs")]
+)
+def test_a_domain_is_one_file_its_prompts_and_one_line(
+    wheel: Path, environment: "Environment", domain: str, other: str
+) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(environment.packages)
+    room = environment.packages / "autodata"
+    (room / "tasks" / f"{domain}.py").unlink()
+    for folder in ("prompt_store/seed", "prompt_store/locked", "demo"):
+        shutil.rmtree(room / folder / domain)
+    registry = room / "tasks" / "__init__.py"
+    before = registry.read_text().splitlines(keepends=True)
+    left = [line for line in before if f'"autodata.tasks.{domain}"' not in line]
+    assert len(left) == len(before) - 1
+    registry.write_text("".join(left))
+    offered = environment.run("-m", "autodata", "demo", "--help").split("One of ")[1].split(";")[0]
+    assert domain not in offered.split(", ")
+    assert other in offered.split(", ")
+    environment.run("-m", "autodata", "run", "--help")
+    told = environment.run("-m", "autodata", "demo", "--task", other, "--documents", "1")
+    assert "documents   1" in told

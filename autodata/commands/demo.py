@@ -29,7 +29,10 @@ def demo(task: str | None, limit: int | None, out: Path | None) -> int:
         raise SettingsError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
     place = out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     console = screen()
-    folders = {name: place if task else place / name for name in ([task] if task else TASKS)}
+    told = [name for name in TASKS if files("autodata").joinpath("demo", name).is_dir()]
+    if task and task not in told:
+        raise SettingsError(f"{task} has no demo documents; tasks that have: {', '.join(told)}")
+    folders = {name: place if task else place / name for name in ([task] if task else told)}
     for name, folder in folders.items():
         console.print(Rule(f"{TASKS[name].title} with simulated models", style="dim"))
         settings = Settings(run=RunSettings(task=name))
