@@ -19,7 +19,7 @@ from autodata.ledger.summary import Outcome, outcomes
 from autodata.models.client import Models
 from autodata.models.limits import EndpointState
 from autodata.models.registry import Usage
-from autodata.screen import STYLES, cost, number, one_line, rounds
+from autodata.screen import STYLES, cost, number, one_line, rounds, tokens
 from autodata.tasks.types import Decision
 
 PLAIN_EVERY = 5.0  # seconds between two lines where nothing can be redrawn
@@ -75,7 +75,7 @@ class Progress:
         total = self._total()
         return (
             f"… {self._counts()}, {total.calls:,} calls ({total.calls / self._elapsed():.1f}/s), "
-            f"{total.input_tokens + total.output_tokens:,} tokens, {self._cost()}, "
+            f"{tokens(total.tokens, total.estimated)}, {self._cost()}, "
             f"time left {self._time_left()}"
         )
 
@@ -124,7 +124,8 @@ class Progress:
 
     def _cost(self) -> str:
         total = self._total()
-        return cost(None if total.unpriced else total.usd, self.models.values())
+        usd = None if total.unpriced else total.usd
+        return cost(usd, self.models.values(), total.estimated)
 
     def _elapsed(self) -> float:
         return max(time.monotonic() - self.started, 1e-3)

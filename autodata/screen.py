@@ -103,13 +103,21 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def cost(usd: float | None, models: Iterable[str]) -> str:
-    """What calls of these models (`endpoint/model`) cost; an unknown price stays unknown."""
+def tokens(count: int, estimated: int) -> str:
+    """A number of tokens; an upper bound when some calls are `estimated`."""
+    return f"{'at most ' if estimated else ''}{count:,} tokens"
+
+
+def cost(usd: float | None, models: Iterable[str], estimated: int = 0) -> str:
+    """What calls of these models (`endpoint/model`) cost; an unknown price stays unknown.
+
+    An upper bound when some calls are `estimated`, since the endpoint did not count their tokens.
+    """
     if not usd and all(name.rpartition("/")[2].startswith("simulated") for name in models):
         return "no cost (simulated)"
     if usd is None:
         return "cost unknown (state the missing price under `prices`)"
-    return f"${usd:.4f}"
+    return f"{'at most ' if estimated else ''}${usd:.4f}"
 
 
 def rounds(count: int | None) -> str:
@@ -141,8 +149,12 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
     if summary.documents["accepted"]:
         weak, strong, gap = map(number, (summary.weak_mean, summary.strong_mean, summary.gap_mean))
         yield "examples", Text(f"mean scores: weak {weak}, strong {strong}, gap {gap}")
-    spent = cost(summary.usd, summary.run.models.values())
-    yield "calls", Text(f"{summary.calls:,} with {summary.tokens:,} tokens, {spent}")
+    spent = cost(summary.usd, summary.run.models.values(), summary.estimated)
+    used = tokens(summary.tokens, summary.estimated)
+    yield "calls", Text(f"{summary.calls:,} with {used}, {spent}")
+    if summary.estimated:
+        said = f"the tokens of {summary.estimated:,} calls are not known and taken at their most"
+        yield "estimates", Text(said)
     yield "prompts", Text(summary.run.prompts_revision)
 
 

@@ -41,6 +41,11 @@ class Usage:
     estimated: int = 0
 
     @property
+    def tokens(self) -> int:
+        """Tokens in and out, those of failed requests that may have been paid for included."""
+        return self.input_tokens + self.output_tokens + self.lost_tokens
+
+    @property
     def usual(self) -> int:
         """Tokens of a reply to expect, from those so far."""
         return self.output_tokens // self.calls if self.calls else FIRST

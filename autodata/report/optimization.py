@@ -175,7 +175,7 @@ def _cost(ledger: Ledger, run: RunRow, final: Sequence[Final]) -> list[Html]:
         (role, f"{u.calls:,}", f"{u.input_tokens:,}", f"{u.output_tokens:,}")
         for role, u in summary.usage.items()
     ]
-    spent = cost(summary.usd, run.models.values())
+    spent = cost(summary.usd, run.models.values(), summary.estimated)
     lines = [f"{summary.calls:,} calls, {summary.tokens:,} tokens, {spent}."]
     winner = next((f for f in final if f.place == 1), None)
     start = next((f for f in final if f.number == 0), None)

@@ -2,15 +2,32 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 from rich.console import Console
 
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.screen import Screen, harmless_but_colours, print_table, table
+from autodata.ledger.summary import summarize
+from autodata.screen import Screen, harmless_but_colours, print_summary, print_table, table
 from autodata.storyboard import tell
 from autodata.tasks.types import Candidate, Document, Objection, Round
+from tests.ledger.test_calls import CALL
 from tests.outside import Folder
+
+LOST = replace(
+    CALL,
+    status="failed",
+    input_tokens=None,
+    output_tokens=None,
+    usd=None,
+    failures=1,
+    lost_tokens=30,
+    lost_usd=0.5,
+)
 
 NAME = "a-document-with-a-long-name.md"
 RUN = RunRow(
@@ -133,3 +150,22 @@ def test_ctrl_c_while_a_command_loads_is_an_interruption() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 130, done.stderr
     assert b"Traceback" not in done.stderr
+
+
+async def test_figures_that_nobody_counted_are_shown_as_upper_bounds(tmp_path: Path) -> None:
+    """In `status`, and so where anybody looks for what a run has cost."""
+    console, log = terminal(80), CallLog(tmp_path / "run.db")
+    with Ledger.open(tmp_path) as ledger:
+        ledger.start_run(RUN)
+        await log.record(CALL)
+        print_summary(console, summarize(ledger), "done")
+        assert "1 with 12 tokens, $0.2500" in shown(console)
+        await log.record(replace(CALL, request_key="k2", estimated=True))
+        await log.record(replace(LOST, request_key="k3"))
+        found = summarize(ledger)
+        print_summary(console, found, "done")
+    log.close()
+    assert "2 with at most 54 tokens, at most $1.0000" in shown(console)
+    assert "the tokens of 2 calls are not known" in shown(console)
+    assert (found.plain()["estimated"], found.plain()["tokens"]) == (2, 54)
+    assert found.usage["judge"].failures == 1
