@@ -521,8 +521,15 @@ def prompts_adopt(**given: Any) -> None:
 @config_file
 @as_json
 @settings
+@click.option(
+    "--out",
+    default=".",
+    type=click.Path(path_type=Path),
+    help="Where runs would go; this folder unless stated.",
+)
 def doctor(**given: Any) -> None:
-    """Check configuration, prompts, endpoints, keys and models, each problem with its remedy.
+    """Check configuration, prompts, endpoints, keys, models and the disk, each problem with its
+    remedy.
 
     Makes one or two tiny calls to each model. Exit code 1 when there is a problem.
 
@@ -530,5 +537,6 @@ def doctor(**given: Any) -> None:
     Examples:
       autodata doctor
       autodata doctor --config cheap.yaml --json
+      autodata doctor --out /scratch/runs
     """
     call("doctor", "doctor", **given)

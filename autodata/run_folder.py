@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autodata.ledger.database import check_folder
+from autodata.ledger.file_system import PREFIX
 from autodata.ledger.ledger import FILE
 from autodata.ledger.rows import RunRow
 from autodata.settings import Override, Settings, dump, load, read
@@ -57,13 +59,15 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep the folder to this process. Raises RunFolderError while another one has it."""
+        """Keep the folder to this process. Raises RunFolderError while another one has it,
+        LedgerError when its file system cannot hold a run."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / LOCK, "a+")  # noqa: SIM115 - closed below, held until then
         except OSError as error:
             raise RunFolderError(f"{self.path} cannot be written: {error.strerror}") from error
         with lock:
+            check_folder(self.path)
             if not any(_taken(lock.fileno()) for _ in _tries()):
                 raise RunFolderError(
                     f"{self.path} is in use by process {self._pid()}; wait for it, or stop it "
@@ -128,4 +132,5 @@ def _tries() -> Iterator[None]:
 
 
 def _foreign(folder: Path) -> bool:
-    return any(entry.name not in (LOCK, CONFIG, DRAFT) for entry in folder.iterdir())
+    names = (entry.name for entry in folder.iterdir())
+    return any(name not in (LOCK, CONFIG, DRAFT) and not name.startswith(PREFIX) for name in names)

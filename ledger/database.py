@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +15,7 @@ from weakref import finalize
 
 from sqlite_utils import Database
 
+from autodata.ledger.file_system import probe_folder
 from autodata.ledger.migrations import migrate, pending
 
 BUSY_TIMEOUT = 60.0
@@ -26,12 +28,27 @@ class LedgerError(Exception):
     """The run's database cannot be used; the message says which one, why and what to do."""
 
 
+@cache
+def check_folder(folder: Path) -> None:
+    """Try once whether an existing folder can hold a database.
+
+    Raises LedgerError when its file system cannot, or when nothing can be written there.
+    """
+    try:
+        complaint = probe_folder(folder).complaint(folder)
+    except OSError as error:
+        raise LedgerError(f"{folder} cannot be written: {error.strerror}") from error
+    if complaint:
+        raise LedgerError(complaint)
+
+
 def open_database(path: Path, *, create: bool = True) -> Database:
     """The database at `path`, migrated to this version, in WAL mode with foreign keys enforced.
 
     The connection may be used from several threads, one at a time: the caller holds a lock.
-    Raises LedgerError when the file is no database of ours, was written by a newer version, or is
-    not there and `create` is false; then a folder that cannot be written is read as it is.
+    Raises LedgerError when the file is no database of ours, was written by a newer version, lies on
+    a file system that cannot hold it, or is not there and `create` is false; then a folder that
+    cannot be written is read as it is.
     """
     if not create and not path.is_file():
         raise LedgerError(f"{path.parent} holds no run: there is no {path.name} in it")
@@ -39,6 +56,8 @@ def open_database(path: Path, *, create: bool = True) -> Database:
         return _open_to_read(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if create:
+            check_folder(path.parent)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise LedgerError(f"cannot open {path}: {error}") from error

@@ -14,6 +14,7 @@ from autodata.agents.probe import Probe, probe
 from autodata.assembly import open_prompts
 from autodata.cli import DONE, FAILED
 from autodata.ledger.calls import CallLog
+from autodata.ledger.database import LedgerError, check_folder
 from autodata.models.budget import Prices
 from autodata.models.client import Models
 from autodata.models.config import SIMULATED
@@ -36,18 +37,23 @@ class Checkup(BaseModel):
     probe: Probe
 
 
-def doctor(config: Path | None, as_json: bool, overrides: Sequence[Override]) -> int:
-    """Examines every model once; exit code 1 when there is a problem."""
+def doctor(config: Path | None, as_json: bool, overrides: Sequence[Override], out: Path) -> int:
+    """Examines every model once, and the folder where runs would go; exit code 1 when there is a
+    problem."""
     settings = load(config, overrides)
     prompts, store = open_prompts(settings.prompts)
+    folder = _folder_problem(out)
     found = asyncio.run(_examine(settings))
-    problems = sum(bool(checkup.probe.problem) for checkup in found)
+    problems = sum(bool(checkup.probe.problem) for checkup in found) + bool(folder)
     if as_json:
         said = [checkup.model_dump(mode="json") for checkup in found]
-        print(json.dumps({"prompts": prompts.revision, "store": store, "models": said}, indent=2))
+        disk = {"path": str(out), "problem": folder}
+        facts = {"prompts": prompts.revision, "store": store, "folder": disk, "models": said}
+        print(json.dumps(facts, indent=2))
         return FAILED if problems else DONE
     console = screen()
     console.print(f"prompts   {prompts.revision} from {store or 'the package'}", soft_wrap=True)
+    console.print(f"folder    {folder or f'{out} can hold runs'}", soft_wrap=True)
     for checkup in found:
         _print(console, checkup)
     if settings.simulated:
@@ -56,6 +62,18 @@ def doctor(config: Path | None, as_json: bool, overrides: Sequence[Override]) ->
         )
     console.print(f"{problems or 'no'} problem{'' if problems == 1 else 's'}")
     return FAILED if problems else DONE
+
+
+def _folder_problem(out: Path) -> str:
+    """Why no run can be kept in a folder, or where it would be created; "" for nothing."""
+    existing = next(
+        folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists()
+    )
+    try:
+        check_folder(existing)
+    except LedgerError as error:
+        return str(error)
+    return ""
 
 
 async def _examine(settings: Settings) -> list[Checkup]:

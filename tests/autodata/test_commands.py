@@ -262,6 +262,7 @@ def test_the_doctor_examines_every_model(folder: Folder, server: Simulated) -> N
     told = folder("doctor")
     assert "structured replies by json_schema" in told
     assert "no problems" in told
+    assert "folder    . can hold runs" in told
     folder.env["SIMULATED_KEY"] = "wrong"
     report = json.loads(folder("doctor", "--json", code=1))
     assert {model["model"] for model in report["models"]} == {
@@ -274,3 +275,6 @@ def test_the_doctor_examines_every_model(folder: Folder, server: Simulated) -> N
     folder.env["SIMULATED_KEY"] = "right"
     assert "no price" not in folder("doctor")
     assert "a budget in USD cannot be kept" in folder("doctor", "--set", "budget.usd=1", code=1)
+    (folder.path / "file").touch()
+    report = json.loads(folder("doctor", "--json", "--out", "file", code=1))
+    assert "file cannot be written: Not a directory" in report["folder"]["problem"]
