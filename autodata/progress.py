@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autodata.graph.context import RunContext
-from autodata.graph.run import Batch
+from autodata.graph.run import Batch, Outlook
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.models.client import Models
 from autodata.models.limits import EndpointState
@@ -60,6 +60,11 @@ class Progress:
             ticker.cancel()
             with suppress(asyncio.CancelledError):
                 await ticker
+
+    def outlook(self, outlook: Outlook | None) -> None:
+        """One line beforehand about what the budget buys, unless it is enough."""
+        if outlook and not outlook.enough:
+            self.console.print(outlook_line(outlook), style="yellow", soft_wrap=True)
 
     def document(self, document_id: str, decision: Decision) -> None:
         """One line for a finished document: decision, rounds, name, and why."""
@@ -153,6 +158,18 @@ async def tell_now_and_then(
         told, failing = time.monotonic(), fail
         for said in (line(), *map(endpoint_line, states)):
             console.print(said, soft_wrap=True)
+
+
+def outlook_line(outlook: Outlook) -> str:
+    """What a budget buys, and what all would take."""
+    low, high = outlook.low, outlook.high
+    number = f"{low}" if low == high else f"{low} to {high}"
+    source = "as those so far did" if outlook.known else "by the task's numbers"
+    return (
+        f"The budget buys about {number} of {outlook.documents} documents: one takes some "
+        f"{outlook.calls:.0f} calls, {source}, and all of them some "
+        f"{outlook.calls * outlook.documents:,.0f}."
+    )
 
 
 def endpoint_line(state: EndpointState) -> Text:

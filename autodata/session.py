@@ -18,7 +18,7 @@ from autodata.assembly import documents_in_flight, open_prompts, open_run_contex
 from autodata.cli import DONE, FAILED, INTERRUPTED, PAUSED
 from autodata.documents.corpus import Skipped
 from autodata.graph.context import RunContext
-from autodata.graph.run import Batch, run_documents
+from autodata.graph.run import Admission, Batch, run_documents
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Kind, RunRow, RunStatus
 from autodata.ledger.summary import summarize
@@ -251,6 +251,7 @@ class RunWork:
     async def to_the_end(self) -> None:
         """All documents. Raises Paused."""
         progress = Progress(self.console, self.context, self.batch, self.run.models)
+        progress.outlook(Admission(self.context, self.batch).outlook())
         try:
             async with progress.shown():
                 await run_documents(self.context, self.batch, progress.document)

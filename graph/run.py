@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from autodata.models.errors import CallRefused
 from autodata.tasks import TASKS
 from autodata.tasks.types import Decision
 
-FEW = 3  # decided documents whose mean cost says something
+SPREAD = (0.5, 2.0)  # documents cost very differently: what a budget buys, as shares of the mean
 RECHECK = 0.1  # seconds between two looks at what is left of a budget
 
 COLLECT_AFTER = 50_000  # more objects made than freed, until the garbage collector looks at them
@@ -62,7 +62,7 @@ async def run_documents(
     """
     loop = build(lambda: context)
     admission = Admission(context, batch)
-    waiting = iter([d for d in batch.document_ids if d not in batch.decided])
+    waiting = iter(admission.queue())
 
     async def work() -> None:
         while True:
@@ -73,7 +73,7 @@ async def run_documents(
             batch.started += 1
             given = Input(document_id=document_id, task=batch.task)
             try:
-                with admission.one_more():
+                with admission.one_more(document_id):
                     ended = await loop.ainvoke(
                         given, context=batch.choices, output_keys=["decision"]
                     )
@@ -97,22 +97,68 @@ async def run_documents(
             await context.loose_ends()
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What a budget buys: from `low` to `high` of `documents` undecided ones.
+
+    `calls` is what a document is expected to take; `known` says whether documents that are decided
+    have taught it, or the task's own numbers.
+    """
+
+    low: int
+    high: int
+    documents: int
+    calls: float
+    known: bool
+
+    @property
+    def enough(self) -> bool:
+        """True when all documents are expected to be decided."""
+        return self.low >= self.documents
+
+
 @dataclass
 class Admission:
     """Who may begin under a budget or a target: a document that it can carry besides those begun.
 
     A budget is to end with finished documents. Twice the mean cost of a document is kept for each
-    one in flight, so that few are left undecided when the money is gone.
+    one in flight, so that few are left undecided when the money is gone; a tight budget is spent on
+    one document at a time.
     """
 
     context: RunContext
     batch: Batch
     begun: int = 0
+    _paid: Mapping[str, int] = field(init=False)  # calls per document that earlier sessions made
+    _taken: list[int] = field(init=False)  # calls of each decided document
+
+    def __post_init__(self) -> None:
+        self._paid = self.context.log.answered(self.batch.document_ids)
+        self._taken = [n for d, n in self._paid.items() if d in self.batch.decided]
+
+    def queue(self) -> list[str]:
+        """The undecided documents; those on which most was spent go first, since they end first."""
+        waiting = [d for d in self.batch.document_ids if d not in self.batch.decided]
+        return sorted(waiting, key=lambda d: -self._paid.get(d, 0))
+
+    def outlook(self) -> Outlook | None:
+        """What is left of the budget buys; None without a budget, or while its price is unknown."""
+        tracker, waiting = self.context.models.budget_tracker, self.queue()
+        budget = tracker.budget
+        if budget.calls is None and not (tracker.spent.calls and (budget.usd or budget.tokens)):
+            return None
+        calls = self.calls_per_document()
+        paid = sum(self._paid.get(d, 0) for d in waiting)  # of documents that go on
+        carries = tracker.carries(calls) + paid / calls
+        if carries == float("inf"):
+            return None
+        low, high = (min(len(waiting), int(carries * share)) for share in SPREAD)
+        return Outlook(low, max(high, 1), len(waiting), calls, known=bool(self._taken))
 
     async def wait(self) -> None:
         """Returns when another document may begin; at once without a budget or a target."""
         while self.begun and not self.batch.stop.is_set() and not self.batch.enough:
-            carries = self.context.models.budget_tracker.carries(self._calls_per_document())
+            carries = self.context.models.budget_tracker.carries(self.calls_per_document())
             if carries >= 2 * (self.begun + 1) and self._still_wanted():
                 return
             await asyncio.sleep(RECHECK)
@@ -123,21 +169,34 @@ class Admission:
         return target is None or self.begun < 2 * (target - self.batch.accepted)
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """Counts a document as begun and not ended."""
+    def one_more(self, document_id: str) -> Iterator[None]:
+        """Counts a document as begun and not ended; learns what it took if it is decided."""
         self.begun += 1
         try:
             yield
+            self._taken += self.context.log.answered([document_id]).values()
         finally:
             self.begun -= 1
 
-    def _calls_per_document(self) -> float:
-        """What a document takes: the mean so far, or a guess until a few are decided."""
-        decided = len(self.batch.decided)
-        if decided >= FEW:
-            return self.context.models.budget_tracker.spent.calls / (decided + self.begun / 2)
-        task = TASKS[self.batch.task]
-        return task.rounds / 2 * (3 + task.weak_attempts + task.strong_attempts)
+    def calls_per_document(self) -> float:
+        """What a document takes: the task's own guess, outweighed by what the decided ones took.
+
+        Those in flight say nothing yet: counted with what they took so far, they would make all
+        look cheap, and eight be begun on the money for three.
+        """
+        return (expected_calls(self.batch) + sum(self._taken)) / (1 + len(self._taken))
+
+
+def expected_calls(batch: Batch) -> float:
+    """Calls that a document of this task takes on average, before any was seen: half of its rounds,
+    each with a candidate, a verdict, an instruction and every second attempt answered and judged.
+    """
+    task, choices = TASKS[batch.task], batch.choices
+    attempts = (choices.weak_attempts or task.weak_attempts) + (
+        choices.strong_attempts or task.strong_attempts
+    )
+    writers = choices.challengers or task.challengers
+    return (choices.rounds or task.rounds) / 2 * (2 + writers + attempts)
 
 
 @contextmanager

@@ -243,6 +243,15 @@ class CallLog:
             usd, calls, tokens = self._reader.execute(query).fetchone()
         return Spent(usd=usd, calls=calls, tokens=int(tokens))
 
+    def answered(self, scopes: Sequence[str]) -> dict[str, int]:
+        """Answered calls of each of these scopes that has any."""
+        query = (
+            "select scope, count(*) from calls where status != 'failed'"
+            " and scope in (select value from json_each(?)) group by scope"
+        )
+        with self._reading:
+            return dict(self._reader.execute(query, (json.dumps(list(scopes)),)).fetchall())
+
     def request(self, call_id: int) -> list[dict[str, str]]:
         """The messages of one recorded call, in full. Raises KeyError when there is none."""
         query = "select request from calls where id = ?"

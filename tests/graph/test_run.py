@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autodata.graph.context import RunContext
-from autodata.graph.run import Batch, run_documents
+from autodata.graph.run import Admission, Batch, run_documents
 from autodata.graph.state import RunChoices
 from autodata.ledger.calls import CallLog, Spent
 from autodata.ledger.ledger import Ledger
@@ -52,6 +52,45 @@ async def test_a_budget_ends_with_finished_documents(tmp_path: Path) -> None:
     assert made["calls"] == CALLS
     assert len(batch.decided) >= 3
     assert len(begun - set(batch.decided)) == 1
+
+
+@pytest.mark.parametrize("calls", [97, 200, 300])
+async def test_a_small_budget_is_spent_on_few_documents_that_are_finished(
+    tmp_path: Path, calls: int
+) -> None:
+    """Eight could be in flight; what they took before they ended says nothing about their cost."""
+    async with demo(tmp_path, budget=Budget(calls=calls)) as context:
+        batch = Batch("cs", RunChoices(), context.ledger.document_ids(), in_flight=8)
+        outlook = Admission(context, batch).outlook()
+        with pytest.raises(BudgetReached):
+            await run_documents(context, batch)
+        taken = context.log.answered(batch.document_ids)
+    assert outlook is not None
+    assert not outlook.enough
+    assert len(batch.decided) >= calls // 97  # the dearest takes twelve rounds, 103 calls
+    assert outlook.low <= len(batch.decided) <= outlook.high
+    assert len(taken.keys() - batch.decided.keys()) <= 1
+
+
+async def test_a_resumed_run_ends_what_it_began_and_knows_what_documents_take(
+    tmp_path: Path,
+) -> None:
+    async with demo(tmp_path, budget=Budget(calls=97)) as context:
+        batch = Batch("cs", RunChoices(rounds=3), context.ledger.document_ids(), in_flight=8)
+        with pytest.raises(BudgetReached):
+            await run_documents(context, batch)
+        taken = context.log.answered(batch.document_ids)
+        again = Batch("cs", RunChoices(rounds=3), context.ledger.document_ids(), in_flight=8)
+        again.decided = dict(batch.decided)
+        admission = Admission(context, again)
+        [half_done] = taken.keys() - batch.decided.keys()
+        assert admission.queue()[0] == half_done
+        outlook = admission.outlook()
+    mean = sum(n for d, n in taken.items() if d in batch.decided) / len(batch.decided)
+    assert outlook is not None
+    assert outlook.known
+    assert outlook.calls == pytest.approx(mean, rel=0.3)
+    assert outlook.high == 1  # the one that is begun
 
 
 async def test_a_target_begins_few_documents_more_than_it_needs(tmp_path: Path) -> None:
