@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from genai_prices import Usage, calc_price
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.ledger.calls import CallLog, Spent
-from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Prices
+from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Prices, Tariff, WorstCase
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig, Price
 from autodata.models.errors import BudgetReached, EndpointDown, UnknownPrice
@@ -51,6 +52,70 @@ def test_cached_input_is_cheaper_where_a_price_says_so() -> None:
     half = Prices({"l/m": Price(input=2, output=0, cached_input=1)})
     assert cost(local, VLLM, same, cached=million) == pytest.approx(2.0)
     assert cost(local, VLLM, half, cached=million) == pytest.approx(1.0)
+
+
+LISTED = {
+    "gpt-5-mini": "https://api.openai.com/v1",
+    "gemini-2.5-pro": "https://generativelanguage.googleapis.com/v1beta/openai",
+    "claude-sonnet-4-5": "https://api.anthropic.com/v1",
+    "deepseek-chat": "https://api.deepseek.com",
+}
+TOKENS = st.integers(0, 1_000_000) | st.sampled_from([199_999, 200_000, 200_001, 272_000])
+
+
+@settings(deadline=None, max_examples=100)
+@given(model=st.sampled_from(sorted(LISTED)), sent=TOKENS, said=TOKENS, share=st.floats(0, 1))
+def test_listed_prices_are_those_of_the_list_at_every_length(
+    model: str, sent: int, said: int, share: float
+) -> None:
+    at = EndpointConfig(base_url=LISTED[model])
+    cached = int(sent * share)
+    usage = Usage(input_tokens=sent, cache_read_tokens=cached, output_tokens=said)
+    listed = calc_price(usage, model, provider_api_url=LISTED[model]).total_price
+    config = ModelConfig(endpoint="e", model=model)
+    found = Prices({}).usd(config, at, input_tokens=sent, output_tokens=said, cached_tokens=cached)
+    assert found == pytest.approx(float(listed))
+
+
+def test_a_long_prompt_is_reserved_at_the_price_of_long_prompts() -> None:
+    """From 200,000 tokens on this one costs twice as much, answer included."""
+    at = EndpointConfig(base_url=LISTED["gemini-2.5-pro"])
+    tariff = Prices({}).tariff(ModelConfig(endpoint="e", model="gemini-2.5-pro"), at)
+    assert tariff is not None
+    short, long = (tariff.most(sent, 10_000) for sent in (200_000, 200_001))
+    assert long > 1.4 * short
+    assert long == pytest.approx(tariff.usd(200_001, 10_000))
+
+
+RATES = st.floats(0, 100)
+STEPS = st.builds(
+    lambda first, later: ((-1, first), *sorted(later.items())),
+    st.builds(Price, input=RATES, output=RATES, cached_input=st.none() | RATES),
+    st.dictionaries(
+        st.integers(0, 300_000),
+        st.builds(Price, input=RATES, output=RATES, cached_input=st.none() | RATES),
+        max_size=3,
+    ),
+)
+
+
+@settings(max_examples=100)
+@given(
+    tariff=st.builds(Tariff, STEPS, fee=st.floats(0, 1), share=st.sampled_from([1.0, 0.5])),
+    most=st.tuples(st.integers(0, 400_000), st.integers(0, 20_000)),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+)
+def test_no_call_costs_more_than_was_reserved_for_it(
+    tariff: Tariff, most: tuple[int, int], shares: tuple[float, float, float]
+) -> None:
+    """Whatever the price does with length, even fall, and whatever cached tokens cost."""
+    sent, said = (int(share * limit) for share, limit in zip(shares, most, strict=False))
+    worst = WorstCase(*most, tariff, strict=True)
+    for stated in ((sent, int(shares[2] * sent), said), (sent, None, None), (None, None, said)):
+        usd, reserved = worst.settle(*stated).usd, worst.cost.usd
+        assert usd is not None
+        assert reserved is not None
+        assert usd <= reserved * (1 + 1e-12)
 
 
 async def test_the_cost_of_a_call_is_on_record(tmp_path: Path) -> None:
@@ -309,7 +374,7 @@ SESSIONS = st.lists(
 TARIFF = {"local/m": Price(input=1_000, output=10_000, cached_input=2_000)}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(budget=BUDGETS, sessions=SESSIONS)
 def test_what_the_log_says_is_spent_never_exceeds_the_budget(
     budget: Budget, sessions: list[Session]
