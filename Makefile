@@ -28,10 +28,12 @@ fix: .venv/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The variables keep the server silent; it reads them before langgraph.json.
+# The variables keep the server silent; it reads them before langgraph.json. A job is a document: it
+# waits for models nearly all of its time, and endpoints have limits of their own, so eight at once
+# (as many as the embedded models work on in a run) keep them busy without crowding the drawing.
 studio: .venv/installed-dev
 	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true \
-		$(BIN)/langgraph dev --no-browser
+		$(BIN)/langgraph dev --no-browser --n-jobs-per-worker 8
 
 $(BIN)/python:
 	@test -n '$(PYTHON)' || { echo 'autodata needs Python 3.11 or newer, and finds none'; exit 1; }

@@ -1,12 +1,11 @@
 """Opens what a run works with: prompts at one exact revision, models, ledger and call log."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from autodata.graph.context import RunContext
+from autodata.graph.context import FiledUnder, RunContext
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
@@ -76,12 +75,13 @@ def open_run_context(
     settings: Settings,
     prompts: PromptSet,
     *,
-    run_by_task: Mapping[str, str] | None = None,
+    filed_under: FiledUnder | None = None,
     wait: bool = False,
 ) -> RunContext:
     """The context of a run in this folder, to be closed by its `aclose`.
 
-    With `wait` an endpoint that is down is waited for. Raises LedgerError, CallLogError,
+    `filed_under` names the run of a task and choices where there is more than one; with `wait` an
+    endpoint that is down is waited for. Raises LedgerError, CallLogError,
     UnknownPrice.
     """
     with ExitStack() as undo:
@@ -89,8 +89,7 @@ def open_run_context(
         log = undo.enter_context(closing(CallLog(folder.path / FILE)))
         models = open_models(settings, log, run_id, wait=wait)
         undo.pop_all()  # the run context closes them
-    by_task = run_by_task or {}
-    return RunContext(models, prompts, ledger, log, run_id, by_task, settings.choices)
+    return RunContext(models, prompts, ledger, log, run_id, filed_under, settings.choices)
 
 
 def open_models(settings: Settings, log: CallLog, run_id: str, *, wait: bool = False) -> Models:

@@ -1,56 +1,130 @@
 """The graphs that LangGraph's server serves; `langgraph.json` names them in module form.
 
-Importing opens nothing. The first document opens the run context: settings from ./autodata.yaml if
-there is one, and the run folder that AUTODATA_RUN names (runs/studio unless it is set).
+Importing opens nothing. The first document opens the run folder that AUTODATA_RUN names
+(runs/studio unless it is set), the first iteration that of AUTODATA_OPTIMIZATION
+(runs/studio-optimizer), with the settings of ./autodata.yaml if there is one. Where no optimization
+was begun, one begins over the demo documents, with a prompt store inside the folder.
 """
 
 import atexit
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any, TypeVar
+
+from langgraph_sdk.runtime import ServerRuntime
 
 from autodata.assembly import open_run_context, resolve, run_row
-from autodata.graph.build import build
+from autodata.documents.corpus import ingest
+from autodata.graph.build import Loop, build
 from autodata.graph.context import RunContext
+from autodata.graph.state import RunChoices, nearest
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.optimization import open_context, optimization_row, plan_of, planned
+from autodata.optimizer import loop
+from autodata.optimizer.context import OptimizationContext
+from autodata.prompt_store.prompt import locked_revision
+from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
-from autodata.settings import Settings, load
+from autodata.settings import Settings, load, shaping
 from autodata.tasks import TASKS
 from autodata.tasks.types import digest
 
-# One thread: no two documents open the run context at once, and a forked run may begin in an async
-# node, where the server forbids touching files.
-_opener = ThreadPoolExecutor(max_workers=1)
+OPTIMIZED = next(iter(TASKS))  # the task whose prompts the served optimizer edits
+TRAINING = 4  # of the demo documents; the others are for validation
+
+T = TypeVar("T")
 
 
-def context() -> RunContext:
-    """The context of this server, opened when it is first needed."""
-    return _opener.submit(_opened).result()
+def once(variable: str, default: str, open_in: Callable[[RunFolder], T]) -> Callable[[], T]:
+    """Opens the folder that the variable names when first called; keeps it until the process ends.
+
+    One thread opens: no two documents do it at once, and a forked run may begin in an async node,
+    where the server forbids touching files. Raises what `open_in` raises, and RunFolderError.
+    """
+    opener, opened = ThreadPoolExecutor(max_workers=1), list[T]()
+
+    def open_it() -> T:
+        if not opened:
+            folder = RunFolder(Path(os.environ.get(variable, default))).fresh()
+            with ExitStack() as undo:
+                undo.enter_context(folder.locked())
+                opened.append(open_in(folder))
+                atexit.register(undo.pop_all().close)
+        return opened[0]
+
+    return lambda: opened[0] if opened else opener.submit(open_it).result()
 
 
-@cache
-def _opened() -> RunContext:
-    """Keeps the run folder to this process until it ends."""
-    folder = RunFolder(Path(os.environ.get("AUTODATA_RUN", "runs/studio"))).fresh()
-    until_exit = ExitStack()
-    until_exit.enter_context(folder.locked())
-    atexit.register(until_exit.close)
-    settings, runs = load(), dict[str, str]()
+def _run_context(folder: RunFolder) -> RunContext:
+    """Documents of all tasks come in: one run per task and choices, begun by its first document."""
+    settings = load()
+    resolved = {task: resolve(settings, task) for task in TASKS}
+    own, prompts = next(iter(resolved.values()))
+
+    def filed_under(task: str, choices: RunChoices) -> str:
+        return _run_of(context.ledger, resolved[task][0], choices)
+
+    context = open_run_context(folder, "studio", own, prompts, filed_under=filed_under)
+    return context
+
+
+def _run_of(ledger: Ledger, settings: Settings, choices: RunChoices) -> str:
+    """The run with this configuration and these choices, which an earlier server may have begun."""
+    config = settings.stating(choices)
+    identity = digest(shaping(config), locked_revision())[:8]
+    run = run_row(settings, f"studio-{settings.run.task}-{identity}")
+    return ledger.run_like(run.model_copy(update={"config": config}))
+
+
+def _optimization(folder: RunFolder) -> OptimizationContext:
+    """Goes on with the optimization of the folder, or begins one."""
+    settings = load(folder.config if folder.config.exists() else None)
     with Ledger.open(folder.path) as ledger:
-        for task in TASKS:
-            resolved, prompts = resolve(settings, task)
-            runs[task] = _run(ledger, resolved)
-    return open_run_context(folder, runs[task], resolved, prompts, run_by_task=runs)
+        run = next(reversed(ledger.runs()), None)
+        if run is None:
+            settings = _with_store(settings, folder.path / "prompts")
+            run = _begun(ledger, settings)
+            folder.keep(settings)
+    return open_context(folder.path, run, settings, plan_of(run))
 
 
-def _run(ledger: Ledger, settings: Settings) -> str:
-    """The id of the run with these settings: that of an earlier server, or a new one."""
-    run_id = f"studio-{settings.run.task}-{digest(settings.plain())[:8]}"
-    if all(run.id != run_id for run in ledger.runs()):
-        ledger.start_run(run_row(settings, run_id))
-    return run_id
+def _with_store(settings: Settings, path: Path) -> Settings:
+    """The settings, resolved, with a new prompt store."""
+    Store.init(path)
+    task = settings.run.model_copy(update={"task": OPTIMIZED, "rounds": settings.run.rounds or 4})
+    store = settings.prompts.model_copy(update={"path": str(path), "revision": None})
+    return resolve(settings.model_copy(update={"run": task, "prompts": store}), OPTIMIZED)[0]
 
 
-autodata = build(context)
+def _begun(ledger: Ledger, settings: Settings) -> RunRow:
+    """An optimization over the demo documents."""
+    documents = list(ingest([str(files("autodata").joinpath("demo", OPTIMIZED))]))
+    ledger.add_documents(documents)
+    ids = [document.id for document in documents]
+    sides = {"training": ids[:TRAINING], "validation": ids[TRAINING:]}
+    run = optimization_row(settings, planned(sides, {"minibatch": TRAINING}))
+    ledger.start_run(run)
+    return run
+
+
+autodata = build(once("AUTODATA_RUN", "runs/studio", _run_context))
+optimizer = loop.build(once("AUTODATA_OPTIMIZATION", "runs/studio-optimizer", _optimization))
+
+
+def serve_autodata(runtime: ServerRuntime[Any]) -> Loop:
+    """The loop for one request. Raises ValueError at a choice that there is not.
+
+    LangGraph's server drops keys of the context that the form does not have, without a word.
+    """
+    execution = runtime.execution_runtime
+    for key in (execution and execution.context) or ():
+        if key not in RunChoices.model_fields:
+            raise ValueError(
+                f"there is no choice {key!r}{nearest(key, RunChoices.model_fields, 'the choices')}"
+            )
+    return autodata

@@ -53,6 +53,10 @@ MAY_CHANGE = (
     "run.target",
 )
 
+CHOICES = (
+    "choices"  # where the configuration of a served run keeps what was chosen about a document
+)
+
 # Roles that no run asks; the optimizer resolves them itself.
 OPTIMIZER_ROLES = frozenset({"optimizer", "analyst", "editor"})
 
@@ -169,9 +173,27 @@ class Settings(Section):
         prompts = PromptSettings(path=path, revision=revision)
         return self.model_copy(update={"run": run, "prompts": prompts})
 
+    def stating(self, choices: RunChoices) -> dict[str, Any]:
+        """As `plain`, with these choices in place of the configured ones; `choices` holds all."""
+        said = choices.model_dump(mode="json", exclude_none=True)
+        acceptance = Acceptance.model_fields
+        run = RunChoices.model_fields.keys() & RunSettings.model_fields.keys()
+        plain = self.plain()
+        kept = {key: value for key, value in plain["run"].items() if key not in run}
+        return plain | {
+            "acceptance": {key: value for key, value in said.items() if key in acceptance},
+            "run": kept | {key: value for key, value in said.items() if key in run},
+            CHOICES: said,
+        }
+
     def plain(self) -> dict[str, Any]:
         """As written to YAML and JSON: values only; what is null is left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def shaping(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the examples, by key: configurations that agree on it are one and the same."""
+    return {key: value for key, value in _leaves(values) if not key.startswith(MAY_CHANGE)}
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

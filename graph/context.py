@@ -1,7 +1,7 @@
 """What the nodes work with: models, prompts and the ledger of one run."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,13 +14,15 @@ from autodata.prompt_store.prompt import PromptSet
 from autodata.tasks.types import Document
 
 T = TypeVar("T")
+FiledUnder = Callable[[str, RunChoices], str]  # task, choices → the id of a run
 
 
 @dataclass(frozen=True)
 class RunContext:
     """Everything outside the state that a node may use; close it when done.
 
-    It works for one run, or, where documents of several tasks come in, for one run per task.
+    It works for one run, or, where `filed_under` is given, for the run that this names for a task
+    and the choices about a document: it may begin one, and blocks on SQLite.
     """
 
     models: Models
@@ -28,15 +30,15 @@ class RunContext:
     ledger: Ledger
     log: CallLog
     run_id: str
-    run_by_task: Mapping[str, str] = field(default_factory=dict)
+    filed_under: FiledUnder | None = None
     choices: RunChoices = field(default_factory=RunChoices)  # where a caller states none
     comparisons: ComparisonPool = field(default_factory=ComparisonPool)
     _open: dict[str, Document] = field(default_factory=dict)
     _loose: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def run_of(self, task: str) -> str:
-        """The run under which documents of this task are recorded."""
-        return self.run_by_task.get(task, self.run_id)
+    def run_of(self, task: str, choices: RunChoices) -> str:
+        """The run under which a document of this task with these choices is recorded."""
+        return self.filed_under(task, choices) if self.filed_under else self.run_id
 
     def take_up(self, document_id: str) -> None:
         """Brings a document's text and its recorded calls to hand. Blocks on SQLite."""

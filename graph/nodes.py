@@ -21,10 +21,12 @@ from autodata.agents.solver import solve
 from autodata.agents.verifier import numbered, verify
 from autodata.graph.context import RunContext
 from autodata.graph.state import (
+    FRESH_DOCUMENT,
     FRESH_ROUND,
     RunChoices,
     State,
     closed,
+    kept,
     planned,
     policy_of,
     round_so_far,
@@ -34,6 +36,7 @@ from autodata.graph.state import (
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import next_batch, scores
 from autodata.tasks.feedback import verdict_objections
+from autodata.tasks.redecide import objections_on_record
 from autodata.tasks.task import final_filters, screen
 from autodata.tasks.types import (
     Attempt,
@@ -67,18 +70,26 @@ class Nodes:
     context: Callable[[], RunContext]
 
     def prepare(self, state: State, runtime: Runtime[RunChoices]) -> Update:
-        """Takes up the document; pins the run's choices and the prompt revision."""
+        """Takes up the document, and nothing of an earlier one on the same thread.
+
+        Pins the run's choices and the prompt revision. Raises ValueError at an input without a
+        document, LedgerError at an unknown id.
+        """
         context = self.context()
         document_id = state.document_id
         if state.document is not None:
             document = Document.of(state.document.name, state.document.text)
             context.ledger.add_documents([document])
             document_id = document.id
+        if not document_id:
+            raise ValueError(
+                "no document: give document: {name, text}, or the document_id of one on record"
+            )
         context.take_up(document_id)
-        return {
+        return FRESH_DOCUMENT | {
             "document": None,
             "document_id": document_id,
-            "choices": runtime.context or context.choices,
+            "choices": context.choices.stated_over(runtime.context),
             "prompts_revision": context.prompts.revision,
         }
 
@@ -228,11 +239,40 @@ class Nodes:
         return {"instruction": instruction, "number": state.number + 1, "decision": None}
 
     def record(self, state: State) -> Update:
-        """Writes the whole trajectory, and the example if there is one, in one transaction."""
+        """Decides once more from what is on record, and files what it finds in one transaction."""
         context = self.context()
-        context.ledger.record(context.run_of(state.task), state.document_id, state.rounds)
+        ended = self._found(context, state)
+        rounds = kept(state.rounds, [ended])
+        run_id = context.run_of(state.task, state.choices)
+        context.ledger.record(run_id, state.document_id, rounds)
         context.put_down(state.document_id)
-        return {}
+        if ended in state.rounds:
+            return {}
+        return {"decision": ended.decision, "objections": ended.objections, "rounds": [ended]}
+
+    def _found(self, context: RunContext, state: State) -> Round:
+        """The last round, accepted only where the record bears it out; a person can edit a state.
+
+        A round that was decided by hand and never closed is closed here.
+        """
+        last = state.rounds[-1] if state.rounds else None
+        if last is None or last.decision in (None, "revise"):
+            by_hand = {"objections": state.objections, "decision": state.decision}
+            last = round_so_far(state).model_copy(update=by_hand)
+        if last.decision in ("rejected", "skipped"):
+            return last
+        document = context.ledger.document(state.document_id)
+        found = objections_on_record(
+            task_of(state), policy_of(state), document, last, context.ledger.answers(last)
+        )
+        if last.decision == "accepted" and not found:
+            return last
+        why = "this state was edited by hand and is not accepted"
+        objections = [o.model_copy(update={"message": f"{why}: {o.message}"}) for o in found]
+        undecided = Objection(code="MALFORMED", message=f"{why}: it was sent off undecided")
+        return last.model_copy(
+            update={"objections": tuple(objections) or (undecided,), "decision": "rejected"}
+        )
 
     async def _at_hand(self, state: State) -> tuple[RunContext, Document]:
         """The context, and the document of the state."""

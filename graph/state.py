@@ -1,10 +1,11 @@
 """What the graph carries: the typed state of one document, and the choices of a run."""
 
-import operator
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from autodata.tasks import TASKS, Task
 from autodata.tasks.acceptance import Acceptance, Policy
@@ -20,10 +21,23 @@ from autodata.tasks.types import (
 )
 
 
+def nearest(name: str, known: Iterable[str], all_of_them: str) -> str:
+    """`; did you mean x?` where a known name is near, else `; the … are x, y, z`."""
+    names = list(known)
+    near = get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; {all_of_them} are {', '.join(names)}"
+
+
 def _known(name: str) -> str:
     if name not in TASKS:
-        raise ValueError(f"there is no task {name!r}; the tasks are {', '.join(TASKS)}")
+        raise ValueError(f"there is no task {name!r}{nearest(name, TASKS, 'the tasks')}")
     return name
+
+
+def _written(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the document's text is blank; a document needs text to ask about")
+    return text
 
 
 # A name in the registry, so that a new domain needs no second line here; Studio offers the names.
@@ -45,6 +59,11 @@ class LoopChoices(BaseModel):
         "side at once; all: both sides in full, whatever the weak side scored",
     )
 
+    def stated_over(self, stated: "RunChoices | None") -> "RunChoices":
+        """These choices with what a caller stated, and nothing but that, in their place."""
+        names = stated.model_fields_set if stated else ()
+        return self.model_copy(update={name: getattr(stated, name) for name in names})
+
 
 class RunChoices(LoopChoices, Acceptance):
     """What a run decides about every document: Studio shows these as a form."""
@@ -57,7 +76,9 @@ class SourceText(Frozen):
     """A document as the service takes it."""
 
     name: str = Field(description="how the document is called in records")
-    text: str = Field(min_length=1, description="its plain text or Markdown")
+    text: Annotated[str, AfterValidator(_written)] = Field(
+        min_length=1, description="its plain text or Markdown"
+    )
 
 
 class Input(BaseModel):
@@ -68,11 +89,23 @@ class Input(BaseModel):
     task: TaskName = next(iter(TASKS))
 
 
+_ROUNDS = TypeAdapter(list[Round])
+
+
+def kept(rounds: list[Round], found: list[Any]) -> list[Round]:
+    """The reducer of `rounds`: a round takes the place of one with its number, nothing begins anew.
+
+    `found` may hold plain values, as a caller sends them who edits the state over HTTP.
+    """
+    numbered = {round.number: round for round in _ROUNDS.validate_python([*rounds, *found])}
+    return [numbered[number] for number in sorted(numbered)] if found else []
+
+
 class State(Input):
     """One document on its way. Texts of documents stay in the ledger; ids travel.
 
     The fields from `candidates` to `final_verdict` belong to the round in progress; finished rounds
-    are appended to `rounds`. `decision` is None while a round is open.
+    are kept in `rounds`. `decision` is None while a round is open.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -91,7 +124,7 @@ class State(Input):
     final_verdict: Verdict | None = None
     objections: tuple[Objection, ...] = ()
     decision: Decision | None = None
-    rounds: Annotated[list[Round], operator.add] = Field(default_factory=list)
+    rounds: Annotated[list[Round], kept] = Field(default_factory=list)
 
 
 FRESH_ROUND: dict[str, object] = {
@@ -107,6 +140,13 @@ FRESH_ROUND: dict[str, object] = {
         "objections",
         "decision",
     )
+}
+
+# All that a thread still knows of the document before, when the next one comes in.
+FRESH_DOCUMENT: dict[str, object] = {
+    **FRESH_ROUND,
+    **{name: State.model_fields[name].default for name in ("case_file", "instruction", "number")},
+    "rounds": [],
 }
 
 

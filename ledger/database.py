@@ -24,7 +24,7 @@ BUSY_TIMEOUT = 60.0
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class LedgerError(Exception):
+class LedgerError(ValueError):
     """The run's database cannot be used; the message says which one, why and what to do."""
 
 

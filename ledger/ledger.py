@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from sqlite_utils import Database
 
-from autodata.ledger.database import LedgerError, open_database, transaction
+from autodata.ledger.database import LedgerError, open_database, to_json, transaction
 from autodata.ledger.rows import (
     Example,
     Row,
@@ -27,7 +27,7 @@ from autodata.ledger.rows import (
     round_row,
     run_row,
 )
-from autodata.tasks.types import Decision, Document, Round
+from autodata.tasks.types import Decision, Document, Round, digest
 
 FILE = "run.db"
 
@@ -118,6 +118,12 @@ class Ledger:
                 raise LedgerError(f"{self.path} already holds a run {run.id}")
             self._db.table("runs").insert(run_row(run))
 
+    def run_like(self, run: RunRow) -> str:
+        """The id of this run, stored now unless it is known; two threads may ask at once."""
+        with self._lock, transaction(self._db):
+            self._db.table("runs").insert(run_row(run), ignore=True)
+        return run.id
+
     def runs(self) -> list[RunRow]:
         """All runs of the folder but the evaluations of an optimization, oldest first."""
         rows = self.query("select * from runs where kind <> 'evaluation' order by rowid")
@@ -148,45 +154,59 @@ class Ledger:
         document_id: str,
         rounds: Sequence[Round],
         meta: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> str:
         """Store a decided document: its rounds, their attempts and, when accepted, its example.
 
-        One transaction. Recording a document again replaces what stands there, so that a replayed
-        document never yields a second example. `meta` is kept with the example.
+        One transaction. Recording a document again replaces what stands there, but never an
+        accepted example: when the document then ended otherwise (somebody edited and went on from
+        an earlier state), that is filed under a run of its own, `<run>-<digest>`. `meta` is kept
+        with the example. Returns the id of the run that it is filed under.
         Raises ValueError when the last round decides nothing, LedgerError at an unknown run.
         """
         last = rounds[-1] if rounds else None
         if last is None or last.decision in (None, "revise"):
             raise ValueError(f"document {document_id} is not decided yet")
-        with self._lock:
-            run, prefix = self.run(run_id), self._prefix(run_id) + document_id
-            rows = [round_row(f"{prefix}-r{r.number}", run_id, document_id, r) for r in rounds]
+        with self._lock, transaction(self._db):
+            run = self.run(run_id)
+            accepted = self.outcomes(run_id, document_id).get(document_id) == "accepted"
+            if accepted and self.rounds(run_id, document_id) != tuple(rounds):
+                run = self._branch(run, rounds)
+            prefix = self._prefix(run.id) + document_id
+            rows = [round_row(f"{prefix}-r{r.number}", run.id, document_id, r) for r in rounds]
             attempts = [
                 attempt
                 for round, row in zip(rounds, rows, strict=True)
                 for attempt in attempt_rows(row["id"], (*round.weak, *round.strong))
             ]
-            with transaction(self._db):
-                self._db.table("rounds").delete_where(
-                    "run_id = ? and document_id = ?", [run_id, document_id]
-                )
-                self._db.table("rounds").insert_all(rows)
-                self._db.table("attempts").insert_all(attempts)
-                if last.decision == "accepted" and last.candidate:
-                    example = example_row(run, rows[-1], last.candidate, meta or {})
-                    self._db.table("examples").insert(example)
+            self._db.table("rounds").delete_where(
+                "run_id = ? and document_id = ?", [run.id, document_id]
+            )
+            self._db.table("rounds").insert_all(rows)
+            self._db.table("attempts").insert_all(attempts)
+            if last.decision == "accepted" and last.candidate:
+                example = example_row(run, rows[-1], last.candidate, meta or {})
+                self._db.table("examples").insert(example)
+        return run.id
+
+    def _branch(self, run: RunRow, rounds: Sequence[Round]) -> RunRow:
+        """The run for an ending beside one that was accepted; the same ending has the same run."""
+        name = digest([round.model_dump(mode="json") for round in rounds])[:8]
+        branch = run.model_copy(update={"id": f"{run.id}-{name}", "started_at": now()})
+        self._db.table("runs").insert(run_row(branch), ignore=True)
+        return branch
 
     def _prefix(self, run_id: str) -> str:
         """A folder mostly holds one run; the ids of rounds of later ones begin with their run."""
         first = self.query("select id from runs order by rowid limit 1")[0]["id"]
         return "" if run_id == first else f"{run_id}-"
 
-    def outcomes(self, run_id: str) -> dict[str, Decision]:
-        """What was decided about each finished document of a run, in one query."""
+    def outcomes(self, run_id: str, document_id: str | None = None) -> dict[str, Decision]:
+        """What was decided about each finished document of a run, or about one, in one query."""
         rows = self.query(
-            "select document_id, decision from rounds"
-            " where run_id = ? and decision in ('accepted', 'rejected', 'skipped')",
-            [run_id],
+            "select document_id, decision from rounds where run_id = ?1"
+            " and decision in ('accepted', 'rejected', 'skipped')"
+            " and (?2 is null or document_id = ?2)",
+            [run_id, document_id],
         )
         return {row["document_id"]: row["decision"] for row in rows}
 
@@ -197,6 +217,16 @@ class Ledger:
             [run_id, document_id],
         )
         return tuple(read_round(row, self._attempts(row["id"])) for row in rows)
+
+    def answers(self, round: Round) -> dict[int, str]:
+        """What the solvers' recorded calls that the round's attempts name answered, by call id."""
+        named = {str(a.call_id): f"{a.solver}_solver" for a in (*round.weak, *round.strong)}
+        rows = self.query(
+            "select calls.id, response from json_each(?) as named"
+            " join calls on calls.id = named.key and role = named.value and status != 'failed'",
+            [to_json(named)],
+        )
+        return {row["id"]: row["response"] or "" for row in rows}
 
     def examples(self, run_id: str) -> Iterator[Example]:
         """The accepted examples of a run in the order of its documents, read one at a time."""

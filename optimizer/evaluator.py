@@ -26,7 +26,8 @@ from autodata.optimizer.acceptance import EvaluationOutcome
 from autodata.optimizer.directives import directives
 from autodata.optimizer.evidence import Trajectory
 from autodata.prompt_store.prompt import PromptSet, locked
-from autodata.tasks import TASKS, Task, rubric
+from autodata.tasks import TASKS, Task
+from autodata.tasks.redecide import unscored_by_us, unverified
 from autodata.tasks.task import final_filters
 from autodata.tasks.types import Attempt, Candidate, Document, Round, digest
 
@@ -57,7 +58,7 @@ def doubts(
         return ["the round has no accepted candidate"]
     return [
         *_recomputed(TASKS[task], choices, round),
-        *_unverified(TASKS[task], round),
+        *unverified(round),
         *_misdirected(round.candidate),
         *_tampered(task, round.candidate, (*round.weak, *round.strong), sent),
         *(str(o.message) for o in final_filters(TASKS[task], round.candidate, document)),
@@ -66,38 +67,13 @@ def doubts(
 
 def _recomputed(task: Task, choices: RunChoices, round: Round) -> Iterable[str]:
     """Scores from marks, and the policy's decision from scores."""
-    for attempt in (*round.weak, *round.strong):
-        name = f"{attempt.solver} attempt {attempt.number}"
-        if attempt.score is None or not attempt.marks:
-            yield f"{name} has no marks"
-        elif attempt.score != float(rubric.score(attempt.marks)):
-            yield f"{name} scored {attempt.score}, its marks come to another score"
-        elif task.has_rubric and _weights(attempt) != _agreed(round.candidate):
-            yield f"{name} was marked by another rubric"
+    yield from unscored_by_us(round)
     policy = task.policy(
         choices,
         choices.weak_attempts or task.weak_attempts,
         choices.strong_attempts or task.strong_attempts,
     )
     yield from (f"the gate objects: {o.message}" for o in policy.objections(round))
-
-
-def _weights(attempt: Attempt) -> list[tuple[str, int]]:
-    return [(mark.criterion, mark.weight) for mark in attempt.marks]
-
-
-def _agreed(candidate: Candidate | None) -> list[tuple[str, int]]:
-    return [(c.criterion, c.weight) for c in candidate.rubric] if candidate else []
-
-
-def _unverified(task: Task, round: Round) -> Iterable[str]:
-    """Both verdicts must be there, passed, and about this very candidate."""
-    assert round.candidate is not None
-    for who, verdict in (("verifier", round.verdict), ("final verifier", round.final_verdict)):
-        if verdict is None or not verdict.passed:
-            yield f"the {who} did not pass it"
-        elif verdict.fingerprint != round.candidate.fingerprint:
-            yield f"the {who} passed another candidate"
 
 
 def _misdirected(candidate: Candidate) -> Iterable[str]:

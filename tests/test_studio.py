@@ -1,5 +1,6 @@
 """LangGraph's own server over HTTP: what Studio and programs that use the service see."""
 
+import json
 import os
 import shutil
 import socket
@@ -17,10 +18,12 @@ from langgraph_sdk.client import SyncLangGraphClient
 from autodata.ledger.iterations import iterations
 from autodata.ledger.ledger import Ledger
 from autodata.service import autodata
+from tests.outside import DEMO, Folder
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "autodata" / "demo" / "cs" / "write-ahead-log-group-commit.md").read_text()
+TEXT = (DEMO / "cs" / "write-ahead-log-group-commit.md").read_text()
 INPUT = {"document": {"name": "group-commit.md", "text": TEXT}, "task": "cs"}
+ROUNDS = 4  # of the configuration that the server finds
 NO_NETWORK = "http://127.0.0.1:9"  # nothing listens there: a call to the outside would fail
 READY = "Application started up"
 
@@ -29,18 +32,32 @@ READY = "Application started up"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("studio")
     shutil.copy(ROOT / "langgraph.json", folder)
+    (folder / "autodata.yaml").write_text(f"run: {{rounds: {ROUNDS}}}\n")
     return folder
 
 
 @pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[SyncLangGraphClient]:
-    """A client of `langgraph dev`, which has no key, no configuration and no network."""
+def jobs() -> str:
+    """The options that `make studio` gives the server."""
+    said = subprocess.run(
+        ["make", "-n", "-o", ".venv/installed-dev", "studio"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return said.stdout.partition("langgraph dev ")[2].strip()
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path, jobs: str) -> Iterator[SyncLangGraphClient]:
+    """A client of the server that `make studio` starts, which has no key and no network."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     keys = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     langgraph = Path(sys.executable).parent / "langgraph"
     with subprocess.Popen(
-        [langgraph, "dev", "--no-browser", "--no-reload", "--port", port],
+        [langgraph, "dev", *jobs.split(), "--no-reload", "--port", port],
         cwd=folder,
         env={**keys, "HTTPS_PROXY": NO_NETWORK, "LANGGRAPH_CLI_NO_ANALYTICS": "1"},
         stdout=subprocess.PIPE,
@@ -64,6 +81,30 @@ def thread(client: SyncLangGraphClient) -> tuple[str, list[dict[str, Any]]]:
     thread_id = client.threads.create()["thread_id"]
     parts = client.runs.stream(thread_id, "autodata", input=INPUT, stream_mode="updates")
     return thread_id, [part.data for part in parts if part.event == "updates"]
+
+
+def demo(task: str, number: int) -> dict[str, Any]:
+    """A demo document as input."""
+    file = sorted((DEMO / task).iterdir())[number]
+    return {"document": {"name": file.name, "text": file.read_text()}, "task": task}
+
+
+def done(
+    client: SyncLangGraphClient, input: dict[str, Any] | None, thread: str | None = None, **how: Any
+) -> dict[str, Any]:
+    """What the thread holds when the document is done."""
+    ended = client.runs.wait(thread, "autodata", input=input, **how)
+    assert isinstance(ended, dict)
+    assert "__error__" not in ended, ended
+    return ended
+
+
+def refused(client: SyncLangGraphClient, input: dict[str, Any], **how: Any) -> str:
+    """What a caller reads whose document is refused."""
+    ended = client.runs.wait(None, "autodata", input=input, raise_error=False, **how)
+    assert isinstance(ended, dict)
+    message: str = ended["__error__"]["message"]
+    return message
 
 
 def test_a_fork_may_be_the_first_that_a_server_sees(client: SyncLangGraphClient) -> None:
@@ -95,11 +136,96 @@ def test_what_was_served_is_on_record_and_says_simulated(
     thread: tuple[str, list[dict[str, Any]]], folder: Path
 ) -> None:
     with Ledger.open(folder / "runs" / "studio", create=False) as ledger:
-        [run] = [run for run in ledger.runs() if run.task == "cs"]
-        assert run.simulated
+        run = ledger.runs()[0]
+        assert (run.task, run.simulated) == ("cs", True)
         [(document, decision)] = ledger.outcomes(run.id).items()
         assert ledger.document(document).text == TEXT
         assert ledger.rounds(run.id, document)[-1].decision == decision
+
+
+@pytest.mark.parametrize("task", ["cs", "legal"])
+def test_a_second_document_on_a_thread_begins_anew(client: SyncLangGraphClient, task: str) -> None:
+    """Nothing that was found out about the first one says anything about it."""
+    thread_id = client.threads.create()["thread_id"]
+    first = done(client, demo(task, 0), thread_id)
+    second = done(client, demo(task, 1), thread_id)
+    alone = done(client, demo(task, 1))
+    assert first["document_id"] != second["document_id"]
+    assert second == alone
+
+
+def test_choices_that_a_caller_does_not_state_are_the_configurations(
+    client: SyncLangGraphClient,
+) -> None:
+    impossible = {"strong_min": 1.0, "gap_min": 1.0}
+    assert done(client, INPUT)["choices"]["rounds"] == ROUNDS
+    assert done(client, INPUT, context={})["choices"]["rounds"] == ROUNDS
+    assert len(done(client, INPUT, context=impossible)["rounds"]) == ROUNDS
+    assert len(done(client, INPUT, context={**impossible, "rounds": 1})["rounds"]) == 1
+
+
+def test_other_choices_make_another_example_and_keep_the_first(
+    client: SyncLangGraphClient, folder: Path
+) -> None:
+    ended = [
+        done(client, demo("cs", 3), context={"rounds": 12, **choices})
+        for choices in ({}, {"attempts": "all"}, {"rounds": 1, "strong_min": 1.0, "gap_min": 1.0})
+    ]
+    assert [state["decision"] for state in ended] == ["accepted", "accepted", "rejected"]
+    typed = Folder(folder)
+    typed("export", "runs/studio", "--format", "jsonl", "-o", "all.jsonl")
+    rows = [json.loads(line) for line in (folder / "all.jsonl").read_text().splitlines()]
+    ours = [row for row in rows if row["meta"]["document_id"] == ended[0]["document_id"]]
+    assert [row["question"] for row in ours] == [
+        state["rounds"][-1]["candidate"]["question"] for state in ended[:2]
+    ]
+    assert [len(row["weak"]) for row in ours] == [2, 3]
+    run = ours[1]["meta"]["run"]
+    typed("export", "runs/studio", "--format", "jsonl", "-o", "one.jsonl", "--run", run)
+    [row] = [json.loads(line) for line in (folder / "one.jsonl").read_text().splitlines()]
+    assert row == {**ours[1], "meta": {**ours[1]["meta"], "index": 0}}
+    assert run in typed("status", "runs/studio", "--run", run)
+    assert "accepted" in typed("show", "runs/studio", ended[0]["document_id"], "--run", run)
+    assert "1 accepted as recorded" in typed("redecide", "runs/studio", "--run", run)
+
+
+def test_an_acceptance_by_hand_is_decided_again(client: SyncLangGraphClient, folder: Path) -> None:
+    """No attempt was made: what is on record does not bear the acceptance out."""
+    thread_id = client.threads.create()["thread_id"]
+    states = client.runs.wait(
+        thread_id, "autodata", input=demo("cs", 4), interrupt_before=["weak_solver"]
+    )
+    assert isinstance(states, dict)
+    client.threads.update_state(thread_id, {"decision": "accepted"}, as_node="decide")
+    ended = done(client, None, thread_id)
+    assert ended["decision"] == ended["rounds"][-1]["decision"] == "rejected"
+    objections = " ".join(o["message"] for o in ended["rounds"][-1]["objections"])
+    assert "edited by hand" in objections
+    assert "there is no weak attempt" in objections
+    with Ledger.open(folder / "runs" / "studio", create=False) as ledger:
+        filed = ledger.query(
+            "select run_id from rounds where document_id = ?", [ended["document_id"]]
+        )
+        assert filed
+        assert (
+            ledger.query("select 1 from examples where document_id = ?", [ended["document_id"]])
+            == []
+        )
+
+
+def test_three_submissions_at_once_are_paid_once(client: SyncLangGraphClient, folder: Path) -> None:
+    threads = [client.threads.create()["thread_id"] for _ in range(3)]
+    runs = [client.runs.create(thread, "autodata", input=demo("cs", 5)) for thread in threads]
+    ended = [client.runs.join(t, run["run_id"]) for t, run in zip(threads, runs, strict=True)]
+    assert ended[0] == ended[1] == ended[2]
+    with Ledger.open(folder / "runs" / "studio", create=False) as ledger:
+        scope = ended[0]["document_id"]
+        [paid] = ledger.query(
+            "select count(*) as calls, count(distinct request_key) as different from calls"
+            " where scope = ?",
+            [scope],
+        )
+    assert paid["calls"] == paid["different"] > 0
 
 
 def test_the_history_can_be_read_and_forked(
@@ -149,12 +275,22 @@ def test_the_drawing_has_every_node_and_edge(client: SyncLangGraphClient) -> Non
     }
 
 
-def test_a_bad_input_is_an_error_that_says_what_is_wrong(client: SyncLangGraphClient) -> None:
-    thread_id = client.threads.create()["thread_id"]
-    bad = {**INPUT, "task": "medicine"}
-    parts = list(client.runs.stream(thread_id, "autodata", input=bad, stream_mode="updates"))
-    [error] = [part.data for part in parts if part.event == "error"]
-    assert "the tasks are cs, legal, science" in error["message"]
+def test_a_refused_document_says_what_is_wrong(client: SyncLangGraphClient) -> None:
+    document = INPUT["document"]
+    assert "there is no task 'sience'; did you mean science?" in refused(
+        client, {**INPUT, "task": "sience"}
+    )
+    assert "the tasks are cs, legal, science" in refused(client, {**INPUT, "task": "medicine"})
+    blank = {"name": "blank.md", "text": " \n\t"}
+    assert "text is blank" in refused(client, {"document": blank, "task": "cs"})
+    assert "no document" in refused(client, {"task": "cs"})
+    assert "holds no document 1234" in refused(client, {"document_id": "1234", "task": "cs"})
+    assert "there is no choice 'round'; did you mean rounds?" in refused(
+        client, {"document": document}, context={"round": 2}
+    )
+    assert "greater than or equal to 1" in refused(
+        client, {"document": document}, context={"rounds": 0}
+    )
 
 
 def test_the_optimizer_is_served_beside_the_loop(client: SyncLangGraphClient, folder: Path) -> None:

@@ -43,10 +43,5 @@ def test_documents_are_recorded_under_a_run_of_their_task_across_restarts(tmp_pa
     first, second = serve(tmp_path), serve(tmp_path)
     assert first == second
     with Ledger.open(tmp_path / "runs" / "studio", create=False) as ledger:
-        runs = {run.task: run for run in ledger.runs()}
-        assert sorted(runs) == ["cs", "legal", "science"]
-        assert [len(ledger.outcomes(runs[task].id)) for task in ("cs", "legal", "science")] == [
-            1,
-            1,
-            0,
-        ]
+        assert [run.task for run in ledger.runs()] == ["cs", "legal"]  # and none of science
+        assert [len(ledger.outcomes(run.id)) for run in ledger.runs()] == [1, 1]

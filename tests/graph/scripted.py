@@ -78,7 +78,10 @@ class ScriptedModels:
         if isinstance(reply, Exception):
             raise reply
         key = f"{role}-{self.asked[role]}"
-        call = Call(scope, role, "scripted", "scripted", key, 1, "ok", started_at="2026-11-22")
+        call = Call(
+            scope, role, "scripted", "scripted", key, 1, "ok",
+            response=reply if isinstance(reply, str) else "", started_at="2026-11-22",
+        )  # fmt: skip
         return reply, await self.log.record(call)
 
     async def complete(
