@@ -91,6 +91,9 @@ store = click.option(
     metavar="PATH",
     help="The prompt store; prompts.path of ./autodata.yaml, or ./prompts.",
 )
+run_id = click.option(
+    "--run", "run_id", metavar="ID", help="One run of a folder that holds several; the latest."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 revision = click.argument("revision", default="main", metavar="REV")
 
@@ -278,6 +281,7 @@ def resume(**given: Any) -> None:
 @main.command(short_help="How a run stands: documents, scores, calls, cost.")
 @run_folder
 @as_json
+@run_id
 def status(**given: Any) -> None:
     """How a run stands; works while it runs, too.
 
@@ -293,6 +297,7 @@ def status(**given: Any) -> None:
 @run_folder
 @click.argument("document", required=False)
 @click.option("--full", is_flag=True, help="Shorten nothing; show answers and marks.")
+@run_id
 def show(**given: Any) -> None:
     """Read what happened: all documents of a run, or the story of one.
 
@@ -313,6 +318,7 @@ def show(**given: Any) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it."
 )
+@click.option("--run", "run_id", metavar="ID", help="One run of the folder; all of them.")
 def export(**given: Any) -> None:
     """Write the accepted examples to a file for training, with a dataset card beside it.
 
@@ -332,6 +338,7 @@ def export(**given: Any) -> None:
 @run_folder
 @flags("preset")
 @settings
+@run_id
 def redecide(**given: Any) -> None:
     """Decide a run's recorded scores by other thresholds. Asks no model and changes nothing.
 

@@ -53,9 +53,12 @@ MAY_CHANGE = (
     "run.target",
 )
 
-CHOICES = (
-    "choices"  # where the configuration of a served run keeps what was chosen about a document
-)
+CHOICES = "choices"  # where the configuration of a served run keeps what its documents came with
+
+ATTEMPTS = (
+    "weak_attempts",
+    "strong_attempts",
+)  # choices that a configuration keeps with the models
 
 # Roles that no run asks; the optimizer resolves them itself.
 OPTIMIZER_ROLES = frozenset({"optimizer", "analyst", "editor"})
@@ -176,19 +179,22 @@ class Settings(Section):
     def stating(self, choices: RunChoices) -> dict[str, Any]:
         """As `plain`, with these choices in place of the configured ones; `choices` holds all."""
         said = choices.model_dump(mode="json", exclude_none=True)
-        acceptance = Acceptance.model_fields
-        run = RunChoices.model_fields.keys() & RunSettings.model_fields.keys()
-        plain = self.plain()
-        kept = {key: value for key, value in plain["run"].items() if key not in run}
-        return plain | {
-            "acceptance": {key: value for key, value in said.items() if key in acceptance},
-            "run": kept | {key: value for key, value in said.items() if key in run},
-            CHOICES: said,
-        }
+        sections = {"acceptance": Acceptance.model_fields, "run": LoopChoices.model_fields}
+        plain = self.plain() | {CHOICES: said}
+        for section, ours in sections.items():
+            kept = {key: value for key, value in plain[section].items() if key not in ours}
+            plain[section] = kept | {key: value for key, value in said.items() if key in ours}
+        return plain
 
     def plain(self) -> dict[str, Any]:
         """As written to YAML and JSON: values only; what is null is left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def with_attempts(choices: RunChoices, config: Mapping[str, Any]) -> RunChoices:
+    """The choices with the attempts that a served run's configuration recorded by `stating`."""
+    stated = {name: n for name, n in config.get(CHOICES, {}).items() if name in ATTEMPTS}
+    return choices.model_copy(update=stated)
 
 
 def shaping(values: Mapping[str, Any]) -> dict[str, Any]:

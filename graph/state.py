@@ -59,17 +59,17 @@ class LoopChoices(BaseModel):
         "side at once; all: both sides in full, whatever the weak side scored",
     )
 
-    def stated_over(self, stated: "RunChoices | None") -> "RunChoices":
-        """These choices with what a caller stated, and nothing but that, in their place."""
-        names = stated.model_fields_set if stated else ()
-        return self.model_copy(update={name: getattr(stated, name) for name in names})
-
 
 class RunChoices(LoopChoices, Acceptance):
     """What a run decides about every document: Studio shows these as a form."""
 
     weak_attempts: int | None = Field(None, ge=1, le=32, description="weak attempts per question")
     strong_attempts: int | None = Field(None, ge=1, le=32, description="strong attempts likewise")
+
+    def stated_over(self, stated: "RunChoices | None") -> "RunChoices":
+        """These choices with what a caller stated, and nothing but that, in their place."""
+        names = stated.model_fields_set if stated else ()
+        return self.model_copy(update={name: getattr(stated, name) for name in names})
 
 
 class SourceText(Frozen):

@@ -1,10 +1,11 @@
 """Dataset cards: what a file of examples is, how it came to be and what to be careful about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from autodata.ledger.database import to_json
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import Format
 from autodata.ledger.rows import RunRow
@@ -29,15 +30,7 @@ method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
 
 ## How it was made
 
-| | |
-|---|---|
-| task | {task} |
-| run | {run} ({started}, {status}, autodata {version}) |
-| prompts | {prompts} (locked prompts {locked}) |
-| documents | {documents} finished: {outcomes} |
-| seed | {seed} |
-
-{models}
+{made}
 
 ## What is in it
 
@@ -65,25 +58,50 @@ the score of every attempt and the tokens that its document took.
 - The licence of the source documents applies to what quotes them; none is stated here.
 """
 
+_MADE = """| | |
+|---|---|
+| task | {task} |
+| run | {run} ({started}, {status}, autodata {version}) |
+| prompts | {prompts} (locked prompts {locked}) |
+| documents | {documents} finished: {outcomes} |
+| seed | {seed} |
+
+{models}"""
+
 _SIMULATED = """> **Simulated.** Every text and score here comes from simulated models. The numbers
 > show how the program works and say nothing about real models; do not train on this file.
 
 """
 
 
-def card(ledger: Ledger, run: RunRow, format: Format, file: str, count: int) -> str:
-    """The card of a file with `count` rows, in Markdown with YAML front matter."""
+def card(ledger: Ledger, runs: Sequence[RunRow], format: Format, file: str, count: int) -> str:
+    """The card of a file with `count` rows of these runs, in Markdown with YAML front matter."""
     [facts] = ledger.query(
         "select count(*) as examples, avg(rounds_used) as rounds, avg(weak_mean) as weak,"
-        " avg(strong_mean) as strong, avg(gap) as gap from examples where run_id = ?",
-        [run.id],
+        " avg(strong_mean) as strong, avg(gap) as gap from examples"
+        " where run_id in (select value from json_each(?))",
+        [to_json([run.id for run in runs])],
     )
-    outcomes = list(ledger.outcomes(run.id).values())
     body = _BODY.format(
-        name=f"autodata {run.task} · {format.name}",
-        simulated=_SIMULATED if run.simulated else "",
+        name=f"autodata {', '.join(_tasks(runs))} · {format.name}",
+        simulated=_SIMULATED if any(run.simulated for run in runs) else "",
         count=count,
         use=_USES[format.name],
+        made="\n\n".join(_made(ledger, run) for run in runs),
+        examples=facts["examples"],
+        rounds=facts["rounds"],
+        weak=_number(facts["weak"]),
+        strong=_number(facts["strong"]),
+        gap=_number(facts["gap"]),
+        columns="\n".join(_columns(format.shape)),
+    )
+    return f"---\n{_front_matter(runs, format, file, count)}---\n{body}"
+
+
+def _made(ledger: Ledger, run: RunRow) -> str:
+    """How one run made its examples."""
+    outcomes = list(ledger.outcomes(run.id).values())
+    return _MADE.format(
         task=run.task,
         run=run.id,
         started=run.started_at,
@@ -98,23 +116,21 @@ def card(ledger: Ledger, run: RunRow, format: Format, file: str, count: int) -> 
         ),
         seed="none" if run.seed is None else run.seed,
         models=_models(run),
-        examples=facts["examples"],
-        rounds=facts["rounds"],
-        weak=_number(facts["weak"]),
-        strong=_number(facts["strong"]),
-        gap=_number(facts["gap"]),
-        columns="\n".join(_columns(format.shape)),
     )
-    return f"---\n{_front_matter(run, format, file, count)}---\n{body}"
 
 
-def _front_matter(run: RunRow, format: Format, file: str, count: int) -> str:
+def _tasks(runs: Sequence[RunRow]) -> list[str]:
+    return list(dict.fromkeys(run.task for run in runs))
+
+
+def _front_matter(runs: Sequence[RunRow], format: Format, file: str, count: int) -> str:
+    simulated = any(run.simulated for run in runs)
     fields = {
-        "pretty_name": f"autodata {run.task} ({format.name})",
-        "tags": ["synthetic", "autodata", run.task, *(["simulated"] if run.simulated else [])],
+        "pretty_name": f"autodata {', '.join(_tasks(runs))} ({format.name})",
+        "tags": ["synthetic", "autodata", *_tasks(runs), *(["simulated"] if simulated else [])],
         "size_categories": [_size(count)],
         "configs": [{"config_name": "default", "data_files": file}],
-        "simulated": run.simulated,
+        "simulated": simulated,
     }
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return text

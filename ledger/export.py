@@ -32,7 +32,7 @@ class Exported(NamedTuple):
 def export(
     ledger: Ledger, format: str, path: Path | None = None, run_id: str | None = None
 ) -> Exported:
-    """Write the examples of a run (by default the latest) and a dataset card beside them.
+    """Write the examples of a run (by default of all runs) and a dataset card beside them.
 
     `path` may end in `.jsonl` or `.parquet` for any format; by default the file goes into the run
     folder under the format's name. Both files appear whole or not at all. Raises ExportError when
@@ -41,25 +41,27 @@ def export(
     chosen = EXPORT_FORMATS.get(format)
     if chosen is None:
         raise ExportError(f"unknown format {format!r}; there are {', '.join(EXPORT_FORMATS)}")
-    run = ledger.run(run_id)
+    latest = ledger.run(run_id)
+    runs = [latest] if run_id else ledger.runs_with_examples() or [latest]
     path = path or ledger.path.parent / f"{_STEMS.get(format, format)}{chosen.suffix}"
     write = _WRITERS.get(path.suffix)
     if write is None:
         raise ExportError(f"{path.name} must end in {' or '.join(_WRITERS)}")
     described = path.with_suffix(".md")
     with _replaced(path) as data, _replaced(described) as text:
-        count = write(data, chosen, _rows(ledger, run, chosen))
+        count = write(data, chosen, _rows(ledger, runs, chosen))
         if count == 0:
-            raise ExportError(_nothing(ledger, run, chosen))
-        text.write_text(card(ledger, run, chosen, path.name, count), encoding="utf-8")
+            raise ExportError(_nothing(ledger, latest, chosen))
+        text.write_text(card(ledger, runs, chosen, path.name, count), encoding="utf-8")
     return Exported(path, described, count)
 
 
 _STEMS = {"jsonl": "examples", "parquet": "examples"}
 
 
-def _rows(ledger: Ledger, run: RunRow, format: Format) -> Iterator[Record]:
-    for index, example in enumerate(ledger.examples(run.id)):
+def _rows(ledger: Ledger, runs: Iterable[RunRow], format: Format) -> Iterator[Record]:
+    examples = ((run, example) for run in runs for example in ledger.examples(run.id))
+    for index, (run, example) in enumerate(examples):
         yield from format.rows(record_of(example, run, _usage(ledger, example), index))
 
 

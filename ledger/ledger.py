@@ -129,6 +129,11 @@ class Ledger:
         rows = self.query("select * from runs where kind <> 'evaluation' order by rowid")
         return [read_run(row) for row in rows]
 
+    def runs_with_examples(self) -> list[RunRow]:
+        """Those of `runs` that have accepted examples, oldest first."""
+        found = {row["run_id"] for row in self.query("select distinct run_id from examples")}
+        return [run for run in self.runs() if run.id in found]
+
     def run(self, run_id: str | None = None) -> RunRow:
         """The run with this id, or the latest of `runs`. Raises LedgerError when there is none."""
         for row in self.query(
@@ -137,7 +142,11 @@ class Ledger:
             [run_id],
         ):
             return read_run(row)
-        raise LedgerError(f"{self.path} holds no run{f' {run_id}' if run_id else ''}")
+        held = "".join(f"\n  {run.id}" for run in self.runs())
+        raise LedgerError(
+            f"{self.path} holds no run{f' {run_id}' if run_id else ''}"
+            + (f"; it holds{held}" if held else "")
+        )
 
     def set_status(self, status: RunStatus, run_id: str | None = None) -> None:
         """Say how a run (by default the latest) stands; leaving `running` stamps its end."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
@@ -88,6 +89,7 @@ class Models:
         self.budget_tracker = BudgetTracker(budget or Budget(), log.spent())
         self._order: dict[str, int] = {}
         self._numbers = count()
+        self._asking = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
         self._within = ""
         self._check_prices()
 
@@ -196,18 +198,20 @@ class Models:
 
     async def _answer(self, request: Request) -> Call:
         """The recorded call for this request, made now unless the log has it."""
-        if not self.log.loaded(request.scope):
-            await asyncio.to_thread(self.log.load, request.scope)
-        if recorded := self.log.recorded(request.scope, request.key):
-            request.role_model.usage.replayed += 1
-            return recorded
-        for tries in count(1):
-            try:
-                return await self._try(request)
-            except WireError as error:
-                if not request.role_model.dialect.learn(error):
-                    await request.role_model.endpoint.limiter.recover(error, tries)
-        raise AssertionError("count() has no end")
+        # Who asks the same at the same time waits, and then reads the answer of the first.
+        async with self._asking.setdefault((request.scope, request.key), asyncio.Lock()):
+            if not self.log.loaded(request.scope):
+                await asyncio.to_thread(self.log.load, request.scope)
+            if recorded := self.log.recorded(request.scope, request.key):
+                request.role_model.usage.replayed += 1
+                return recorded
+            for tries in count(1):
+                try:
+                    return await self._try(request)
+                except WireError as error:
+                    if not request.role_model.dialect.learn(error):
+                        await request.role_model.endpoint.limiter.recover(error, tries)
+            raise AssertionError("count() has no end")
 
     async def _try(self, request: Request) -> Call:
         """Ask once, when it is this request's turn, and write down what came. Raises WireError."""

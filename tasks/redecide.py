@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from autodata.tasks import rubric
 from autodata.tasks.acceptance import Policy, scores
+from autodata.tasks.rubric import score as rubric_score
 from autodata.tasks.task import Task, final_filters
 from autodata.tasks.types import Attempt, Candidate, Code, Document, Objection, Round
 
@@ -116,7 +116,7 @@ def unscored_by_us(round: Round) -> Iterator[str]:
             yield f"{name} has no marks"
         elif [(mark.criterion, mark.weight) for mark in attempt.marks] != _agreed(round.candidate):
             yield f"{name} was marked by another rubric"
-        elif attempt.score != float(rubric.score(attempt.marks)):
+        elif attempt.score != float(rubric_score(attempt.marks)):
             yield f"{name} scored {attempt.score}, its marks come to another score"
 
 

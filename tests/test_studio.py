@@ -199,18 +199,14 @@ def test_an_acceptance_by_hand_is_decided_again(client: SyncLangGraphClient, fol
     client.threads.update_state(thread_id, {"decision": "accepted"}, as_node="decide")
     ended = done(client, None, thread_id)
     assert ended["decision"] == ended["rounds"][-1]["decision"] == "rejected"
+    document = ended["document_id"]
     objections = " ".join(o["message"] for o in ended["rounds"][-1]["objections"])
     assert "edited by hand" in objections
     assert "there is no weak attempt" in objections
     with Ledger.open(folder / "runs" / "studio", create=False) as ledger:
-        filed = ledger.query(
-            "select run_id from rounds where document_id = ?", [ended["document_id"]]
-        )
-        assert filed
-        assert (
-            ledger.query("select 1 from examples where document_id = ?", [ended["document_id"]])
-            == []
-        )
+        [run_id] = {run.id for run in ledger.runs() if ledger.outcomes(run.id, document)}
+        assert ledger.outcomes(run_id, document) == {document: "rejected"}
+        assert document not in [example.document_id for example in ledger.examples(run_id)]
 
 
 def test_three_submissions_at_once_are_paid_once(client: SyncLangGraphClient, folder: Path) -> None:

@@ -12,18 +12,19 @@ from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.run_folder import RunFolder
 from autodata.screen import SIMULATED, print_table, screen, table
-from autodata.settings import Override
+from autodata.settings import Override, with_attempts
 from autodata.tasks.acceptance import Policy
 from autodata.tasks.redecide import Redecision, redecide
 
 
-def redecide_run(run: Path, overrides: Sequence[Override]) -> None:
+def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -> None:
     """Prints what would be decided otherwise, and the counts."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        row = ledger.run()
+        row = ledger.run(run_id)
         settings = folder.settings(row, overrides)
-        policy = policy_of(State(task=row.task, choices=settings.choices))
+        choices = with_attempts(settings.choices, row.config)
+        policy = policy_of(State(task=row.task, choices=choices))
         found = list(_redecided(ledger, row, policy))
     console = screen()
     flipped = [(outcome, new) for outcome, new in found if outcome.decision != new.decision]

@@ -27,11 +27,11 @@ from autodata.storyboard import tell
 COLUMNS = ("document", "name", "outcome", "rounds", "weak", "strong", "gap", "objection")
 
 
-def status(run: Path, as_json: bool) -> None:
+def status(run: Path, as_json: bool, run_id: str | None) -> None:
     """Prints how a run stands; works while it runs, too."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        summary = summarize(ledger)
+        summary = summarize(ledger, run_id)
         stands = folder.status(summary.run)
         if as_json:
             print(json.dumps(summary.plain() | {"status": stands}, indent=2))
@@ -39,13 +39,15 @@ def status(run: Path, as_json: bool) -> None:
             print_result(screen(), ledger, summary.run, stands)
         else:
             print_summary(screen(), summary, stands)
+            if others := [run.id for run in ledger.runs() if run.id != summary.run.id]:
+                screen().print(f"Other runs here, for --run: {', '.join(others)}", soft_wrap=True)
 
 
-def show(run: Path, document: str | None, full: bool) -> None:
+def show(run: Path, document: str | None, full: bool, run_id: str | None) -> None:
     """Prints all documents of a run as a table, or the story of one."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        row = ledger.run()
+        row = ledger.run(run_id)
         found = outcomes(ledger, row.id)
         if document is None:
             _table(screen(), row, found)

@@ -17,7 +17,7 @@ from autodata.models.errors import UnknownRole
 from autodata.prompt_store.prompt import Message
 from autodata.simulation.transport import SimulatedTransport
 from tests.models.calling import ASKED, calling, rows
-from tests.models.scripted_server import says, scripted
+from tests.models.scripted_server import Reply, says, scripted
 
 
 async def test_an_answer_is_asked_for_once_in_the_life_of_a_run(tmp_path: Path) -> None:
@@ -32,6 +32,37 @@ async def test_an_answer_is_asked_for_once_in_the_life_of_a_run(tmp_path: Path) 
     assert first == again
     assert first.text == "because"
     assert len(server.requests) == 1
+
+
+async def test_what_is_asked_several_times_at_once_is_asked_once(tmp_path: Path) -> None:
+    async with (
+        scripted(says("because"), otherwise=says("something else")) as server,
+        calling(tmp_path, server.url) as models,
+    ):
+        same = [models.complete("weak_solver", ASKED, scope="d1") for _ in range(3)]
+        assert {reply.text for reply in await asyncio.gather(*same)} == {"because"}
+        assert (len(server.requests), models.usage()["weak_solver"].replayed) == (1, 2)
+
+
+async def test_who_waits_for_the_answer_of_one_who_gives_up_asks_for_it(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    def hangs(_: dict[str, Any]) -> Reply:
+        asked.set()
+        return Reply(hang=True)
+
+    async with (
+        scripted(hangs, otherwise=says("because")) as server,
+        calling(tmp_path, server.url) as models,
+    ):
+        first = asyncio.create_task(models.complete("weak_solver", ASKED, scope="d1"))
+        await asked.wait()
+        second = asyncio.create_task(models.complete("weak_solver", ASKED, scope="d1"))
+        for _ in range(100):  # until it waits
+            await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).text == "because"
+    assert len(server.requests) == 2
 
 
 async def test_each_attempt_is_a_call_of_its_own(tmp_path: Path) -> None:
