@@ -91,7 +91,7 @@ def test_jsonl_holds_the_whole_example(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_an_attempt_carries_the_tokens_of_its_call(tmp_path: Path) -> None:
-    with a_ledger(tmp_path, accepted()) as ledger:
+    with a_ledger(tmp_path, accepted().model_copy(update={"decision": "rejected"})) as ledger:
         ledger._db.table("calls").insert(
             {"id": 4, "scope": DOCUMENT.id, "role": "weak_solver", "endpoint": "e", "model": "m",
              "request_key": "k", "sample": 1, "status": "ok", "input_tokens": 900,

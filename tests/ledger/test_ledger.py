@@ -124,6 +124,23 @@ def test_recording_a_document_again_does_not_double_its_example(ledger: Ledger) 
     assert len(ledger.query("select id from attempts")) == 7
 
 
+@pytest.mark.parametrize("decision", ["accepted", "rejected"])
+def test_another_ending_of_a_document_leaves_its_accepted_example(
+    ledger: Ledger, decision: str
+) -> None:
+    """It is filed beside it, once, under a run of its own."""
+    other = accepted().model_copy(update={"instruction": "By hand.", "decision": decision})
+    first = ledger.record("first", DOCUMENT.id, (revised(), accepted()))
+    [kept] = ledger.examples("first")
+    beside = {ledger.record("first", DOCUMENT.id, (revised(), other)) for _ in range(2)}
+    assert first == "first"
+    assert [run.id for run in ledger.runs()] == ["first", *beside]
+    assert list(ledger.examples("first")) == [kept]
+    [run_id] = beside
+    assert ledger.rounds(run_id, DOCUMENT.id) == (revised(), other)
+    assert ledger.outcomes(run_id) == {DOCUMENT.id: decision}
+
+
 def test_an_example_carries_what_calibrated_it(ledger: Ledger) -> None:
     ledger.record("first", DOCUMENT.id, (revised(), accepted()), meta={"tokens": 9})
     [example] = ledger.examples("first")
