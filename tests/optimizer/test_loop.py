@@ -17,7 +17,7 @@ from autodata.prompt_store.store import Commit, champion_ref
 from autodata.simulation.server import serve
 from tests.optimizer.context import RUN, optimization_context
 
-ITERATIONS = 6
+ITERATIONS = 4
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,7 +26,7 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OptimizationCo
     """A finished optimization; it is only looked at."""
     folder = tmp_path_factory.mktemp("climb")
     with optimization_context(
-        folder, iterations=ITERATIONS, validation=8, test=4, seed=5
+        folder, iterations=ITERATIONS, training=4, validation=4, test=2, seed=5
     ) as context:
         asyncio.run(optimize(context))
         yield context

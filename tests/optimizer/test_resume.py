@@ -3,9 +3,7 @@
 import asyncio
 import random
 import sqlite3
-import subprocess
-import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from autodata.models.errors import BudgetReached
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.loop import optimize
 from tests.optimizer.context import RUN, optimization_context
-from tests.optimizer.killable import CHOICES
+from tests.optimizer.killable import CHOICES, started
 
 KILLS = 10
 
@@ -49,14 +47,12 @@ def calls(folder: Path, what: str = "count(*)") -> int:
 def run_and_kill(folder: Path, after: int) -> bool:
     """Start, and kill -9 after so many more calls; False when it came to its end."""
     goal = calls(folder) + after
-    command = [sys.executable, "-m", "tests.optimizer.killable", str(folder)]
-    with subprocess.Popen(command) as process:
-        while process.returncode is None:
-            if calls(folder) >= goal:
-                process.kill()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(0.02)
-        return process.returncode != 0
+    process = started(folder)
+    while process.exitcode is None:
+        if calls(folder) >= goal:
+            process.kill()
+        process.join(0.02)
+    return process.exitcode != 0
 
 
 def test_killed_ten_times_it_ends_with_the_same_refs(tmp_path: Path) -> None:
