@@ -100,6 +100,7 @@ def symbol(name: str) -> sympy.Symbol:
     return sympy.Symbol(name.removeprefix("\\"), positive=True)
 
 
+@lru_cache(maxsize=4096)
 def write(expr: Expr) -> str:
     """An expression in LaTeX."""
     text: str = sympy.latex(expr)

@@ -171,7 +171,7 @@ def verify(brief: Brief, rng: Rng) -> str:
     reference = brief.section("reference_answer").strip().strip("$")
     family, own = recognise(question), solution(context, question)
     found = []
-    if own and not _equal(own, reference):
+    if own and not _agree(own.latex(), reference):
         result = f"my own result is ${own.latex()}$"
         found.append(Fault("grounded", result, "Solve it a second way."))
     if reference in context:
@@ -223,20 +223,15 @@ def mark(brief: Brief, rng: Rng) -> str:
     return as_json({"marks": marks}, MARKS_MALFORMED, brief.reasked, rng)
 
 
-def _equal(own: Answer, latex: str) -> bool:
-    try:
-        return same(own, read(latex))
-    except NotAFormula:
-        return False
-
-
 def _agree(one: str, other: str) -> bool:
     """Whether two texts hold the same object; what cannot be read is the same only literally."""
     left, right = ((formulas(text) or [text])[-1] for text in (one, other))
+    if "".join(left.split()) == "".join(right.split()):
+        return True
     try:
         return same(read(left), read(right))
     except NotAFormula:
-        return "".join(left.split()) == "".join(right.split())
+        return False
 
 
 ROLES: Mapping[str, Role] = {
@@ -260,8 +255,9 @@ def _numbers(*bounds: tuple[int, int]) -> Callable[[Rng, Notation], Mapping[str,
 def _potential(rng: Rng, notation: Notation) -> Mapping[str, str]:
     p = symbol(notation.letters[0])
     low, high = rng.randint(1, 3), rng.randint(4, 6)
-    slope = Integer(rng.choice((2, 3, 6))) * (x - low * p) * (x - high * p)
-    return {"V": write(sympy.expand(sympy.integrate(sympy.expand(slope), x)))}
+    third = Integer(rng.choice((2, 3, 6)))  # of the slope third · (x − low · p) · (x − high · p)
+    potential = x**3 / 3 - (low + high) * p * x**2 / 2 + low * high * p**2 * x
+    return {"V": write(sympy.expand(third * potential))}
 
 
 def _cubic(rng: Rng, notation: Notation) -> Mapping[str, str]:
@@ -325,15 +321,22 @@ def _solve_change(given: Given) -> Answer:
 
 
 def _solve_sum(given: Given) -> Answer:
-    term = sympy.Poly(_right_of(given, "u_j"), j)
-    squares, firsts, constants = (term.coeff_monomial(j**power) for power in (2, 1, 0))
+    term = _right_of(given, "u_j")
+    squares, firsts, constants = (term.coeff(j, power) for power in (2, 1, 0))
     total = squares * n * (n + 1) * (2 * n + 1) / 6 + firsts * n * (n + 1) / 2 + constants * n
     return Answer("expression", (total,))
 
 
+def _turning_points(curve: Expr) -> list[Expr]:
+    """Where a cubic in x, whose roots are multiples of one letter, does not rise or fall."""
+    slope = sympy.expand(sympy.diff(curve, x))
+    a, b, c = (slope.coeff(x, power) for power in (2, 1, 0))
+    root = sympy.sqrt(b**2 - 4 * a * c)
+    return sorted(((-b + sign * root) / (2 * a) for sign in (-1, 1)), key=_at_one)
+
+
 def _solve_stationary(given: Given) -> Answer:
-    roots = sympy.roots(sympy.Poly(sympy.diff(_right_of(given, "V(x)"), x), x))
-    return Answer("set", tuple(sorted(roots, key=_at_one)))
+    return Answer("set", tuple(_turning_points(_right_of(given, "V(x)"))))
 
 
 def _solve_inverse(given: Given) -> Answer:
@@ -360,7 +363,8 @@ def _solve_moment(given: Given) -> Answer:
 
 def _solve_folded(given: Given) -> Answer:
     f = _right_of(given, "f(x)")
-    corners = sorted((sympy.solve(part.args[0], x)[0] for part in f.atoms(sympy.Abs)), key=_at_one)
+    folds = (part.args[0] for part in f.atoms(sympy.Abs))
+    corners = sorted((-fold.coeff(x, 0) / fold.coeff(x) for fold in folds), key=_at_one)
     low, high = map(write, corners)
     parts = []
     for signs in ((-1, -1), (1, -1), (1, 1)):  # of x − corner, left, between and right
@@ -378,8 +382,7 @@ def _solve_decay(given: Given) -> Answer:
 
 def _solve_three_roots(given: Given) -> Answer:
     cubic = _right_of(given, "y =")
-    turning = sympy.roots(sympy.Poly(sympy.diff(cubic, x), x))
-    heights = sorted((cubic.subs(x, root) for root in turning), key=_at_one)
+    heights = sorted((cubic.subs(x, at) for at in _turning_points(cubic)), key=_at_one)
     return Answer("interval", tuple(map(sympy.expand, heights)), ("(", ")"))
 
 
