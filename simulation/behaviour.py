@@ -13,28 +13,12 @@ from functools import lru_cache
 # "padding" (share of criteria that repeat the context), "special" (share of questions about special
 # matters) and "kind_…" (weights of question types). A domain may have rates of its own.
 UNTAUGHT: Mapping[str, float] = {
-    "kind_recall": 3.0,
-    "kind_explanation": 3.5,
-    "kind_prediction": 1.5,
-    "kind_decision": 1.0,
-    "kind_interaction": 0.6,
-    "kind_contradiction": 0.4,
-    "generic": 0.9,
-    "special": 0.15,
-    "leak": 0.4,
-    "padding": 0.4,
-    "miscount": 0.08,
-    "bad_json": 0.10,
-    "unfocused": 0.08,
-    "misworded": 0.3,
-    "names_source": 0.10,
-    "overload": 0.12,
-    "case_speak": 0.3,
-    "rambling": 0.3,
-    "routine": 0.0,
-    "wrong": 0.0,
-    "integer": 0.0,
-}
+    "kind_recall": 3.0, "kind_explanation": 3.5, "kind_prediction": 1.5, "kind_decision": 1.0,
+    "kind_interaction": 0.6, "kind_contradiction": 0.4, "generic": 0.9, "special": 0.15,
+    "leak": 0.4, "padding": 0.4, "miscount": 0.08, "bad_json": 0.10, "unfocused": 0.08,
+    "misworded": 0.3, "names_source": 0.10, "overload": 0.12, "case_speak": 0.3, "rambling": 0.3,
+    "routine": 0.0, "wrong": 0.0, "integer": 0.0,
+}  # fmt: skip
 CONDITIONS = 2  # circumstances that a context changes, unless told otherwise
 CONDITIONS_MAX = 5
 RATE_MAX = 0.95

@@ -1,27 +1,16 @@
-"""What can be read in a document of any kind: its terms and its plain sentences.
+"""What can be read in a document: its terms and its plain sentences.
 
-Markdown, reStructuredText, LaTeX, HTML and plain text, with code, tables and formulas set aside.
+Markdown, reStructuredText and plain text, with code, tables and formulas set aside. Markup of other
+kinds is gone before a model sees a document.
 """
 
-import html
 import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-_HTML = (
-    re.compile(r"<!--.*?-->", re.DOTALL),
-    re.compile(r"<(script|style|svg|code|pre|head)\b.*?</\1>", re.DOTALL | re.IGNORECASE),
-    re.compile(r"</?[a-zA-Z][^<>]*>"),
-)
-_LATEX_BLOCK = re.compile(
-    r"\\begin\{(figure|table|tabular|lstlisting|verbatim|equation|align|comment)(\*?)\}.*?"
-    r"\\end\{\1\2\}",
-    re.DOTALL,
-)
-_LATEX_KEPT = re.compile(r"\\(?:emph|textit|textbf|texttt|text|term|footnote)\{([^{}]*)\}")
-_LATEX_REST = re.compile(r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?(?:\{[^{}]*\})*")
+_COMMAND = re.compile(r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?(?:\{[^{}]*\})*")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|`([^`<]*)(?:<[^>]*>)?`_{0,2}")
 _ROLE = re.compile(r":[a-z]+:(?=`)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"”)]?\s+(?=[A-Z“\"(])")
@@ -41,9 +30,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 _DETERMINERS = _words("the a an each every its their this any no these all both some")
-_OPENERS = _DETERMINERS | _words(
-    "of in for with by on from into between under"
-)  # after these a noun phrase begins
+# After these a noun phrase begins.
+_OPENERS = _DETERMINERS | _words("of in for with by on from into between under")
 # Words that end a noun phrase: function words, and verbs that usually follow one.
 _BOUNDARY = _DETERMINERS | _words(
     """
@@ -113,15 +101,8 @@ def _prose(text: str) -> str:
     """The running text, one paragraph per line."""
     text = re.sub(r"\u00ad\s*", "", text.replace("\r", ""))
     text = _FENCED.sub("\n", text)
-    if "<p" in text or "</" in text:
-        for pattern in _HTML:
-            text = pattern.sub(" ", text)
-    text = html.unescape(text)
     if "\\" in text:
-        text = re.sub(r"(?<!\\)%.*", "", text)
-        text = _LATEX_BLOCK.sub("\n", text).replace("~", " ")
-        text = _LATEX_REST.sub(" ", _LATEX_KEPT.sub(r"\1", text))
-        text = text.replace("``", "“").replace("''", "”")
+        text = _COMMAND.sub(" ", text)
     text = _LINK.sub(lambda found: found[1] or found[2] or "", _ROLE.sub("", text))
     text = re.sub(r"[*_]{1,3}(\w[^*_\n]*)[*_]{1,3}", r"\1", text)
     paragraphs = (_joined(block) for block in re.split(r"\n\s*\n", text))
@@ -137,17 +118,10 @@ def _joined(block: str) -> str:
 
 
 def _sentences(prose: str) -> tuple[str, ...]:
-    found = []
-    for line in prose.splitlines():
-        for sentence in _SENTENCE_END.split(line):
-            sentence = " ".join(sentence.split())
-            if (
-                50 <= len(sentence) <= 220
-                and _PLAIN.fullmatch(sentence)
-                and not _SELF.search(sentence)
-            ):
-                found.append(sentence)
-    return tuple(dict.fromkeys(found))
+    """Sentences of 50 to 220 characters that stand on their own."""
+    split = (" ".join(s.split()) for line in prose.splitlines() for s in _SENTENCE_END.split(line))
+    plain = (s for s in split if 50 <= len(s) <= 220 and _PLAIN.fullmatch(s))
+    return tuple(dict.fromkeys(sentence for sentence in plain if not _SELF.search(sentence)))
 
 
 def _terms(prose: str) -> tuple[str, ...]:

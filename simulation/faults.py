@@ -40,6 +40,13 @@ PIECES = 20  # of a dripping body
 REFUSED = "I'm sorry, but I can't help with that."
 
 
+REFUSALS: Mapping[Fault | None, tuple[int, str, str]] = {
+    "rate_limited": (429, "Rate limit reached.", "rate_limit_exceeded"),
+    "unavailable": (503, "The server is overloaded.", "overloaded"),
+    "error": (500, "The server had an error.", "server_error"),
+}
+
+
 class Latency(BaseModel):
     """Seconds per completion: log-normal around `median`; with `sigma` 0 always the median."""
 
@@ -100,7 +107,6 @@ class Trouble:
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
         self._number = 0
-        self._busy = 0
         self._turns = asyncio.Semaphore(faults.capacity or 1)
 
     def next(self) -> tuple[Fault | None, float]:
@@ -113,47 +119,35 @@ class Trouble:
         """Take the time of one completion; False when there was no room for it."""
         if self.faults.capacity is None:
             await asyncio.sleep(seconds)
-        elif self.faults.queue:
-            async with self._turns:
-                await asyncio.sleep(seconds)
-        elif self._busy >= self.faults.capacity:
+            return True
+        if self._turns.locked() and not self.faults.queue:
             return False
-        else:
-            self._busy += 1
-            try:
-                await asyncio.sleep(seconds)
-            finally:
-                self._busy -= 1
+        async with self._turns:
+            await asyncio.sleep(seconds)
         return True
-
-    def refuse(self, fault: Fault | None) -> web.Response | None:
-        """The refusal that a fault amounts to, or None for the other faults."""
-        wait = self.faults.retry_after
-        if fault == "rate_limited":
-            return refusal(429, "Rate limit reached.", "rate_limit_exceeded", wait)
-        if fault == "unavailable":
-            return refusal(503, "The server is overloaded.", "overloaded", wait)
-        if fault == "error":
-            return refusal(500, "The server had an error.", "server_error")
-        return None
 
     async def cut(self, fault: Fault | None, request: web.Request) -> bool:
         """Cut the connection without an answer, at once or after a while, if that is the fault."""
-        if fault == "hang":
-            await asyncio.sleep(self.faults.hang)
-        if fault in ("reset", "hang") and request.transport is not None:
+        if fault not in ("reset", "hang"):
+            return False
+        await asyncio.sleep(self.faults.hang if fault == "hang" else 0)
+        if request.transport is not None:
             request.transport.abort()
-        return fault in ("reset", "hang")
+        return True
+
+    def refusal(self, fault: Fault | None) -> web.Response:
+        """What a fault of `REFUSALS` amounts to."""
+        wait = None if fault == "error" else self.faults.retry_after
+        return refusal(*REFUSALS[fault], wait)
 
     async def send(
         self, fault: Fault | None, body: dict[str, Any], request: web.Request
     ) -> web.StreamResponse:
         """The answer, or what the fault makes of it."""
         if fault == "wrong_json":
-            return web.Response(
-                text="<html>502 Bad Gateway</html>", content_type="application/json"
-            )
-        raw = json.dumps(spoilt(fault, body)).encode()
+            raw = b"<html>502 Bad Gateway</html>"
+        else:
+            raw = json.dumps(spoilt(fault, body)).encode()
         if fault not in ("truncated_body", "drip"):
             return web.Response(body=raw, content_type="application/json")
         response = web.StreamResponse(headers={"Content-Length": str(len(raw))})
@@ -172,19 +166,18 @@ class Trouble:
 
 def spoilt(fault: Fault | None, body: dict[str, Any]) -> dict[str, Any]:
     """The body of a completion with its content or model spoilt, if that is the fault."""
-    if fault == "other_model":
-        return {**body, "model": f"{body['model']}-of-another-maker"}
     (choice,) = body["choices"]
-    message = choice["message"]
-    if fault == "refusal":
-        message = {**message, "content": None, "refusal": REFUSED}
+    if fault == "other_model":
+        body["model"] += "-of-another-maker"
+    elif fault == "refusal":
+        choice["message"] |= {"content": None, "refusal": REFUSED}
     elif fault == "empty":
-        message = {**message, "content": ""}
+        choice["message"]["content"] = ""
     elif fault == "length":
-        text = message["content"] or ""
-        message = {**message, "content": text[: len(text) // 2]}
-        choice = {**choice, "finish_reason": "length"}
-    return {**body, "choices": [{**choice, "message": message}]}
+        text = choice["message"]["content"]
+        choice["message"]["content"] = text[: len(text) // 2]
+        choice["finish_reason"] = "length"
+    return body
 
 
 def refusal(

@@ -93,27 +93,16 @@ def _finish(context: str, behaviour: Behaviour, rng: Rng) -> str:
 
 SCENARIO = Scenario(
     conclusions=(
-        "will probably hold",
-        "will probably fail",
-        "will be barred",
-        "will turn on notice",
-        "will turn on the facts",
-        "will be decided first",
+        "will probably hold", "will probably fail", "will be barred", "will turn on notice",
+        "will turn on the facts", "will be decided first",
     ),
     extents=(
-        "whatever the contract says",
-        "unless it was waived",
-        "from the day of the letter",
+        "whatever the contract says", "unless it was waived", "from the day of the letter",
         "only if it is raised in time",
     ),
     common=(
-        "the contract",
-        "my deposit",
-        "the deadline",
-        "a fair settlement",
-        "my legal costs",
-        "the damages",
-        "the evidence",
+        "the contract", "my deposit", "the deadline", "a fair settlement", "my legal costs",
+        "the damages", "the evidence",
     ),
     stage=_stage,
     asks=_ASKS,
@@ -128,12 +117,8 @@ SCENARIO = Scenario(
     ),
     reasons=("The ground for this: “{sentence}”", "It follows from the rule that “{sentence}”"),
     labels={  # what the client wants to know, in the words of the prompts
-        "recall": "validity",
-        "explanation": "validity",
-        "prediction": "exposure",
-        "decision": "next step",
-        "interaction": "entitlement",
-        "contradiction": "entitlement",
+        "recall": "validity", "explanation": "validity", "prediction": "exposure",
+        "decision": "next step", "interaction": "entitlement", "contradiction": "entitlement",
     },
     aspects=(5, 6),
     aims=((12, 17), (2, 4)),
@@ -147,15 +132,10 @@ SCENARIO = Scenario(
     difficulty=1.7,
     # Clients ask about their case by themselves, and seldom for a definition.
     rates={
-        "kind_recall": 0.6,
-        "kind_explanation": 0.8,
-        "kind_prediction": 2.5,
-        "kind_decision": 1.0,
-        "kind_interaction": 0.8,
-        "kind_contradiction": 0.5,
-        "generic": 0.6,
+        "kind_recall": 0.6, "kind_explanation": 0.8, "kind_prediction": 2.5, "kind_decision": 1.0,
+        "kind_interaction": 0.8, "kind_contradiction": 0.5, "generic": 0.6,
     },
     finish=_finish,
-)
+)  # fmt: skip
 
 ROLES = roles(SCENARIO)

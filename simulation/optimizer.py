@@ -124,7 +124,13 @@ def analyse(brief: Brief, rng: Rng) -> Step:
         for one in read
         for code, message in _OBJECTION.findall(one.result)[:1]
     ]
-    return call("report", analysis=_analysis(failures), quotes=quotes)
+    analysis = "\n\n".join(
+        f"## {code}\n\n{CAUSES.get(code, 'No common cause.')} A rule against it should make "
+        f"{code} rarer."
+        for code in failures
+    )
+    nothing = "No failure stands out: the documents were accepted without detours."
+    return call("report", analysis=analysis or nothing, quotes=quotes)
 
 
 def _rounds(index: str, failures: Sequence[str]) -> list[str]:
@@ -136,16 +142,6 @@ def _rounds(index: str, failures: Sequence[str]) -> list[str]:
     ]
     hit = [path for path, objections in rounds if set(objections.split("+")) & set(failures)]
     return hit or [path for path, _ in rounds]
-
-
-def _analysis(failures: Sequence[str]) -> str:
-    if not failures:
-        return "No failure stands out: the documents were accepted without detours."
-    return "\n\n".join(
-        f"## {code}\n\n{CAUSES.get(code, 'No common cause.')} A rule against it should make "
-        f"{code} rarer."
-        for code in failures
-    )
 
 
 @dataclass(frozen=True)

@@ -19,24 +19,18 @@ QUOTED = re.compile(r"«([^«»]{2,80})»")
 
 # How hard each kind of question is, in logits (ability − difficulty = log-odds of being right).
 KIND_DIFFICULTY: Mapping[str, float] = {
-    "recall": -2.6,
-    "explanation": -1.7,
-    "prediction": -0.8,
-    "decision": -0.5,
-    "interaction": -0.2,
+    "recall": -2.6, "explanation": -1.7, "prediction": -0.8, "decision": -0.5, "interaction": -0.2,
     "contradiction": 0.3,
-}
+}  # fmt: skip
 # Words that give a kind away, the most telling first; what matches nothing is a prediction.
-_KIND_WORDS: tuple[tuple[str, str], ...] = (
-    ("contradiction", r"contradict|at odds|reconcile|paradox|both (?:are|sound|be) (?:right|true)"),
-    (
-        "decision",
-        r"\bdecide (?:which|whether)|\bchoose|which (?:option|course)|should (?:i|we|they)\b",
-    ),
-    ("interaction", r"\binteract|taken together|act on each other|jointly"),
-    ("explanation", r"\bexplain\b|\bwhy\b|\bhow (?:does|do|is|are)\b"),
-    ("recall", r"\bdefine\b|\bwhat (?:is|are) (?:meant|the)\b|\bstate the\b"),
-)
+_KIND_WORDS = {
+    "contradiction": r"contradict|at odds|reconcile|paradox|both (?:are|sound|be) (?:right|true)",
+    "decision": r"\bdecide (?:which|whether)|\bchoose|which (?:option|course)"
+    r"|should (?:i|we|they)\b",
+    "interaction": r"\binteract|taken together|act on each other|jointly",
+    "explanation": r"\bexplain\b|\bwhy\b|\bhow (?:does|do|is|are)\b",
+    "recall": r"\bdefine\b|\bwhat (?:is|are) (?:meant|the)\b|\bstate the\b",
+}
 CONDITION = 0.35  # logits for each condition beyond the first that has to be kept in mind
 GENERIC = -1.3  # logits for a matter that every practitioner knows without the document
 # Fields differ in how much has been written about them: a draw from N(0, 1) per field. In a famous
@@ -166,7 +160,9 @@ def area(context: str) -> str:
 def kind_of(question: str) -> str:
     """The kind of question that a text asks, whatever it is labelled."""
     text = question.casefold()
-    return next((kind for kind, words in _KIND_WORDS if re.search(words, text)), "prediction")
+    return next(
+        (kind for kind, words in _KIND_WORDS.items() if re.search(words, text)), "prediction"
+    )
 
 
 def chance_of_success(ability: float, difficulty: float) -> float:
@@ -206,15 +202,9 @@ _CHANGES = (
     "starts to batch all work on «{term}»",
 )
 _WEEKDAYS = (
-    "On Monday",
-    "A day later",
-    "In the same week",
-    "Shortly after",
-    "Before the weekend",
-    "On Sunday night",
-    "After that",
-    "Last of all",
-)
+    "On Monday", "A day later", "In the same week", "Shortly after", "Before the weekend",
+    "On Sunday night", "After that", "Last of all",
+)  # fmt: skip
 _HARD = (
     "What makes the situation hard is that the changes pull on the same mechanism, so that "
     "following any one of them alone gives a wrong picture.",
@@ -301,21 +291,12 @@ def _basis(reading: Reading, rng: Rng) -> str:
 
 GENERAL = Scenario(
     conclusions=(
-        "will rise",
-        "will fall",
-        "will stay bounded",
-        "will oscillate",
-        "will stall",
+        "will rise", "will fall", "will stay bounded", "will oscillate", "will stall",
         "will stay as before",
     ),
     extents=("from the start", "only at first", "only past a threshold", "with a delay"),
     common=(
-        "latency",
-        "throughput",
-        "memory use",
-        "error rate",
-        "processor load",
-        "availability",
+        "latency", "throughput", "memory use", "error rate", "processor load", "availability",
         "queue length",
     ),
     stage=_stage,
@@ -347,4 +328,4 @@ GENERAL = Scenario(
         "error": ("error", "causal reasoning"),
     },
     fame=True,
-)
+)  # fmt: skip

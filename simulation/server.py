@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from autodata.simulation.faults import Faults, Trouble, refusal
+from autodata.simulation.faults import REFUSALS, Faults, Trouble, refusal
 from autodata.simulation.reading import Messages, plain, read
 from autodata.simulation.responder import ABILITIES, respond
 from autodata.simulation.transport import CompletionRequest, Samples, complaint, completion
@@ -113,11 +113,8 @@ class Server:
         self.stats.most_in_flight = max(self.stats.most_in_flight, self.stats.in_flight)
         try:
             if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
-                response: web.StreamResponse = refusal(
-                    401, "Incorrect API key provided.", "invalid_api_key"
-                )
-            else:
-                response = await handler(request)
+                handler = _unauthorised
+            response = await handler(request)
             self.stats.statuses[str(response.status)] += 1
             return response
         finally:
@@ -136,13 +133,11 @@ class Server:
         fault, seconds = trouble.next()
         if fault:
             self.stats.faults[fault] += 1
-        if refused := trouble.refuse(fault):
-            return refused
+        if fault in REFUSALS:
+            return trouble.refusal(fault)
         if not await trouble.serve(seconds):
             self.stats.faults["capacity"] += 1
-            refused = trouble.refuse("rate_limited")
-            assert refused is not None
-            return refused
+            return trouble.refusal("rate_limited")
         if await trouble.cut(fault, request):
             return web.Response(status=499)  # nobody receives it
         return await trouble.send(fault, self._answer(asked), request)
@@ -179,6 +174,10 @@ class Server:
         except ValidationError as error:
             return refusal(400, complaint(error))
         return await self._show_faults(request)
+
+
+async def _unauthorised(request: web.Request) -> web.StreamResponse:
+    return refusal(401, "Incorrect API key provided.", "invalid_api_key")
 
 
 @asynccontextmanager
