@@ -1,15 +1,19 @@
 """What can be read in a document: its terms and its plain sentences.
 
-Markdown, reStructuredText and plain text, with code, tables and formulas set aside. Markup of other
-kinds is gone before a model sees a document.
+Markdown, reStructuredText and plain text, with tags, code, tables and formulas set aside.
 """
 
+import html
 import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_TAG = re.compile(
+    r"<!--.*?-->|<(script|style|svg|code|pre|head)\b.*?</\1>|</?[a-zA-Z][^<>]*>",
+    re.DOTALL | re.IGNORECASE,
+)
 _COMMAND = re.compile(r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?(?:\{[^{}]*\})*")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|`([^`<]*)(?:<[^>]*>)?`_{0,2}")
 _ROLE = re.compile(r":[a-z]+:(?=`)")
@@ -101,6 +105,9 @@ def _prose(text: str) -> str:
     """The running text, one paragraph per line."""
     text = re.sub(r"\u00ad\s*", "", text.replace("\r", ""))
     text = _FENCED.sub("\n", text)
+    if "<p" in text or "</" in text:
+        text = _TAG.sub(" ", text)
+    text = html.unescape(text)
     if "\\" in text:
         text = _COMMAND.sub(" ", text)
     text = _LINK.sub(lambda found: found[1] or found[2] or "", _ROLE.sub("", text))
