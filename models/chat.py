@@ -5,9 +5,10 @@ A refusal that names such a parameter changes how every later request is put; wh
 with it the request's key, stays the same.
 
 Messages are words by role, as the call log keeps them; calls of tools and their results are text,
-too. LangChain's callbacks hear of every call, whoever they are: LangSmith, LangGraph's streams,
-Studio. A call that nobody listens to has no part in that: LangChain's preparations take longer than
-all of our own.
+too. ChatOpenAI takes any object as its client: ours posts through the endpoint's transport, in the
+model's dialect. Its messages, tools and callbacks are LangChain's: LangSmith, LangGraph's streams
+and Studio hear of every call. Words that nobody listens to are put into the request as they are:
+LangChain's preparations take longer than all of our own.
 """
 
 import json
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerForLLMRun
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
@@ -24,8 +25,9 @@ from langchain_core.messages import (
     ToolCall,
     ToolMessage,
 )
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables.config import ensure_config
+from langchain_openai import ChatOpenAI
 
 from autodata.models.config import ModelConfig
 from autodata.models.errors import WireError
@@ -40,6 +42,7 @@ FORMAT_WORDS = ("response_format", "json_schema", "json_object", "schema", "guid
 OPTIONS = ("temperature", "seed")  # what a model may refuse without the request losing its sense
 UNKNOWN = ("unsupported", "not supported", "unknown", "unrecognized", "not permitted", "instead")
 KEYS = {"content", "tool_calls"}
+REQUEST_ID = "request_id"  # an option that names the request within the run; it is not sent
 
 
 class Dialect:
@@ -110,69 +113,87 @@ class Dialect:
         return True
 
 
-class ChatModel:
-    """Answers messages as the call log keeps them. Retries and time-outs are not its business."""
+class Completions:
+    """What ChatOpenAI takes for its client: one endpoint, spoken to in one model's dialect."""
 
     def __init__(self, config: ModelConfig, transport: Transport, dialect: Dialect) -> None:
-        self.config = config
+        self.extra = config.extra
         self.transport = transport
         self.dialect = dialect
 
-    async def ask(self, messages: Messages, options: Mapping[str, Any], request_id: str) -> Reading:
-        """The answer. `options` are parameters of this request, `request_id` names it within the
-        run. Raises WireError, which carries what was sent."""
-        context = ensure_config()
-        listeners = AsyncCallbackManager.configure(
-            context.get("callbacks"),
-            inheritable_tags=context.get("tags"),
-            inheritable_metadata=context.get("metadata"),
-            local_metadata=self._described,
-        )
-        if not listeners.handlers:
-            return await self._ask(messages, options, request_id)
-        (run,) = await listeners.on_chat_model_start(
-            {"name": "ChatModel", "id": ["autodata", "ChatModel"]},
-            [[_message(message) for message in messages]],
-            invocation_params={**self._parameters, **options},
-        )
-        try:
-            reading = await self._ask(messages, options, request_id)
-        except BaseException as error:
-            await run.on_llm_error(error)
-            raise
-        await run.on_llm_end(LLMResult(generations=[[ChatGeneration(message=_answer(reading))]]))
-        return reading
-
-    async def _ask(
-        self, messages: Messages, options: Mapping[str, Any], request_id: str
-    ) -> Reading:
-        payload = {
-            **self._parameters,
-            **options,
-            **self.config.extra,
-            "messages": [wire(message) for message in messages],
-        }
-        sent = self.dialect.shape(payload)
+    async def create(self, **payload: Any) -> Reading:
+        """The answer. Raises WireError, which carries what was sent."""
+        request_id = payload.pop(REQUEST_ID)
+        sent = self.dialect.shape({**payload, **self.extra})
         try:
             return read(await self.transport.complete(sent, request_id))
         except WireError as error:
             error.sent = sent
             raise
 
+
+class EndpointChat(ChatOpenAI):
+    """A chat model of one endpoint; built by `chat_model`."""
+
+    async def ask(self, messages: Messages, options: Mapping[str, Any], request_id: str) -> Reading:
+        """The answer. `options` are parameters of this request, `request_id` names it within the
+        run. Raises WireError, which carries what was sent."""
+        heard = ensure_config()
+        callbacks, named = heard.get("callbacks"), {**options, REQUEST_ID: request_id}
+        if "tools" not in options and not AsyncCallbackManager.configure(callbacks).handlers:
+            client: Completions = self.async_client
+            return await client.create(**self._parameters, **named, messages=list(messages))
+        result = await self.agenerate(
+            [[MESSAGES[message["role"]](message["content"]) for message in messages]],
+            callbacks=callbacks,
+            tags=heard.get("tags"),
+            metadata=heard.get("metadata"),
+            **named,
+        )
+        found: Reading = (result.generations[0][0].generation_info or {})["reading"]
+        return found
+
     @cached_property
     def _parameters(self) -> dict[str, Any]:
+        """What every request carries beside its messages."""
         stated = {
-            "model": self.config.model,
-            "temperature": self.config.temperature,
-            "max_tokens": self.config.max_tokens,
+            "model": self.model_name,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
         }
         return {name: value for name, value in stated.items() if value is not None}
 
-    @cached_property
-    def _described(self) -> dict[str, Any]:
-        """The model as tracers of LangChain name it."""
-        named = {"ls_provider": self.config.endpoint, "ls_model_type": "chat"}
-        return {**named, **{f"ls_{name}": value for name, value in self._parameters.items()}}
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        payload = self._get_request_payload(messages, stop=stop, **kwargs)
+        payload.pop("stream", None)
+        reading = await self.async_client.create(**payload)
+        generation = ChatGeneration(message=_answer(reading), generation_info={"reading": reading})
+        return ChatResult(generations=[generation])
+
+
+def chat_model(config: ModelConfig, transport: Transport, dialect: Dialect) -> EndpointChat:
+    """The chat model of one role. Retries and time-outs are not its business."""
+    client = Completions(config, transport, dialect)
+    return EndpointChat(
+        model=config.model,
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        base_url=transport.base_url,
+        client=client,
+        async_client=client,
+        root_client=client,
+        root_async_client=client,
+        max_retries=0,
+        disable_streaming=True,
+        cache=False,
+        use_responses_api=False,
+    )
 
 
 def _with_schema(messages: list[dict[str, Any]], schema: object) -> list[dict[str, Any]]:
@@ -219,27 +240,6 @@ def plain(message: BaseMessage) -> dict[str, str]:
     return {"role": "system" if message.type == "system" else "user", "content": message.text}
 
 
-def wire(message: Mapping[str, str]) -> dict[str, Any]:
-    """A message of the log as an endpoint takes it."""
-    if message["role"] == "tool":
-        call_id, _, content = message["content"].partition("\n")
-        return {"role": "tool", "tool_call_id": call_id, "content": content}
-    if message["role"] == "assistant" and (said := _parsed(message["content"])):
-        calls = [
-            {
-                "type": "function",
-                "id": c["id"],
-                "function": {
-                    "name": c["name"],
-                    "arguments": json.dumps(c["args"], ensure_ascii=False),
-                },
-            }
-            for c in said["tool_calls"]
-        ]
-        return {"role": "assistant", "content": said["content"] or None, "tool_calls": calls}
-    return {"role": message["role"], "content": message["content"]}
-
-
 def _encode(message: AIMessage) -> str:
     calls = [{"name": c["name"], "args": c["args"], "id": c["id"]} for c in message.tool_calls]
     if not calls:
@@ -264,10 +264,6 @@ def _parsed(text: str) -> Any:
         for c in calls
     )
     return said if calls and good else None
-
-
-def _message(message: Mapping[str, str]) -> BaseMessage:
-    return MESSAGES[message["role"]](message["content"])
 
 
 MESSAGES: Mapping[str, Callable[[str], BaseMessage]] = {

@@ -7,7 +7,7 @@ from threading import Lock
 
 from autodata.ledger.calls import Call
 from autodata.models.batches import LINES, SHARE, BatchTransport
-from autodata.models.chat import LIMITS, ChatModel, Dialect
+from autodata.models.chat import LIMITS, Dialect, EndpointChat, chat_model
 from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
 from autodata.models.errors import UnknownRole
 from autodata.models.limits import RateLimiter
@@ -85,7 +85,7 @@ class RoleModel:
     role: str
     config: ModelConfig
     endpoint: Endpoint
-    chat: ChatModel
+    chat: EndpointChat
     dialect: Dialect
     usage: Usage
     identity: str  # digest of the role, the model and its parameters
@@ -131,7 +131,7 @@ class ModelRegistry:
         config = resolve(role, self.models)
         at = self.endpoint(config.endpoint)
         dialect = self._dialect(config, at.config)
-        chat = ChatModel(config, at.transport, dialect)
+        chat = chat_model(config, at.transport, dialect)
         identity = digest(role, config.model_dump(exclude={"attempts"}))
         self.role_models[role] = RoleModel(role, config, at, chat, dialect, Usage(), identity)
         return self.role_models[role]
