@@ -142,7 +142,8 @@ class EndpointChat(ChatOpenAI):
         callbacks, named = heard.get("callbacks"), {**options, REQUEST_ID: request_id}
         if "tools" not in options and not AsyncCallbackManager.configure(callbacks).handlers:
             client: Completions = self.async_client
-            return await client.create(**self._parameters, **named, messages=list(messages))
+            payload = {**self._parameters, **named, "messages": list(messages)}
+            return await client.create(**payload)
         result = await self.agenerate(
             [[MESSAGES[message["role"]](message["content"]) for message in messages]],
             callbacks=callbacks,
