@@ -19,10 +19,10 @@ WRONG_USE = 2
 PAUSED = 3  # an endpoint is down or a budget reached; resumable
 INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
 
-# Every task has a folder of prompts. The registry has the names, too, and costs more to load than
-# all the rest of a help text.
+# Where the names of tasks stand without loading one: a task has a folder of prompts here, or an
+# entry point in another package. The registry costs more to load than all the rest of a help text.
 PROMPTS = Path(__file__).parent / "prompt_store" / "seed"
-TASKS = ", ".join(sorted(folder.name for folder in PROMPTS.iterdir() if folder.is_dir()))
+GROUP = "autodata.tasks"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,7 +38,7 @@ class Flag:
 
 
 FLAGS: Mapping[str, Flag] = {
-    "task": Flag("run.task", str, "TASK", f"what to make examples of: {TASKS}"),
+    "task": Flag("run.task", str, "TASK", "what to make examples of: {tasks}"),
     "target": Flag("run.target", int, "N", "accepted documents that are enough"),
     "per-document": Flag("run.per_document", int, "K", "passages taken from one document"),
     "rounds": Flag("run.rounds", int, "N", "round budget of one document"),
@@ -53,6 +53,23 @@ FLAGS: Mapping[str, Flag] = {
 BUDGETS = ("budget-usd", "budget-calls", "budget-tokens")
 
 
+def tasks() -> str:
+    """The names of all tasks."""
+    from importlib.metadata import entry_points
+
+    ours = sorted(folder.name for folder in PROMPTS.iterdir() if folder.is_dir())
+    return ", ".join([*ours, *(entry.name for entry in entry_points(group=GROUP))])
+
+
+class Flagged(click.Option):
+    """An option whose help may name the tasks."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        if "{tasks}" in (self.help or ""):
+            self.help = (self.help or "").format(tasks=tasks())
+        return super().get_help_record(ctx)
+
+
 def flags(*names: str) -> Callable[[F], F]:
     """The flags of these names."""
 
@@ -60,9 +77,10 @@ def flags(*names: str) -> Callable[[F], F]:
         for name in reversed(names):
             flag = FLAGS[name]
             said = f"{flag.help[0].upper()}{flag.help[1:]}."
-            command = click.option(f"--{name}", type=flag.kind, metavar=flag.metavar, help=said)(
-                command
+            option = click.option(
+                f"--{name}", cls=Flagged, type=flag.kind, metavar=flag.metavar, help=said
             )
+            command = option(command)
         return command
 
     return with_flags
@@ -219,7 +237,9 @@ def main() -> None:
 
 
 @main.command(short_help="See the loop at work on the demo documents; no key, no network.")
-@click.option("--task", metavar="TASK", help=f"One of {TASKS}; all of them by default.")
+@click.option(
+    "--task", cls=Flagged, metavar="TASK", help="One of {tasks}; all that have some by default."
+)
 @click.option("--documents", "limit", type=click.IntRange(1), metavar="N", help="Per task.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to keep the runs.")
 def demo(**given: Any) -> None:
@@ -350,7 +370,7 @@ def redecide(**given: Any) -> None:
       autodata redecide runs/cs --preset deployed
       autodata redecide runs/cs --set acceptance.weak_max=0.45
     """
-    call("redecide", "redecide_run", **given)
+    call("show", "redecide_run", **given)
 
 
 def _documents(name: str, what: str, required: bool = False) -> Callable[[F], F]:

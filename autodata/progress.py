@@ -1,4 +1,4 @@
-"""What a sitting shows while it works: a live table in a terminal, plain lines elsewhere."""
+"""What a session shows while it works: a live table in a terminal, plain lines elsewhere."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ REDRAWN = 4  # times per second in a terminal
 
 @dataclass
 class Progress:
-    """Watches one batch. Rates and the time left are those of this sitting."""
+    """Watches one batch. Rates and the time left are those of this session."""
 
     console: Console
     context: RunContext

@@ -41,7 +41,7 @@ from autodata.tasks.acceptance import Acceptance
 DEFAULT_FILE = Path("autodata.yaml")
 Key = tuple[str, ...]
 
-# Keys that may change between two sittings of one run: where and how fast models are asked, what
+# Keys that may change between two sessions of one run: where and how fast models are asked, what
 # may be spent, when to stop. All others shape the examples.
 MAY_CHANGE = (
     "budget.",

@@ -22,8 +22,8 @@ from autodata.ledger.ledger import FILE
 UNDECIDED = "delete from attempts; delete from examples; delete from rounds;"
 
 
-async def sitting(folder: Path, documents: int) -> dict[str, Any]:
-    """One sitting over the folder: seconds, calls made, calls answered from the log."""
+async def session(folder: Path, documents: int) -> dict[str, Any]:
+    """One session over the folder: seconds, calls made, calls answered from the log."""
     async with run_context(
         folder, made_up(documents), transports={"simulated": Fixed()}
     ) as context:
@@ -45,12 +45,12 @@ def main() -> None:
     count = parser.parse_args().documents
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        rows = [{"sitting": "first", **asyncio.run(sitting(folder, count))}]
-        rows.append({"sitting": "resumed", **asyncio.run(sitting(folder, count))})
+        rows = [{"session": "first", **asyncio.run(session(folder, count))}]
+        rows.append({"session": "resumed", **asyncio.run(session(folder, count))})
         with sqlite3.connect(folder / FILE) as db:
             db.executescript(UNDECIDED)
         rows.append(
-            {"sitting": "replayed from the call log", **asyncio.run(sitting(folder, count))}
+            {"session": "replayed from the call log", **asyncio.run(session(folder, count))}
         )
     report("resume", f"{count:,} documents", rows)
 

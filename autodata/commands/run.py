@@ -5,7 +5,6 @@ from pathlib import Path
 
 from autodata.documents.corpus import ingest
 from autodata.ledger.ledger import Ledger
-from autodata.optimization import OptimizationSession
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import screen
 from autodata.session import RunSession
@@ -39,5 +38,9 @@ def resume(run: Path, wait: bool, overrides: Sequence[Override]) -> int:
                 "command that began it once more"
             )
         begun = ledger.run()
-    kind = OptimizationSession if begun.kind == "optimization" else RunSession
-    return kind(folder, folder.settings(begun, overrides), screen(), wait).go_on()
+    settings = folder.settings(begun, overrides)
+    if begun.kind != "optimization":
+        return RunSession(folder, settings, screen(), wait).go_on()
+    from autodata.optimization import OptimizationSession  # with all of the optimizer
+
+    return OptimizationSession(folder, settings, screen(), wait).go_on()
