@@ -203,6 +203,7 @@ def _answer(comparison: Comparison, seconds: float) -> bytes:
             found = comparison.decide(comparison.answer, comparison.reference)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
+            _limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)  # loading is not timed
     except _OutOfTime:
         return _OUT_OF_TIME
     except (RecursionError, MemoryError):
@@ -212,7 +213,8 @@ def _answer(comparison: Comparison, seconds: float) -> bytes:
 
 def _limit(what: int, value: int) -> None:
     _, most = resource.getrlimit(what)
-    allowed = value if most == resource.RLIM_INFINITY else min(value, most)
+    within = [limit for limit in (value, most) if limit != resource.RLIM_INFINITY]
+    allowed = min(within, default=resource.RLIM_INFINITY)
     resource.setrlimit(what, (allowed, most))
 
 
