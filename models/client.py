@@ -33,6 +33,7 @@ from autodata.tasks.types import Frozen
 
 R = TypeVar("R", bound=BaseModel)
 
+CONTEXT = ("context length", "context size", "context window")  # how servers name what is too small
 REASKS = 2  # times that a malformed reply is asked for again, with its fault
 
 
@@ -90,6 +91,7 @@ class Models:
         self._order: dict[str, int] = {}
         self._numbers = count()
         self._asking = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
+        self._full: dict[tuple[str, str], int] = {}  # model → tokens of a prompt; see `_limit`
         self._within = ""
         self._check_prices()
 
@@ -205,21 +207,44 @@ class Models:
             if recorded := self.log.recorded(request.scope, request.key):
                 request.role_model.usage.replayed += 1
                 return recorded
-            for tries in count(1):
-                try:
-                    return await self._try(request)
-                except WireError as error:
-                    if not request.role_model.dialect.learn(error):
-                        await request.role_model.endpoint.limiter.recover(error, tries)
-            raise AssertionError("count() has no end")
+            return await self._ask(request)
 
-    async def _try(self, request: Request) -> Call:
+    async def _ask(self, request: Request) -> Call:
+        """Ask until there is an answer, differently where the endpoint wants it."""
+        role_model, limit, refused = request.role_model, self._limit(request), False
+        for tries in count(1):
+            try:
+                call = await self._try(request, limit)
+            except WireError as error:
+                if limit and error.status in (400, 422) and _too_long(error.message):
+                    limit, refused = None, True
+                elif not role_model.dialect.learn(error):
+                    await role_model.endpoint.limiter.recover(error, tries)
+            else:
+                if refused:
+                    model = (role_model.config.endpoint, role_model.config.model)
+                    known = self._full.get(model, request.most_tokens)
+                    self._full[model] = min(known, request.most_tokens)
+                return call
+        raise AssertionError("count() has no end")
+
+    def _limit(self, request: Request) -> int | None:
+        """The tokens that a budget allows the reply where the configuration states no limit.
+
+        None for a prompt as long as one that left no room for such a limit: then the model's
+        context is the lower one.
+        """
+        config, budget = request.role_model.config, self.budget_tracker.budget
+        full = self._full.get((config.endpoint, config.model))
+        no_room = full is not None and request.most_tokens >= full
+        return None if _stated(config) or no_room or not budget.bounds_replies else OUTPUT
+
+    async def _try(self, request: Request, limit: int | None) -> Call:
         """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
         role_model = request.role_model
         priority = self._order.setdefault(request.scope, next(self._numbers))
         expected = request.tokens + role_model.usage.usual
         worst = self._worst(request)
-        limit = worst.output_tokens if worst.strict else None
         cost: Cost | None = None
         lost: Cost | None = None
         began = time.time()
@@ -264,11 +289,9 @@ class Models:
         """The most that a call may take: its prompt, and the longest reply."""
         role_model = request.role_model
         at = role_model.endpoint
-        stated = (role_model.config.extra.get(name) for name in LIMITS)
-        extra = next((limit for limit in stated if isinstance(limit, int)), None)
         return WorstCase(
             input_tokens=request.most_tokens,
-            output_tokens=extra or role_model.config.max_tokens or OUTPUT,
+            output_tokens=_stated(role_model.config) or OUTPUT,
             tariff=self.prices.tariff(role_model.config, at.config, at.share),
             strict=self.budget_tracker.budget.bounds_replies,
         )
@@ -284,6 +307,17 @@ class Models:
                     f"prices: {{{name}: {{input: …, output: …}}}} in USD per million tokens, or "
                     "give the budget in calls or tokens"
                 )
+
+
+def _stated(config: ModelConfig) -> int | None:
+    """The longest reply in tokens by the configuration."""
+    extra = (config.extra.get(name) for name in LIMITS)
+    return next((limit for limit in extra if isinstance(limit, int)), config.max_tokens)
+
+
+def _too_long(message: str) -> bool:
+    """Whether an endpoint refuses a limit or a prompt for its length."""
+    return any(words in message.casefold() for words in (*LIMITS, *CONTEXT))
 
 
 async def _invoke(request: Request, limit: int | None) -> Reading:

@@ -261,6 +261,26 @@ async def test_a_budget_bounds_the_replies_that_it_pays_for(tmp_path: Path) -> N
     assert [request.get("max_tokens") for request in server.requests] == [None, OUTPUT]
 
 
+async def test_a_model_of_small_context_is_not_refused_for_the_limit_of_a_budget(
+    tmp_path: Path,
+) -> None:
+    """Its context is the lower limit then; found out once for prompts of this length."""
+
+    def small(payload: dict[str, Any]) -> Reply:
+        if payload.get("max_tokens", 0) > 4000:
+            return refuses(400, "This model's maximum context length is 4096 tokens.")
+        return says("fine")
+
+    async with (
+        scripted(otherwise=small) as server,
+        calling(tmp_path, server.url, budget=Budget(tokens=90_000)) as models,
+    ):
+        for number in range(3):
+            said = await models.complete("weak_solver", ASKED, scope=f"d{number}")
+            assert said.text == "fine"
+    assert [request.get("max_tokens") for request in server.requests] == [OUTPUT, None, None, None]
+
+
 @pytest.mark.parametrize(
     ("trouble", "lost"),
     [
