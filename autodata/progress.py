@@ -90,7 +90,6 @@ class Progress:
         done = len(self.batch.decided)
         head.add_row(
             ProgressBar(total=max(len(self.batch.document_ids), 1), completed=done, width=30),
-            self._counts(),
             f"time left {self._time_left()}",
         )
         roles = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -99,8 +98,11 @@ class Progress:
             roles.add_column(name, justify="right")
         for role, usage in self.context.models.usage().items():
             roles.add_row(role, *self._cells(usage))
-        roles.add_row("all", *self._cells(self._total()), self._cost(), style="bold")
-        return Group("", head, roles, *map(endpoint_line, self.context.models.endpoints_state()))
+        roles.add_row("all", *self._cells(self._total()), style="bold")
+        said = f"{self._counts()}, {self._cost()}"
+        return Group(
+            "", head, said, roles, *map(endpoint_line, self.context.models.endpoints_state())
+        )
 
     def _cells(self, usage: Usage) -> Iterable[str]:
         return (

@@ -2,11 +2,17 @@
 
 import signal
 import socket
+from io import StringIO
+from pathlib import Path
 
 import pytest
 
+from autodata.graph.run import Batch, run_documents
+from autodata.graph.state import RunChoices
 from autodata.models.limits import EndpointState
-from autodata.progress import endpoint_line
+from autodata.progress import Progress, endpoint_line
+from autodata.screen import Screen
+from tests.graph.test_run import demo
 from tests.outside import Folder
 
 
@@ -47,3 +53,22 @@ def test_a_dead_endpoint_does_not_look_idle(folder: Folder) -> None:
     assert "waiting" in line
     assert "since the last answer" in line
     assert "pauses in 0:00:5" in line or "pauses in 0:01:00" in line
+
+
+async def test_the_live_view_fits_into_eighty_columns(tmp_path: Path) -> None:
+    async with demo(tmp_path) as context:
+        batch = Batch("cs", RunChoices(), context.ledger.document_ids()[:3], in_flight=3)
+        await run_documents(context, batch)
+        for usage in context.models.usage().values():  # as after a long run
+            usage.calls, usage.input_tokens, usage.output_tokens = 123_456, 98_765_432, 12_345_678
+        screen = Screen(width=80, file=StringIO())
+        progress = Progress(screen, context, batch, {"challenger": "simulated/simulated"})
+        progress.started -= 9
+        screen.print(progress._table())
+        roles = list(context.models.usage())
+    assert isinstance(screen.file, StringIO)
+    lines = screen.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("3 of 3 documents" in line and "no cost (simulated)" in line for line in lines)
+    assert [line.split()[0] for line in lines if "98,765,432" in line] == roles
+    assert "…" not in screen.file.getvalue()
