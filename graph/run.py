@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from autodata.graph.build import build
@@ -61,7 +61,7 @@ async def run_documents(
     flight are finished and recorded first. A bug raises as it is.
     """
     loop = build(lambda: context)
-    admission = Admission(context, batch)
+    admission = await asyncio.to_thread(Admission, context, batch)  # it reads the log
     waiting = iter(admission.queue())
 
     async def work() -> None:
@@ -73,7 +73,7 @@ async def run_documents(
             batch.started += 1
             given = Input(document_id=document_id, task=batch.task)
             try:
-                with admission.one_more(document_id):
+                async with admission.one_more(document_id):
                     ended = await loop.ainvoke(
                         given, context=batch.choices, output_keys=["decision"]
                     )
@@ -168,13 +168,14 @@ class Admission:
         target = self.batch.target
         return target is None or self.begun < 2 * (target - self.batch.accepted)
 
-    @contextmanager
-    def one_more(self, document_id: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def one_more(self, document_id: str) -> AsyncIterator[None]:
         """Counts a document as begun and not ended; learns what it took if it is decided."""
         self.begun += 1
         try:
             yield
-            self._taken += self.context.log.answered([document_id]).values()
+            taken = await asyncio.to_thread(self.context.log.answered, [document_id])
+            self._taken += taken.values()
         finally:
             self.begun -= 1
 
