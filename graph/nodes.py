@@ -36,8 +36,7 @@ from autodata.graph.state import (
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import next_batch, scores
 from autodata.tasks.feedback import verdict_objections
-from autodata.tasks.redecide import objections_on_record
-from autodata.tasks.task import final_filters, screen
+from autodata.tasks.task import final_filters, objections_on_record, screen
 from autodata.tasks.types import (
     Attempt,
     Candidate,

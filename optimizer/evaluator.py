@@ -27,8 +27,7 @@ from autodata.optimizer.directives import directives
 from autodata.optimizer.evidence import Trajectory
 from autodata.prompt_store.prompt import PromptSet, locked
 from autodata.tasks import TASKS, Task
-from autodata.tasks.redecide import unscored_by_us, unverified
-from autodata.tasks.task import final_filters
+from autodata.tasks.task import final_filters, unscored_by_us, unverified
 from autodata.tasks.types import Attempt, Candidate, Document, Round, digest
 
 SentTo = Mapping[int, Sequence[Mapping[str, str]]]

@@ -340,6 +340,16 @@ class JudgedPolicy(Frozen):
         return len(strong) >= self.strong_planned
 
 
+def missing(policy: Policy, round: Round) -> str:
+    """What would have been asked for and is not on record."""
+    weak, strong = scores(round.weak), scores(round.strong)
+    if not policy.weak_settled(weak):
+        return "more weak attempts would have been made"
+    if not policy.strong_settled(weak, strong):
+        return "more strong attempts would have been made"
+    return "" if round.final_verdict else "the final check was not made"
+
+
 def summary(round: Round) -> dict[str, Any]:
     """weak_mean, strong_mean and gap of a round as floats in −1 … 1; None where not scored."""
     weak, strong = mean(scores(round.weak)), mean(scores(round.strong))

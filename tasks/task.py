@@ -1,4 +1,4 @@
-"""What a task is: one domain's policy, checks and numbers, in one frozen value."""
+"""What a task is: one domain in one frozen value, and the locked checks that its examples pass."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 
-from autodata.tasks.acceptance import Acceptance, Policy
-from autodata.tasks.rubric import LEAST, RubricPolicy
-from autodata.tasks.types import Candidate, Criterion, Document, Objection
+from autodata.tasks.acceptance import Acceptance, Policy, missing
+from autodata.tasks.rubric import LEAST, RubricPolicy, score
+from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Objection, Round
 
 # Final filters (paper, section 1). They are locked: no prompt set can loosen them.
 CONTEXT_MIN_CHARACTERS = 80
@@ -172,3 +172,66 @@ def leaked_share(reference: str, asked: str) -> float:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
+
+
+def objections_on_record(
+    task: Task, policy: Policy, document: Document, round: Round, answers: Mapping[int, str]
+) -> tuple[Objection, ...]:
+    """Every reason why what is on record does not bear out an acceptance; empty when it does.
+
+    Both verdicts passed this very candidate, each score follows from marks on its rubric, each
+    answer is one that its solver gave (`answers`: call id → text), no attempt is missing, and
+    neither the locked filters nor the policy object.
+    """
+    if round.candidate is None:
+        return (Objection(code="MALFORMED", message="there is no candidate"),)
+    wrong = [*unverified(round), *unscored_by_us(round), *_unheard(round, answers)]
+    if not wrong and task.judged_by_loop and round.judgement is None:
+        wrong = ["the loop judge did not read the round"]
+    objections = tuple(Objection(code="MALFORMED", message=reason) for reason in wrong)
+    objections += final_filters(task, round.candidate, document) + policy.objections(round)
+    if not objections and (lacking := missing(policy, round)):
+        objections = (Objection(code="MALFORMED", message=lacking),)
+    return objections
+
+
+def unverified(round: Round) -> Iterator[str]:
+    """Both verdicts must be there, passed, and about this very candidate."""
+    asked = round.candidate.fingerprint if round.candidate else ""
+    for who, verdict in (("verifier", round.verdict), ("final verifier", round.final_verdict)):
+        if verdict is None or not verdict.passed:
+            yield f"the {who} did not pass it"
+        elif verdict.fingerprint != asked:
+            yield f"the {who} passed another candidate"
+
+
+def unscored_by_us(round: Round) -> Iterator[str]:
+    """Each side was attempted, and scores follow from marks on the candidate's rubric."""
+    for side, attempts in (("weak", round.weak), ("strong", round.strong)):
+        if [(a.solver, a.number) for a in attempts] != [
+            (side, number) for number in range(1, len(attempts) + 1)
+        ]:
+            yield f"the {side} attempts are not numbered as they were made"
+        if not attempts:
+            yield f"there is no {side} attempt"
+    for attempt in (*round.weak, *round.strong):
+        name = f"{attempt.solver} attempt {attempt.number}"
+        if attempt.score is None or not attempt.marks:
+            yield f"{name} has no marks"
+        elif [(mark.criterion, mark.weight) for mark in attempt.marks] != _agreed(round.candidate):
+            yield f"{name} was marked by another rubric"
+        elif attempt.score != float(score(attempt.marks)):
+            yield f"{name} scored {attempt.score}, its marks come to another score"
+
+
+def _agreed(candidate: Candidate | None) -> list[tuple[str, int]]:
+    return [(c.criterion, c.weight) for c in candidate.rubric] if candidate else []
+
+
+def _unheard(round: Round, answers: Mapping[int, str]) -> Iterator[str]:
+    """Answers that no solver's recorded call gave; a lone surrogate is recorded as a `?`."""
+    attempt: Attempt
+    for attempt in (*round.weak, *round.strong):
+        given = attempt.answer.encode("utf-8", "replace").decode()
+        if attempt.call_id is None or answers.get(attempt.call_id) != given:
+            yield f"{attempt.solver} attempt {attempt.number} is not an answer on record"
