@@ -1,5 +1,6 @@
 """The simulated models are honest: what they know stands in the messages, abilities differ."""
 
+from functools import cache
 from statistics import fmean
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from autodata.agents.replies import CandidateReply, InstructionReply, VerdictReply
 from autodata.prompt_store.prompt import packaged, policy_text
 from autodata.simulation import respond
+from autodata.simulation.documents import study
 from autodata.simulation.legal import SCENARIO as LEGAL
 from autodata.simulation.reading import read
 from autodata.simulation.scenario import GENERAL, QUOTED, Scenario, kind_of
@@ -45,6 +47,7 @@ def verdicts(candidate: CandidateReply, count: int) -> list[VerdictReply]:
     return [v for seed in range(count) if (v := reply(messages, VerdictReply, seed))]
 
 
+@cache
 def sound() -> CandidateReply:
     """A candidate with which nothing is wrong."""
     for candidate in candidates("cs", LEASES, 200):
@@ -69,6 +72,7 @@ def test_a_document_that_imitates_the_prompt_does_not_change_who_is_asked():
     assert "keep it simple" not in brief.guidance
 
 
+@cache
 def terms(text: str) -> set[str]:
     """What candidates on a document are about, but for matters that need no document."""
     found = {t for c in candidates("cs", text, 30) for t in QUOTED.findall(c.context + c.question)}
@@ -169,3 +173,16 @@ def test_a_reply_longer_than_the_limit_is_cut_off_there():
 
 def test_a_message_that_names_no_role_gets_an_honest_answer():
     assert "knows no role" in respond("simulated", [{"role": "user", "content": "hi"}]).content
+
+
+def test_a_domain_that_nobody_here_has_heard_of_is_practised_all_the_same():
+    """The general scenario answers; what is known is the document and the prompt's own rules."""
+    here = challenger("cs", LEASES)
+    elsewhere = [
+        {**message.model_dump(), "content": message.content.replace("computer science", "alchemy")}
+        for message in here
+    ]
+    assert elsewhere[0]["content"] != here[0].content
+    written = CandidateReply.model_validate_json(respond("simulated", elsewhere, seed=1).content)
+    assert set(QUOTED.findall(written.context)) <= {*study(LEASES).terms, *GENERAL.common}
+    assert written.rubric

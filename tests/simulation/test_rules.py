@@ -1,5 +1,6 @@
 """Prompts matter: the simulated challenger obeys the rules that it finds in them."""
 
+from functools import cache
 from statistics import fmean
 
 import pytest
@@ -79,6 +80,7 @@ def test_feedback_moves_the_difficulty_and_stays_within_bounds():
     assert loud.conditions <= CONDITIONS_MAX
 
 
+@cache
 def generic(rules: str) -> float:
     """Share of questions that need no document."""
     found = candidates("cs", HASHING, 60, rules=rules)
@@ -90,6 +92,7 @@ def test_a_rule_against_questions_without_the_document_is_obeyed():
     assert generic(rule) < generic("") / 2
 
 
+@cache
 def leaks(rules: str) -> float:
     found = candidates("cs", HASHING, 80, rules=rules)
     return fmean(overlap(c.reference_answer, c.context) > 0.2 for c in found)

@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
+from autodata.simulation.__main__ import main
 from autodata.simulation.faults import Faults, Latency
 from autodata.simulation.server import NotLoopback, Server, is_loopback, serve
 from tests.models.asking import challenger, document, said
@@ -100,13 +100,10 @@ async def test_it_listens_on_this_machine_only():
 
 
 def test_the_command_explains_wrong_use():
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "autodata.simulation", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-    assert "not a loopback address" in run("--host", "192.0.2.1").stderr
-    wrong = run("--faults", '{"rates": {"reset": 1.5}}')
-    assert wrong.returncode == 2
+    other = CliRunner().invoke(main, ["--host", "192.0.2.1"])
+    assert (other.exit_code, "not a loopback address" in other.stderr) == (1, True)
+    wrong = CliRunner().invoke(main, ["--faults", '{"rates": {"reset": 1.5}}'])
+    assert wrong.exit_code == 2
     assert "less than or equal to 1" in wrong.stderr
 
 
