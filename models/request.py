@@ -84,13 +84,16 @@ class Request:
     def most_tokens(self) -> int:
         """Length of the prompt in tokens, at the very most: one per byte."""
         said = sum(_bytes(message["content"]) + FRAME for message in self.messages)
-        return said + self._attached + (WORDING if self._attached else 0)
+        attached = self._attached
+        return said + (attached + WORDING if attached else 0)
 
     @property
     def _attached(self) -> int:
         """Bytes of the schema and the tools, about."""
-        attached = (self.options.get(name) for name in ("response_format", "tools"))
-        return sum(_bytes(str(part)) for part in attached if part)
+        tools = self.options.get("tools")
+        return (_schema_bytes(self.reply) if self.reply else 0) + (
+            _bytes(str(tools)) if tools else 0
+        )
 
 
 def _digest(messages: Sequence[Mapping[str, str]]) -> str:
@@ -110,3 +113,8 @@ def _bytes(text: str) -> int:
 @cache
 def _schema(reply: type[BaseModel]) -> str:
     return digest(response_format(reply))
+
+
+@cache
+def _schema_bytes(reply: type[BaseModel]) -> int:
+    return _bytes(str(response_format(reply)))
