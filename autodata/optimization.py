@@ -18,13 +18,15 @@ from autodata.models.client import Models
 from autodata.optimization_screen import iteration_line, print_result, watched
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
+from autodata.optimizer.finals import seen_by
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.loop import optimize
 from autodata.optimizer.population import Population
-from autodata.optimizer.state import Plan
+from autodata.optimizer.state import Plan, repeated
 from autodata.prompt_store.store import Store
 from autodata.session import Session
 from autodata.settings import Settings, SettingsError
+from autodata.tasks.types import Document
 
 PLAN = "optimize"  # where a run's configuration keeps the plan
 OPTIMIZATION_MAY_CHANGE = (
@@ -91,6 +93,13 @@ class OptimizationWork:
             iteration_line(iteration), soft_wrap=True
         )
         try:
+            if seen := await asyncio.to_thread(seen_by, self.context):
+                self.console.print(
+                    f"Test documents that were used before, by {', '.join(seen)}: they are not "
+                    "sealed any more, and a gain on them is less sure. Name new ones if you can.",
+                    style="yellow",
+                    soft_wrap=True,
+                )
             async with watched(self.console, self.context):
                 await optimize(self.context)
         finally:
@@ -102,11 +111,15 @@ class OptimizationWork:
         return DONE
 
 
-def planned(documents: Mapping[str, Sequence[str]], choices: Mapping[str, Any]) -> Plan:
-    """The plan for these documents. Raises SettingsError."""
+def planned(sides: Mapping[str, Sequence[Document]], choices: Mapping[str, Any]) -> Plan:
+    """The plan for the documents of each purpose, each once. Raises SettingsError, among it for
+    documents that serve two purposes."""
+    if shared := repeated(sides):
+        raise SettingsError("; ".join(shared))
+    ids = {name: list(dict.fromkeys(d.id for d in found)) for name, found in sides.items()}
     said = {name: value for name, value in choices.items() if value is not None}
     try:
-        return Plan.model_validate({**documents, **said})
+        return Plan.model_validate({**ids, **said})
     except ValidationError as error:
         faults = [
             ": ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")])

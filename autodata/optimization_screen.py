@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from math import sqrt
 
 from rich.console import Console
 from rich.text import Text
@@ -12,11 +11,13 @@ from rich.text import Text
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
+from autodata.optimizer.acceptance import Verdict, verdict
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evidence import percent
 from autodata.progress import tell_now_and_then
 from autodata.prompt_store.store import champion_ref
 from autodata.screen import SIMULATED, cost
+from autodata.tasks.measurement import MIN_PAIRS
 
 EVERY = 10.0  # seconds between two lines about calls
 STYLES = {
@@ -26,7 +27,6 @@ STYLES = {
     "invalid": "red",
     "indecisive": "yellow",
 }
-Z = 1.96  # of a 95 % interval
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ def print_result(console: Console, ledger: Ledger, run: RunRow, status: str) -> 
         console.print(line, soft_wrap=True)
     if run.simulated:
         console.print(SIMULATED, style="yellow", soft_wrap=True)
-    if any(f.place == 1 and f.number for f in final):
+    if verdict(final).offers:
         store = run.config["prompts"]["path"]
         branch = champion_ref(run.id).removeprefix("refs/heads/")
         console.print(
@@ -84,8 +84,8 @@ def print_result(console: Console, ledger: Ledger, run: RunRow, status: str) -> 
         )
 
 
-def findings(made: list[Iteration], final: list[Final]) -> list[str]:
-    """What an optimization came to, in sentences."""
+def findings(made: Sequence[Iteration], final: Sequence[Final]) -> list[str]:
+    """What an optimization came to, in sentences; the last one is the verdict, if there is one."""
     tried = [i for i in made if i.decision != "start"]
     counted = ", ".join(
         f"{n} {decision}"
@@ -94,24 +94,26 @@ def findings(made: list[Iteration], final: list[Final]) -> list[str]:
     )
     number = f"{len(tried)} iteration{'' if len(tried) == 1 else 's'}"
     lines = [f"{number}: {counted or 'none yet'}"]
+    start = next((f for f in final if f.number == 0), None)
     winner = next((f for f in final if f.place == 1), None)
-    if winner is None:
+    if start is None or winner is None:
         return lines
-    start = next((f for f in final if f.number == 0), winner)
+    named = f", winner (iteration {winner.number}) {counts(winner.accepted, winner.decided)}"
     lines.append(
-        f"validation: start {counts(start.accepted, start.decided)}, "
-        f"winner (iteration {winner.number}) {counts(winner.accepted, winner.decided)}, "
-        f"{winner.evaluations} evaluations each"
+        f"validation: start {counts(start.accepted, start.decided)}"
+        f"{named if winner.number else ''}, {winner.evaluations} evaluations each"
     )
-    if winner.test_decided and start.test_decided:
+    if winner.number and winner.test_decided and start.test_decided:
         lines.append(
             f"sealed test: start {counts(start.test_accepted or 0, start.test_decided)}, "
             f"winner {counts(winner.test_accepted or 0, winner.test_decided)}, once"
         )
-        lines.append(verdict(start, winner))
-    else:
-        lines.append("No test documents were given, so nothing says whether the gain is real.")
-    return lines
+        if winner.test_seen:
+            lines.append(
+                f"These test documents were used before, by {winner.test_seen}: whoever saw that "
+                "may have chosen by it, and what they say now flatters."
+            )
+    return [*lines, sentence(verdict(final))]
 
 
 def counts(accepted: int, decided: int) -> str:
@@ -119,29 +121,39 @@ def counts(accepted: int, decided: int) -> str:
     return f"{percent(accepted / decided if decided else 0.0)} ({accepted} of {decided})"
 
 
-def verdict(start: Final, winner: Final) -> str:
-    """Whether the gain on validation documents is there on documents that nobody saw."""
-    if winner.number == 0:
-        return "No edit beat the prompts that the run started from."
-    gain, low, high = test_gain(start, winner)
-    shown = rate(winner.accepted, winner.decided) - rate(start.accepted, start.decided)
-    words = f"{gain:+.1%} on the sealed test (95 % interval {low:+.1%} to {high:+.1%})"
-    if low <= 0:
+def sentence(said: Verdict) -> str:
+    """A verdict in words, the same wherever it is shown."""
+    shown = f"{said.validation_gain:+.1%}"
+    if said.finding == "no winner":
+        return "No edit beat the prompts that the run started from, so there is nothing to adopt."
+    if said.finding == "untested":
         return (
-            f"The validation gain of {shown:+.1%} is not shown to be real: {words} is within noise."
+            f"No test documents were given, so nothing says whether the validation gain of {shown} "
+            "is real."
         )
-    return f"The gain is real: {words}; the validation documents showed {shown:+.1%}."
+    if said.finding == "too few":
+        one = said.documents == 1
+        tried = f"{said.documents} test document{' is' if one else 's are'}"
+        return (
+            f"No verdict: {tried} too few to say whether the validation gain of {shown} is real; "
+            f"it takes {MIN_PAIRS}, and about 100 to see a gain of 20 points."
+        )
+    words = f"{said.gain:+.1%} on the sealed test ({evidence(said)})"
+    if said.finding == "better":
+        return f"The gain is real: {words}; the validation documents showed {shown}."
+    if said.finding == "worse":
+        return (
+            f"The winner is worse than the start: {words}, where the validation documents showed "
+            f"{shown}. It is not offered."
+        )
+    return f"The validation gain of {shown} is not shown to be real: {words} is within noise."
 
 
-def test_gain(start: Final, winner: Final) -> tuple[float, float, float]:
-    """Gain on the test documents with its 95 % interval (normal, of two shares), −1 … 1."""
-    pairs = [(f.test_accepted or 0, f.test_decided or 1) for f in (winner, start)]
-    shares = [a / n for a, n in pairs]
-    spread = sqrt(sum(p * (1 - p) / n for p, (_, n) in zip(shares, pairs, strict=True)))
-    gain = shares[0] - shares[1]
-    return gain, gain - Z * spread, gain + Z * spread
-
-
-def rate(accepted: int, decided: int) -> float:
-    """A share, 0 … 1."""
-    return accepted / decided if decided else 0.0
+def evidence(said: Verdict) -> str:
+    """The figures behind a verdict: interval, and the exact test where documents were paired."""
+    low, high = said.interval
+    figures = f"{said.documents} documents, 95 % interval {low:+.1%} to {high:+.1%}"
+    if said.chance is None:
+        return figures
+    chance = "p < 0.001" if said.chance < 0.001 else f"p = {said.chance:.3f}"
+    return f"{figures}, exact paired test {chance}"

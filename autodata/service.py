@@ -105,8 +105,7 @@ def _begun(ledger: Ledger, settings: Settings) -> RunRow:
     """An optimization over the demo documents."""
     documents = list(ingest([str(files("autodata").joinpath("demo", OPTIMIZED))]))
     ledger.add_documents(documents)
-    ids = [document.id for document in documents]
-    sides = {"training": ids[:TRAINING], "validation": ids[TRAINING:]}
+    sides = {"training": documents[:TRAINING], "validation": documents[TRAINING:]}
     run = optimization_row(settings, planned(sides, {"minibatch": TRAINING}))
     ledger.start_run(run)
     return run

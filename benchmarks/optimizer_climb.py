@@ -21,7 +21,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from autodata.ledger.iterations import Iteration, finals, iterations
-from autodata.optimization_screen import test_gain, verdict
+from autodata.optimization_screen import sentence
+from autodata.optimizer.acceptance import verdict
 from autodata.optimizer.loop import optimize
 from tests.optimizer.context import RUN, optimization_context
 
@@ -52,7 +53,7 @@ def climb(seed: int, iterations_wanted: int, editor: str) -> dict[str, Any]:
         calls = context.evaluator.models.budget_tracker.spent.calls
     start = next(f for f in final if f.number == 0)
     winner = next(f for f in final if f.place == 1)
-    gain, low, high = test_gain(start, winner)
+    said = verdict(final)  # a start that no edit beat is not tested: gain 0
     return {
         "seed": seed,
         "start_test": (start.test_accepted or 0) / (start.test_decided or 1),
@@ -60,10 +61,10 @@ def climb(seed: int, iterations_wanted: int, editor: str) -> dict[str, Any]:
         "start_validation": start.accepted / start.decided,
         "winner_validation": winner.accepted / winner.decided,
         "shown_when_kept": max((i.score or 0.0 for i in made if i.decision == "kept"), default=0),
-        "gain": gain,
-        "low": low,
-        "high": high,
-        "verdict": verdict(start, winner),
+        "gain": said.gain,
+        "low": said.interval.low,
+        "high": said.interval.high,
+        "verdict": sentence(said),
         "validation_runs": fmean(costs(made[1:])) if made[1:] else 0.0,
         **{f: sum(i.decision == f for i in made) for f in ("kept", "rejected", "invalid")},
         "calls": calls,

@@ -101,8 +101,11 @@ def iterations(ledger: Ledger, run_id: str) -> list[Iteration]:
 class Final(Frozen):
     """One of the best harnesses, evaluated again when the iterations were over.
 
-    `place` 1 is the winner, 0 the prompts that the run started from. Counts are documents:
-    `accepted` of `decided` over all `evaluations`, and on the test documents, where it was scored.
+    `place` 1 is the winner; the prompts that the run started from have 1 or, beaten, 0. Counts are
+    documents: `accepted` of `decided` over all `evaluations`; of the test documents those with an
+    outcome under winner and start, the only two scored on them. `test_gained` were accepted under
+    the winner alone, `test_lost` under the start alone; None before these were recorded.
+    `test_seen` says who looked at results on these test documents earlier; nobody when empty.
     """
 
     number: int
@@ -112,6 +115,9 @@ class Final(Frozen):
     decided: int
     test_accepted: int | None = None
     test_decided: int | None = None
+    test_gained: int | None = None
+    test_lost: int | None = None
+    test_seen: str = ""
 
 
 def record_finals(ledger: Ledger, run_id: str, finals: Sequence[Final]) -> None:

@@ -214,3 +214,14 @@ def pass_counts(database: Database) -> None:
 def one_row_per_call(database: Database) -> None:
     """What failed requests and calls that nobody counted may have cost."""
     create_calls(database)
+
+
+@migrations()
+def paired_finals(database: Database) -> None:
+    """Winner and start are compared document by document; who saw the test documents before."""
+    for column in (
+        "test_gained integer",  # test documents accepted under the winner alone
+        "test_lost integer",  # under the start alone
+        "test_seen text not null default ''",  # who looked at results on them earlier
+    ):
+        database.execute(f"alter table finals add column {column}")

@@ -1,20 +1,34 @@
-"""When a mutant is kept: strictly better than its parent on held-out documents, noise in mind.
+"""When a mutant is kept, and what the winner is worth: strictly better on held-out documents, noise
+in mind.
 
 A strict comparison of two single evaluations keeps a no-op edit two times out of five (paper,
 section 4). So the parent's score is pooled over several evaluations, and the mutant's evaluation
 stops as soon as it can no longer win. Stopping changes no decision, only the bill.
+
+The best of many flatters itself even so: what the winner is worth is said by documents that chose
+nothing, by an exact test on the documents that changed, or not at all.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Literal
 
-from autodata.ledger.iterations import EditDecision
+from autodata.ledger.iterations import EditDecision, Final
+from autodata.tasks.measurement import (
+    LEVEL,
+    MIN_PAIRS,
+    Interval,
+    Pairs,
+    exact_paired,
+    newcombe,
+    newcombe_paired,
+)
 from autodata.tasks.types import Frozen
 
 Rule = Literal["strict", "paper", "confirm"]
 EvaluationOutcome = Literal["accepted", "failed", "missing"]
+Finding = Literal["no winner", "untested", "too few", "better", "open", "worse"]
 
 POOLED = 3  # evaluations over which a parent's score is pooled
 COVERAGE = Fraction(4, 5)  # share of the documents below which a comparison says nothing
@@ -105,3 +119,82 @@ def decide(parent: PassCount, mutant: PassCount, documents: int) -> EditDecision
     if not (parent.covered and mutant.covered):
         return "indecisive"
     return "kept" if mutant.score > parent.score else "rejected"
+
+
+def placed(counts: Mapping[int, PassCount]) -> list[int]:
+    """The harnesses of a final, best first, by number; the start is 0 and takes part like any.
+
+    Among equals the oldest comes first, so that the start wins ties. A harness with too few
+    outcomes cannot win; without enough for the start nothing is shown to beat it.
+    """
+    if not counts[0].covered:
+        return sorted(counts)
+    return sorted(counts, key=lambda n: (not counts[n].covered, -counts[n].score, n))
+
+
+class Verdict(Frozen):
+    """What a final says about its winner. Gains are differences of pass rates, −1 … 1.
+
+    `validation_gain` flatters: those documents chose the winner. `gain`, its 95 % `interval` and
+    `chance` (how likely so uneven a change is without any real one, 0 … 1; None where documents
+    were not paired) are about the `documents` of the sealed test.
+    """
+
+    finding: Finding
+    validation_gain: float = 0.0
+    documents: int = 0
+    gain: float = 0.0
+    interval: Interval = Interval(-1.0, 1.0)
+    chance: float | None = None
+
+    @property
+    def offers(self) -> bool:
+        """Whether there is something to adopt: a winner that the sealed test does not refute."""
+        return self.finding not in ("no winner", "worse")
+
+
+def verdict(final: Sequence[Final]) -> Verdict:
+    """What the final evaluation (winner and start among it) says; `no winner` for none."""
+    start = next((f for f in final if f.number == 0), None)
+    winner = next((f for f in final if f.place == 1), start)
+    if start is None or winner is None or winner.number == 0:
+        return Verdict(finding="no winner")
+    rates = [f.accepted / f.decided if f.decided else 0.0 for f in (start, winner)]
+    shown = rates[1] - rates[0]
+    if shown <= 0:
+        return Verdict(finding="no winner", validation_gain=shown)
+    before, after = ((f.test_accepted or 0, f.test_decided or 0) for f in (start, winner))
+    if not (before[1] and after[1]):
+        return Verdict(finding="untested", validation_gain=shown)
+    gain = after[0] / after[1] - before[0] / before[1]
+    pairs = _pairs(winner)
+    found = Verdict(
+        finding="open",
+        validation_gain=shown,
+        documents=min(before[1], after[1]),
+        gain=gain,
+        interval=newcombe_paired(pairs) if pairs else newcombe(before, after),
+        chance=exact_paired(pairs) if pairs else None,
+    )
+    return found.model_copy(update={"finding": _finding(found)})
+
+
+def _finding(found: Verdict) -> Finding:
+    """Interval and exact test must both say it, on enough documents."""
+    if found.documents < MIN_PAIRS:
+        return "too few"
+    if found.chance is not None and found.chance >= LEVEL:
+        return "open"
+    if found.interval.low > 0:
+        return "better"
+    return "worse" if found.interval.high < 0 else "open"
+
+
+def _pairs(winner: Final) -> Pairs | None:
+    """The test documents by what became of each under start and winner; None where not recorded."""
+    gained, lost = winner.test_gained, winner.test_lost
+    if gained is None or lost is None:
+        return None
+    accepted, decided = winner.test_accepted or 0, winner.test_decided or 0
+    both = accepted - gained
+    return Pairs(both=both, lost=lost, gained=gained, neither=decided - both - lost - gained)

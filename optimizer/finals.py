@@ -1,18 +1,22 @@
 """When the iterations are over: who really won, and what it is worth on documents nobody saw.
 
-A score that was picked as the best of many flatters (paper, section 4), so the best harnesses are
-evaluated again, and the winner is scored once on the sealed test documents, beside the start.
+A score that was picked as the best of many flatters (paper, section 4), so the best harnesses and
+the start are evaluated again, equally often, and a winner is scored on the sealed test documents,
+beside the start. A run that goes on has its final again, if there are others to compare.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from autodata.ledger.iterations import Final, Iteration, finals, record_finals
-from autodata.optimizer.acceptance import PassCount
+from autodata.optimizer.acceptance import EvaluationOutcome, PassCount, placed
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.population import members
-from autodata.prompt_store.prompt import PromptSet
+from autodata.optimizer.selection import Harness
+from autodata.optimizer.state import same_text
+from autodata.tasks.measurement import Pairs
 
-BEST = 5  # harnesses evaluated again
+BEST = 5  # harnesses evaluated again, beside the start
 EVALUATIONS = 5  # of each, on all validation documents
 FRESH = 1001  # number of the first one: no evaluation that chose a harness counts again
 
@@ -20,64 +24,125 @@ FRESH = 1001  # number of the first one: no evaluation that chose a harness coun
 async def settle(context: OptimizationContext) -> None:
     """The final evaluation, recorded and noted on the commits. Raises Paused.
 
-    Nothing is done twice: a run whose final evaluation is on record is over.
+    Nothing is done twice: a run is over whose final on record compared these very harnesses.
     """
-    if not await asyncio.to_thread(finals, context.ledger, context.run_id):
-        await _settle(context)
+    recorded = await asyncio.to_thread(context.iterations)
+    numbers = candidates(await asyncio.to_thread(context.population.harnesses, recorded))
+    before = await asyncio.to_thread(finals, context.ledger, context.run_id)
+    if {f.number for f in before} != set(numbers):
+        await _settle(context, {i.number: i for i in members(recorded)}, numbers, before)
     await asyncio.to_thread(context.population.point, context.population.champion())
 
 
-async def _settle(context: OptimizationContext) -> None:
-    """The best harnesses again, the winner and the start on the test documents."""
-    recorded = await asyncio.to_thread(context.iterations)
-    population = await asyncio.to_thread(context.population.harnesses, recorded)
-    by_number = {i.number: i for i in members(recorded)}
-    ranked = sorted(population, key=lambda h: (-h.score, h.number))[:BEST]
-    numbers = dict.fromkeys([*(h.number for h in ranked), 0])
+def candidates(population: Sequence[Harness]) -> list[int]:
+    """The numbers of the harnesses that a final compares: the start, and the best of all."""
+    best = sorted(population, key=lambda h: (-h.score, h.number))[:BEST]
+    return sorted({0, *(h.number for h in best)})
+
+
+async def _settle(
+    context: OptimizationContext,
+    by_number: dict[int, Iteration],
+    numbers: Sequence[int],
+    before: Sequence[Final],
+) -> None:
+    """All candidates again; a winner and the start on the test documents. `before` is the final
+    that was held earlier."""
     scored = {n: await _pooled(context, by_number[n]) for n in numbers}
-    order = sorted((h.number for h in ranked), key=lambda n: (-scored[n].score, n))
-    found = [
-        await _final(context, by_number[number], place, scored[number])
+    order = placed(scored)
+    if winner := order[0]:
+        order = [n for n in order if n] + [0]
+    found = {
+        number: Final(
+            number=number,
+            place=place if number or not winner else 0,
+            evaluations=EVALUATIONS,
+            accepted=scored[number].accepted,
+            decided=scored[number].accepted + scored[number].failed,
+        )
         for place, number in enumerate(order, 1)
-    ]
-    if order[0] != 0:
-        found = [f for f in found if f.number != 0]
-        found.append(await _final(context, by_number[0], 0, scored[0]))
-    await asyncio.to_thread(_record, context, found, by_number)
+    }
+    if winner and context.plan.test:
+        start, best = await _tested(context, by_number[0], by_number[winner], before)
+        found[0] = found[0].model_copy(update=start)
+        found[winner] = found[winner].model_copy(update=best)
+    await asyncio.to_thread(_record, context, list(found.values()), by_number)
 
 
 async def _pooled(context: OptimizationContext, iteration: Iteration) -> PassCount:
     """Fresh evaluations of one harness on the validation documents, counted together."""
-    prompts, count = await _prompts(context, iteration), PassCount()
+    count = PassCount()
     for replicate in range(FRESH, FRESH + EVALUATIONS):
-        outcomes = await context.evaluator.evaluate(prompts, context.validation_order(), replicate)
+        outcomes = await _outcomes(context, iteration, context.validation_order(), replicate)
         count += PassCount.of(outcomes.values())
     return count
 
 
-async def _final(
-    context: OptimizationContext, iteration: Iteration, place: int, count: PassCount
-) -> Final:
-    """One line of the result; the winner and the start are scored on the test documents."""
-    test = None
-    if context.plan.test and place <= 1:
-        prompts = await _prompts(context, iteration)
-        test = PassCount.of(
-            (await context.evaluator.evaluate(prompts, context.plan.test, 1)).values()
-        )
-    return Final(
-        number=iteration.number,
-        place=place,
-        evaluations=EVALUATIONS,
-        accepted=count.accepted,
-        decided=count.accepted + count.failed,
-        test_accepted=test.accepted if test else None,
-        test_decided=test.accepted + test.failed if test else None,
+async def _outcomes(
+    context: OptimizationContext, iteration: Iteration, documents: Sequence[str], replicate: int
+) -> dict[str, EvaluationOutcome]:
+    prompts = await asyncio.to_thread(context.population.prompts, iteration.revision)
+    return await context.evaluator.evaluate(prompts, documents, replicate)
+
+
+async def _tested(
+    context: OptimizationContext, start: Iteration, winner: Iteration, before: Sequence[Final]
+) -> tuple[dict[str, int], dict[str, int | str]]:
+    """What the rows of start and winner say about the sealed test documents.
+
+    Their use is noted in the prompt store first, so that no later run takes them for unseen.
+    """
+    seen = await asyncio.to_thread(seen_by, context)
+    seen += _seen_here(before, winner.number)
+    await asyncio.to_thread(_note_use, context, start.revision)
+    test = context.plan.test
+    one, other = [await _outcomes(context, i, test, 1) for i in (start, winner)]
+    pairs = paired([(one[d], other[d]) for d in test])
+    return (
+        {"test_accepted": pairs.both + pairs.lost, "test_decided": pairs.documents},
+        {
+            "test_accepted": pairs.both + pairs.gained,
+            "test_decided": pairs.documents,
+            "test_gained": pairs.gained,
+            "test_lost": pairs.lost,
+            "test_seen": ", ".join(dict.fromkeys(seen)),
+        },
     )
 
 
-async def _prompts(context: OptimizationContext, iteration: Iteration) -> PromptSet:
-    return await asyncio.to_thread(context.population.prompts, iteration.revision)
+def paired(outcomes: Sequence[tuple[EvaluationOutcome, EvaluationOutcome]]) -> Pairs:
+    """Documents with an outcome before and after, by what became of each."""
+    return Pairs(
+        both=outcomes.count(("accepted", "accepted")),
+        lost=outcomes.count(("accepted", "failed")),
+        gained=outcomes.count(("failed", "accepted")),
+        neither=outcomes.count(("failed", "failed")),
+    )
+
+
+def seen_by(context: OptimizationContext) -> list[str]:
+    """The other runs that scored a winner on some of the test documents, each with how many, as the
+    prompt store knows. Blocks on git and SQLite."""
+    used, mine = context.population.store.tested(), _test_texts(context)
+    counts = {run: len(texts & mine) for run, texts in used.items() if run != context.run_id}
+    return [f"{run} ({n} of {len(mine)})" for run, n in sorted(counts.items()) if n]
+
+
+def _seen_here(before: Sequence[Final], winner: int) -> list[str]:
+    """What earlier finals of this run saw, if they had another winner."""
+    earlier = next((f for f in before if f.place == 1 and f.test_decided), None)
+    if earlier is None:
+        return []
+    again = [] if earlier.number == winner else ["an earlier final of this run"]
+    return [*(name for name in earlier.test_seen.split(", ") if name), *again]
+
+
+def _test_texts(context: OptimizationContext) -> set[str]:
+    return {same_text(context.ledger.document(d).text) for d in context.plan.test}
+
+
+def _note_use(context: OptimizationContext, revision: str) -> None:
+    context.population.store.note_tested(revision, context.run_id, _test_texts(context))
 
 
 def _record(
@@ -95,12 +160,16 @@ def _record(
 def note(run: str, final: Final) -> str:
     """What a commit's note says about its final evaluation."""
     share = final.accepted / final.decided if final.decided else 0.0
-    place = f"place {final.place}" if final.place else "the start"
+    place = f"place {final.place}" if final.number else "the start"
+    won = ", which no edit beat: nothing to adopt" if not final.number and final.place else ""
     text = (
-        f"{run}, {place}: {share:.1%} ({final.accepted} of {final.decided}) "
+        f"{run}, {place}{won}: {share:.1%} ({final.accepted} of {final.decided}) "
         f"over {final.evaluations} evaluations on the validation documents."
     )
     if final.test_decided:
         test = (final.test_accepted or 0) / final.test_decided
-        text += f"\nSealed test, once: {test:.1%} ({final.test_accepted} of {final.test_decided})."
+        once = f"seen before by {final.test_seen}" if final.test_seen else "once"
+        text += (
+            f"\nSealed test, {once}: {test:.1%} ({final.test_accepted} of {final.test_decided})."
+        )
     return text

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from autodata.ledger.iterations import Iteration, finals, iterations
-from autodata.optimizer.acceptance import Rule
+from autodata.optimizer.acceptance import PassCount, Rule, verdict
 from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.selection import Harness, best
 from autodata.optimizer.state import Plan
@@ -112,24 +112,30 @@ class Population:
         return None if files in texts else files
 
     def point(self, iteration: Iteration) -> None:
-        """Point the refs of a recorded iteration, and the champion, in one transaction."""
+        """Point the refs of a recorded iteration, and the champion, in one transaction.
+
+        While nothing beats the start there is nothing to offer, and no champion's branch.
+        """
         refs = self.store.refs()
         mine = mutant_ref(self.run_id, REF_GROUPS[iteration.decision], iteration.number)
-        branch, winner = champion_ref(self.run_id), self.champion().revision
-        wanted = {mine: iteration.revision, branch: winner}
+        branch, winner = champion_ref(self.run_id), self.champion()
+        wanted = {mine: iteration.revision, branch: winner.revision if winner.number else None}
         moves = {ref: (new, refs.get(ref)) for ref, new in wanted.items() if refs.get(ref) != new}
         if moves:
             self.store.update_refs(moves)
 
     def champion(self) -> Iteration:
-        """The winner once it is settled; until then the best pooled score, the oldest of equals."""
+        """What is offered once a final was held: its winner, or the start when none is offered;
+        until then the best pooled score, the oldest of equals."""
         recorded = self.iterations()
-        if settled := [f for f in finals(self.evaluator.ledger, self.run_id) if f.place == 1]:
-            return next(i for i in recorded if i.number == settled[0].number)
-        population = self.harnesses(recorded)
-        [number] = [
-            h.number for h, share in zip(population, best(population), strict=True) if share
-        ]
+        if settled := finals(self.evaluator.ledger, self.run_id):
+            offers = verdict(settled).offers
+            number = next(f.number for f in settled if f.place == 1) if offers else 0
+        else:
+            population = self.harnesses(recorded)
+            [number] = [
+                h.number for h, share in zip(population, best(population), strict=True) if share
+            ]
         return next(i for i in recorded if i.number == number)
 
     def repair(self) -> None:
@@ -160,6 +166,24 @@ def members(seen: Sequence[Iteration]) -> list[Iteration]:
 def made(seen: Sequence[Iteration], number: int) -> int:
     """How often a harness was evaluated on the validation documents, as these iterations know."""
     return max([1, *(i.parent_evaluations for i in seen if i.parent == number)])
+
+
+def pooled(made: Sequence[Iteration], rule: Rule) -> dict[int, PassCount]:
+    """What each harness came to on the validation documents, over all its evaluations.
+
+    Its first evaluation stands on its own record, the later ones on those of its mutants: pooled
+    already, but under `paper`, where each stands alone.
+    """
+    counts = {i.number: PassCount.model_validate(i.pass_count) for i in members(made)}
+    for number, first in counts.items():
+        later = {
+            i.parent_evaluations: PassCount.model_validate(i.parent_pass_count)
+            for i in made
+            if i.parent == number and i.parent_pass_count
+        }
+        if later:
+            counts[number] = sum(later.values(), first) if rule == "paper" else later[max(later)]
+    return counts
 
 
 def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -> CommitMessage:

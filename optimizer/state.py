@@ -1,13 +1,15 @@
 """What one optimization is asked to do, and what its graph carries of each iteration."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autodata.ledger.iterations import EditDecision
 from autodata.optimizer.acceptance import PassCount, Rule
 from autodata.optimizer.selection import TEMPERATURE, Select
-from autodata.tasks.types import Frozen
+from autodata.tasks.types import Document, Frozen, digest
 
 
 class Choices(Frozen):
@@ -49,6 +51,28 @@ class Plan(Choices):
                         "a score on documents that were studied says nothing"
                     )
         return self
+
+
+def same_text(text: str) -> str:
+    """What two texts share that differ in case and white space at most (16 hex digits)."""
+    return digest(" ".join(unicodedata.normalize("NFKC", text).casefold().split()))[:16]
+
+
+def repeated(sides: Mapping[str, Sequence[Document]]) -> list[str]:
+    """Which purposes share documents, each as a sentence: the same text counts under any name."""
+    texts = {
+        name: {same_text(d.text): d.name for d in documents} for name, documents in sides.items()
+    }
+    found = []
+    for one, other in combinations(texts, 2):
+        if shared := [h for h in texts[one] if h in texts[other]]:
+            first, second = texts[one][shared[0]], texts[other][shared[0]]
+            example = f"“{first}”" if first == second else f"“{first}” and “{second}”"
+            found.append(
+                f"{len(shared)} documents serve {one} and {other}, such as {example}: "
+                "a score on documents that were studied says nothing"
+            )
+    return found
 
 
 class Lane(BaseModel):

@@ -20,6 +20,7 @@ from autodata.tasks.types import Frozen
 
 MAIN = "refs/heads/main"
 NOTES = "refs/notes/autodata"
+TESTED = "refs/notes/autodata-tested"  # lines of run and document: who scored a winner on what
 ATTRIBUTES = "* text=auto eol=lf\n*.md diff=markdown\n"
 SUBJECT_MAX = 72  # characters; what git's own tools show on one line
 
@@ -108,7 +109,14 @@ class Store:
             sha, _, kind = said.strip().partition(" ")
             if kind.startswith("commit "):
                 return sha
-        names = [re.sub(r"^refs/(?:heads/|tags/)?", "", ref) for ref in self.refs()]
+        refs = self.refs()
+        run = re.fullmatch(r"(?:refs/heads/)?autodata/([^/]+)/champion", revision)
+        if run and f"refs/autodata/{run[1]}/pop/0" in refs:
+            raise StoreError(
+                f"{self.path}: the optimization {run[1]} offers nothing to adopt: no edit beat the "
+                "prompts that it started from"
+            )
+        names = [re.sub(r"^refs/(?:heads/|tags/)?", "", ref) for ref in refs]
         near = get_close_matches(revision, names, n=5, cutoff=0.5) or sorted(names)[:5]
         raise StoreError(
             f"{self.path}: no revision {revision!r}; near it: {', '.join(near) or 'nothing'}"
@@ -176,7 +184,9 @@ class Store:
         """Ref → commit id, for all refs below a prefix that ends in a slash."""
         lines = self._git("for-each-ref", "--format=%(objectname) %(refname)").splitlines()
         pairs = (line.split(" ", 1) for line in lines)
-        return {ref: sha for sha, ref in pairs if ref.startswith(prefix) and ref != NOTES}
+        return {
+            ref: sha for sha, ref in pairs if ref.startswith(prefix) and ref not in (NOTES, TESTED)
+        }
 
     def history(self, revisions: Iterable[str] = ()) -> list[Commit]:
         """Every commit that the revisions (default: all refs) reach, parents before children."""
@@ -196,6 +206,28 @@ class Store:
         with self._one_writer():
             self._git("notes", f"--ref={NOTES}", "append", "-F", "-", sha, stdin=_clean(text))
 
+    def tested(self) -> dict[str, set[str]]:
+        """Run → the test documents (hex digits) on which it scored a winner."""
+        blobs = [
+            line.split()[0] for line in self._git("notes", f"--ref={TESTED}", "list").splitlines()
+        ]
+        found: dict[str, set[str]] = {}
+        for data in self._blobs(blobs):
+            for line in data.decode("utf-8").splitlines():
+                run, _, document = line.partition(" ")
+                if document:
+                    found.setdefault(run, set()).add(document)
+        return found
+
+    def note_tested(self, revision: str, run: str, documents: Iterable[str]) -> None:
+        """Notes on a commit that a run scores a winner on these test documents, each once."""
+        new = sorted(set(documents) - self.tested().get(_run(run), set()))
+        if new:
+            lines = "".join(f"{run} {document}\n" for document in new)
+            sha = self.resolve(revision)
+            with self._one_writer():
+                self._git("notes", f"--ref={TESTED}", "append", "-F", "-", sha, stdin=lines)
+
     def diff(self, old: str, new: str) -> str:
         """What changed from one revision to another, as a unified diff."""
         a, b = self.resolve(old), self.resolve(new)
@@ -214,21 +246,24 @@ class Store:
             mode, _, shas[path] = meta.split()
             if not mode.startswith("100"):
                 raise StoreError(f"{self.path}: {path} of {revision} is not a regular file")
-        stream = self._git.raw(
-            "cat-file", "--batch", stdin="".join(f"{s}\n" for s in shas.values())
-        )
         texts = {}
-        for path in shas:
-            header, _, stream = stream.partition(b"\n")
-            if header.endswith(b" missing"):
-                raise StoreError(f"{self.path}: {path} of {revision} is lost; run `git fsck`")
-            size = int(header.split()[2])
+        for path, data in zip(shas, self._blobs(shas.values()), strict=True):
             try:
-                texts[path] = stream[:size].decode("utf-8")
+                texts[path] = data.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise StoreError(f"{self.path}: {path} of {revision} is not UTF-8") from error
-            stream = stream[size + 1 :]
         return texts
+
+    def _blobs(self, shas: Iterable[str]) -> Iterator[bytes]:
+        """The contents of these objects, in order. Raises StoreError for one that is lost."""
+        stream = self._git.raw("cat-file", "--batch", stdin="".join(f"{s}\n" for s in shas))
+        while stream:
+            header, _, stream = stream.partition(b"\n")
+            if header.endswith(b" missing"):
+                raise StoreError(f"{self.path}: {header.decode()}; run `git fsck`")
+            size = int(header.split()[2])
+            yield stream[:size]
+            stream = stream[size + 1 :]
 
     def _write_tree(self, files: Mapping[str, str]) -> str:
         """Writes blobs and trees for files at most one folder deep; returns the tree's id."""

@@ -40,8 +40,11 @@ class Pairs(NamedTuple):
         return sum(self)
 
 
-def wilson(successes: int, trials: int) -> Interval:
+def wilson(successes: float, trials: int) -> Interval:
     """The score interval of a share; 0 … 1 when nothing was tried.
+
+    A mean of several shares of the same documents counts as one share of them: successes may lie
+    between whole numbers.
 
     E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209–212; method 3 of R. G. Newcombe, Statistics in
     Medicine 17 (1998) 857–872. Raises ValueError unless 0 ≤ successes ≤ trials.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from autodata.ledger.export import export
 from autodata.ledger.ledger import Ledger
-from autodata.report.optimization import report
+from autodata.report import report
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import screen
 

@@ -40,6 +40,6 @@ def optimize(
         return found
 
     sides = {"training": read(train), "validation": read(validation), "test": read(test)}
-    plan = planned({name: [d.id for d in found] for name, found in sides.items()}, choices)
+    plan = planned(sides, choices)
     session = OptimizationSession(RunFolder(out), settings, console, wait, plan)
     return session.begin([document for found in sides.values() for document in found])

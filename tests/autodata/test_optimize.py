@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from autodata.optimizer.state import same_text
 from autodata.prompt_store.prompt import packaged
+from autodata.prompt_store.store import Store, champion_ref
 from tests.invented import invented
 from tests.outside import Folder
 
@@ -18,6 +20,7 @@ DOCUMENTS = {"train": 5, "validation": 4, "test": 3}
 def words(*more: str) -> list[str]:
     return [
         *("optimize", "--task", "cs", "--out", "opt", "--rounds", "2", "--minibatch", "3"),
+        *("--seed", "1"),
         *("--train", *sorted(f"train/invented-0-{n:03}.md" for n in range(1, 6))),
         *("--validation", "validation", "--test", "test", *more),
     ]
@@ -150,8 +153,13 @@ def test_a_broken_prompt_is_found_before_it_is_used(tmp_path: Path) -> None:
 
 
 def test_a_champion_is_merged_into_main_or_copied_to_the_seeds(tmp_path: Path) -> None:
-    folder = prepared(tmp_path)
-    folder(*words("--iterations", "2"))
+    folder = Folder(tmp_path)
+    folder("prompts", "init")
+    store = Store.open(tmp_path / "prompts")
+    files = dict(packaged().files)
+    files["cs/challenger.md"] = files["cs/challenger.md"].replace("\n\n", "\n\nBe brief.\n\n", 1)
+    revision = store.commit(files, ["main"], "Ask for brevity")
+    store.update_refs({champion_ref("climb"): (revision, None)})
     branch = champion(folder)
     folder("prompts", "adopt", branch, "--to", "seeds")
     copied = {
@@ -159,13 +167,44 @@ def test_a_champion_is_merged_into_main_or_copied_to_the_seeds(tmp_path: Path) -
         for p in (tmp_path / "seeds").rglob("*")
         if p.is_file()
     }
-    assert copied.keys() == packaged().files.keys()
-    if git(folder, "rev-parse", "main") != git(folder, "rev-parse", branch):
-        assert "a merge of" in folder("prompts", "adopt", branch)
-        assert git(folder, "diff", "main", branch) == []
+    assert copied == files
+    assert "a merge of" in folder("prompts", "adopt", branch)
+    assert git(folder, "diff", "main", branch) == []
     assert git(folder, "status", "--porcelain") == []
     for path, text in copied.items():
         assert (tmp_path / "prompts" / path).read_text() == text
+    assert f"main contains {branch} already; nothing to adopt" in folder("prompts", "adopt", branch)
+
+
+def test_a_text_that_serves_two_purposes_is_refused_under_any_name(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    studied = tmp_path / "train/invented-0-002.md"
+    again = studied.read_text().upper().replace(" ", "  ").replace("\n\n", "\n\n\n")
+    (tmp_path / "validation/another-name.md").write_text(again)
+    said = folder(*words(), code=2)
+    assert "1 documents serve training and validation" in said
+    assert "“invented-0-002.md” and “another-name.md”" in said
+    assert not (tmp_path / "opt").exists()
+
+
+def test_a_used_test_set_is_named_and_nothing_is_offered_that_did_not_win(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    folder("prompts", "init")
+    used = sorted((tmp_path / "test").iterdir())[:2]
+    Store.open(tmp_path / "prompts").note_tested(
+        "main", "cs-earlier", [same_text(path.read_text()) for path in used]
+    )
+    said = folder(*words("--iterations", "0"))
+    assert "Test documents that were used before, by cs-earlier (2 of 3)" in said
+    assert (
+        "No edit beat the prompts that the run started from, so there is nothing to adopt" in said
+    )
+    assert "Adopt it with" not in said
+    [(run,)] = folder.query("select id from runs where kind = 'optimization'", "opt")
+    said = folder("prompts", "adopt", f"autodata/{run}/champion", code=2)
+    assert f"the optimization {run} offers nothing to adopt" in said
+    folder("report", "opt")
+    assert "so there is nothing to adopt" in (tmp_path / "opt/report.html").read_text()
 
 
 def test_an_interrupted_optimization_says_how_to_go_on_and_does(tmp_path: Path) -> None:

@@ -3,46 +3,112 @@
 import pytest
 
 from autodata.ledger.iterations import Final, Iteration
-from autodata.optimization_screen import findings, verdict
-from autodata.report.curve import curve
+from autodata.optimization_screen import findings, sentence
+from autodata.optimizer.acceptance import PassCount, placed, verdict
+from autodata.report import curve
+from autodata.tasks.measurement import Pairs
+
+START = Final(number=0, place=0, evaluations=5, accepted=40, decided=125)
 
 
-def final(number: int, place: int, accepted: int, test_accepted: int, of: int = 100) -> Final:
-    return Final(
-        number=number,
-        place=place,
-        evaluations=5,
-        accepted=accepted,
-        decided=125,
-        test_accepted=test_accepted,
-        test_decided=of,
-    )
+def final(pairs: Pairs | None, accepted: int = 75, number: int = 7) -> list[Final]:
+    """The start and a winner, with what became of each sealed document under both."""
+    winner = Final(number=number, place=1, evaluations=5, accepted=accepted, decided=125)
+    if pairs is None:
+        return [START, winner]
+    before = {"test_accepted": pairs.both + pairs.lost, "test_decided": pairs.documents}
+    after = {
+        "test_accepted": pairs.both + pairs.gained,
+        "test_decided": pairs.documents,
+        "test_gained": pairs.gained,
+        "test_lost": pairs.lost,
+    }
+    return [START.model_copy(update=before), winner.model_copy(update=after)]
 
 
 @pytest.mark.parametrize(
-    ("winner", "expected"),
+    ("pairs", "expected", "offered"),
     [
-        (final(7, 1, 75, 60), "The gain is real: +28.0% on the sealed test"),
-        (final(7, 1, 75, 33), "The validation gain of +28.0% is not shown to be real: +1.0%"),
-        (final(7, 1, 75, 20), "is not shown to be real: -12.0%"),
-        (final(7, 1, 75, 6, of=10), "is within noise"),  # ten documents cannot tell
-        (final(0, 1, 40, 32), "No edit beat the prompts that the run started from"),
+        (
+            Pairs(both=25, gained=35, lost=7, neither=33),
+            "The gain is real: +28.0% on the sealed test (100 documents, 95 % interval +15.9% to "
+            "+38.8%, exact paired test p < 0.001); the validation documents showed +28.0%.",
+            True,
+        ),
+        (
+            Pairs(both=20, gained=13, lost=12, neither=55),
+            "+28.0% is not shown to be real: +1",
+            True,
+        ),
+        (Pairs(both=10, gained=5, lost=9, neither=56), "not shown to be real: -5.0%", True),
+        # The interval excludes zero, the exact test does not: both must say it.
+        (Pairs(both=20, gained=5, lost=0, neither=20), "not shown to be real: +11.1%", True),
+        (Pairs(both=5, gained=2, lost=20, neither=33), "worse than the start: -30.0%", False),
+        (Pairs(gained=1), "No verdict: 1 test document is too few", True),
+        (Pairs(gained=9), "No verdict: 9 test documents are too few to say whether the", True),
+        (Pairs(gained=10), "The gain is real: +100.0%", True),
+        (None, "No test documents were given, so nothing says whether the validation gain", True),
     ],
 )
-def test_the_verdict_trusts_sealed_documents_only(winner: Final, expected: str) -> None:
-    assert expected in verdict(final(0, 0, 40, 32), winner)
+def test_the_verdict_trusts_sealed_documents_only(
+    pairs: Pairs | None, expected: str, offered: bool
+) -> None:
+    said = verdict(final(pairs))
+    assert expected in sentence(said)
+    assert said.offers == offered
+    assert findings([], final(pairs))[-1] == sentence(said)
 
 
-def test_without_sealed_documents_nothing_is_claimed() -> None:
-    unsealed = {"test_accepted": None, "test_decided": None}
-    pair = [final(0, 0, 40, 0), final(3, 1, 80, 0)]
-    said = findings([], [f.model_copy(update=unsealed) for f in pair])
-    assert said[-1] == "No test documents were given, so nothing says whether the gain is real."
+@pytest.mark.parametrize(
+    "held",
+    [
+        [START.model_copy(update={"place": 1})],
+        final(None, accepted=40),  # a tie
+        final(Pairs(gained=40), accepted=39),  # recorded by a version that let such a winner win
+    ],
+)
+def test_a_winner_that_does_not_beat_the_start_is_not_offered(held: list[Final]) -> None:
+    assert not verdict(held).offers
+    assert sentence(verdict(held)).endswith("so there is nothing to adopt.")
+
+
+def test_results_from_before_documents_were_paired_keep_an_interval() -> None:
+    unpaired = {"test_gained": None, "test_lost": None}
+    held = [f.model_copy(update=unpaired) for f in final(Pairs(gained=35, lost=7, neither=58))]
+    said = verdict(held)
+    assert said.finding == "better"
+    assert said.chance is None
+    assert "exact" not in sentence(said)
+
+
+def test_a_used_test_set_is_named_beside_the_verdict() -> None:
+    start, winner = final(Pairs(gained=20, neither=20))
+    said = findings([], [start, winner.model_copy(update={"test_seen": "cs-1 (12 of 40)"})])
+    assert "used before, by cs-1 (12 of 40)" in said[-2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "order"),
+    [
+        ({0: (8, 17), 3: (9, 16), 5: (8, 17)}, [3, 0, 5]),
+        ({0: (9, 16), 3: (9, 16), 5: (9, 16)}, [0, 3, 5]),  # ties are the start's
+        ({0: (10, 15), 3: (9, 16)}, [0, 3]),
+        ({0: (8, 17), 3: (3, 0)}, [0, 3]),  # three of 25 documents say nothing
+        ({0: (0, 3), 3: (9, 16)}, [0, 3]),  # nothing is shown to beat what was hardly tried
+    ],
+)
+def test_the_start_takes_part_in_the_final_and_wins_ties(
+    counts: dict[int, tuple[int, int]], order: list[int]
+) -> None:
+    passed = {
+        n: PassCount(accepted=a, failed=f, missing=25 - a - f) for n, (a, f) in counts.items()
+    }
+    assert placed(passed) == order
 
 
 def test_what_an_edit_says_cannot_break_out_of_the_page() -> None:
     attack = "</title><script>alert(1)</script>"
     i = Iteration(number=0, decision="start", revision="a", prompts="p", score=0.5, subject=attack)
-    drawn = curve([i], {0: (1, 2)})
+    drawn = curve([i], {0: PassCount(accepted=1, failed=1)}, 2)
     assert "<script>" not in drawn
     assert "&lt;script&gt;" in drawn

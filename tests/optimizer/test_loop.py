@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -12,12 +13,16 @@ import pytest
 
 from autodata.ledger.iterations import Final, Iteration, finals
 from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.finals import candidates
 from autodata.optimizer.loop import build, optimize
+from autodata.optimizer.population import pooled
+from autodata.optimizer.selection import Harness
+from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.store import Commit, champion_ref
 from autodata.simulation.server import serve
 from tests.optimizer.context import RUN, optimization_context
 
-ITERATIONS = 4
+ITERATIONS = 5
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,7 +31,7 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OptimizationCo
     """A finished optimization; it is only looked at."""
     folder = tmp_path_factory.mktemp("climb")
     with optimization_context(
-        folder, iterations=ITERATIONS, training=4, validation=4, test=2, seed=5
+        folder, iterations=ITERATIONS, validation=8, test=4, seed=1
     ) as context:
         asyncio.run(optimize(context))
         yield context
@@ -91,11 +96,67 @@ def test_the_winner_is_scored_again_and_once_on_sealed_documents(
     start, winner = _start_and_winner(climbed)
     assert winner.evaluations == 5
     assert winner.decided == 5 * len(climbed.plan.validation)
+    assert winner.number
     assert winner.test_decided == start.test_decided == len(climbed.plan.test)
+    assert winner.test_gained is not None
+    assert winner.test_lost is not None
+    gain = winner.test_gained - winner.test_lost
+    assert (winner.test_accepted or 0) - (start.test_accepted or 0) == gain
     revision = next(i.revision for i in climbed.iterations() if i.number == winner.number)
     note = commits(climbed)[revision].note
     assert f"{winner.accepted} of {winner.decided}" in note
     assert note.count("Sealed test, once") == 1
+
+
+async def test_more_iterations_have_their_final_and_the_same_one(
+    tmp_path: Path, climbed: OptimizationContext
+) -> None:
+    """The run that went on in two sessions ends like the one that never stopped, and says that its
+    test documents were looked at in between."""
+    for iterations in (1, ITERATIONS):
+        with optimization_context(
+            tmp_path, iterations=iterations, validation=8, test=4, seed=1
+        ) as context:
+            await optimize(context)
+            held = finals(context.ledger, RUN)
+            branch = context.population.store.resolve(champion_ref(RUN))
+            known = {i.number: i.revision for i in context.iterations()}
+    winner = next(f for f in held if f.place == 1)
+    assert branch == known[winner.number]
+    assert winner.number > 1
+    assert winner.test_seen == "an earlier final of this run"
+    unseen = [f.model_copy(update={"test_seen": ""}) for f in held]
+    assert unseen == finals(climbed.ledger, RUN)
+
+
+async def test_without_a_better_edit_nothing_is_offered_and_the_test_stays_sealed(
+    tmp_path: Path,
+) -> None:
+    with optimization_context(tmp_path, iterations=0, validation=2, test=2) as context:
+        await optimize(context)
+        store = context.population.store
+        [only] = finals(context.ledger, RUN)
+        assert (only.number, only.place, only.test_decided) == (0, 1, None)
+        assert "no edit beat: nothing to adopt" in store.history()[-1].note
+        assert store.tested() == {}
+        assert store.refs("refs/heads/autodata/") == {}
+        with pytest.raises(StoreError, match="climb offers nothing to adopt: no edit beat"):
+            store.read("autodata/climb/champion")
+
+
+def test_the_start_is_in_the_final_however_many_scored_higher() -> None:
+    population = [Harness(number=n, score=Fraction(n, 10), by_document={}) for n in range(8)]
+    assert candidates(population) == [0, 3, 4, 5, 6, 7]
+
+
+def test_the_chart_and_the_choice_of_parents_know_the_same_rates(
+    climbed: OptimizationContext,
+) -> None:
+    recorded = climbed.iterations()
+    known = {h.number: h.score for h in climbed.population.harnesses(recorded)}
+    shown = pooled(recorded, climbed.plan.rule)
+    assert {number: count.score for number, count in shown.items()} == known
+    assert max(count.tried for count in shown.values()) > len(climbed.plan.validation)
 
 
 def _start_and_winner(context: OptimizationContext) -> tuple[Final, Final]:

@@ -229,6 +229,19 @@ def test_of_many_optimizers_at_once_one_moves_the_champion_and_no_note_is_lost(s
     assert sorted(noted.note.split("\n\n")) == [f"evaluation {n}" for n in range(8)]
 
 
+def test_the_store_remembers_which_run_scored_on_which_test_documents(store, person):
+    start = store.resolve("main")
+    assert store.tested() == {}
+    for run, documents in (("r1", "ab"), ("r2", "b"), ("r1", "abc"), ("r1", "abc")):
+        store.note_tested("main", run, documents)
+    store.note_tested(mutant(store), "r1", "d")
+    assert Store.open(store.path).tested() == {"r1": set("abcd"), "r2": {"b"}}
+    noted = person("notes", "--ref=autodata-tested", "show", start).split()
+    assert sorted(noted) == sorted(["r1", "a", "r1", "b", "r2", "b", "r1", "c"])
+    assert store.refs() == {"refs/heads/main": start}
+    assert store.history()[0].note == ""
+
+
 def test_hooks_do_not_run(store, tmp_path):
     names = ("reference-transaction", "post-checkout", "pre-commit", "commit-msg", "post-rewrite")
     (store.path / ".git/hooks").mkdir()

@@ -1,0 +1,304 @@
+"""The report of an optimization: the curve, the family, what edits changed, what it all cost.
+
+One page to read in a browser, nothing loaded from elsewhere; all text is escaped.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+
+from autodata.ledger.iterations import Final, Iteration, finals, iterations
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import summarize
+from autodata.optimization_screen import counts, findings
+from autodata.optimizer.acceptance import PassCount, verdict
+from autodata.optimizer.evidence import moved, percent
+from autodata.optimizer.population import members, pooled
+from autodata.optimizer.state import Plan
+from autodata.screen import SIMULATED, cost
+from autodata.tasks.measurement import Interval, wilson
+
+Html = str
+MOVED = 3  # rates that the table of kept edits shows, those that changed most
+
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 860, 320, 42, 30  # of the chart
+COLORS = {"start": "best", "kept": "kept", "rejected": "rejected", "indecisive": "rejected"}
+
+
+def report(ledger: Ledger, run: RunRow, status: str) -> Html:
+    """The whole report, as one HTML document."""
+    made, final = iterations(ledger, run.id), finals(ledger, run.id)
+    plan = Plan.model_validate(run.config["optimize"])
+    known, documents = pooled(made, plan.rule), len(plan.validation)
+    said = findings(made, final)
+    last = [said.pop()] if final else []
+    return page(
+        f"{run.task} optimization {run.id}: {status}",
+        [
+            *([paragraph(SIMULATED, "notice")] if run.simulated else []),
+            *(paragraph(line) for line in said),
+            *(paragraph(line, "verdict") for line in last),
+            section(
+                "Pass rate against iteration",
+                curve(made, known, documents),
+                paragraph(
+                    "Filled: kept, at the pooled rate over all evaluations. Bars: 95 % intervals "
+                    f"for {documents} documents, since one tried again is no new document. "
+                    "Hollow: rejected, at the rate reached when it could no longer win. The line "
+                    "is the best pooled rate so far.",
+                    "dim",
+                ),
+            ),
+            section("Family", _tree(made, known)),
+            section("What each kept edit changed", _kept(made, known), _how_to_read()),
+            section("Predictions", _predictions(made)),
+            section("Blocked and undecided", _blocked(made)),
+            section("Checks of winners", _checks(made)),
+            section("Final evaluation", _finals(made, final, documents)),
+            section("Cost", *_cost(ledger, run, final)),
+        ],
+    )
+
+
+def rate_interval(count: PassCount, documents: int) -> Interval:
+    """The interval of a rate that was pooled over several evaluations of the same documents."""
+    return wilson(float(count.score) * documents if count.tried else 0, documents)
+
+
+def _tree(made: Sequence[Iteration], known: Mapping[int, PassCount]) -> Html:
+    """The population by descent, at the pooled rates of the chart; each harness with how many of
+    its mutants were not kept."""
+    children: dict[int | None, list[Iteration]] = {}
+    for i in members(made):
+        children.setdefault(i.parent, []).append(i)
+    lost = Counter(i.parent for i in made if i.decision not in ("start", "kept"))
+
+    def branch(i: Iteration) -> Html:
+        title = i.subject if i.number else "the start"
+        more = f", {lost[i.number]} mutants not kept" if lost[i.number] else ""
+        inner = "".join(map(branch, children.get(i.number, ())))
+        label = escape(f"{i.number}: {title} ({_shown(known[i.number])}{more})")
+        return f"<li>{label}{f'<ul>{inner}</ul>' if inner else ''}</li>"
+
+    return f'<ul class="tree">{"".join(map(branch, children.get(None, ())))}</ul>'
+
+
+def _shown(count: PassCount) -> str:
+    return counts(count.accepted, count.accepted + count.failed)
+
+
+def _kept(made: Sequence[Iteration], known: Mapping[int, PassCount]) -> Html:
+    rows = [
+        (
+            str(i.number),
+            i.subject,
+            f"{percent(i.parent_score)} → {percent(i.score)}",
+            _shown(known[i.number]),
+            ", ".join(
+                f"{name} {by:+.2f}"
+                for name, by in list(moved(i.rates_before, i.rates_after).items())[:MOVED]
+            ),
+            i.predicts,
+            i.outcome,
+        )
+        for i in made
+        if i.decision == "kept"
+    ]
+    names = ("iteration", "edit", "when kept", "pooled", "moved most", "predicted", "outcome")
+    return table(names, rows, numbers=("iteration",))
+
+
+def _how_to_read() -> Html:
+    return paragraph(
+        "When kept: the parent's pooled rate and the edit's first evaluation, which let it win and "
+        "flatters it. Pooled: all its evaluations, as in the chart. What moved is per document, "
+        "on the same validation documents before and after.",
+        "dim",
+    )
+
+
+def _predictions(made: Sequence[Iteration]) -> Html:
+    """How often editors foresaw what their edit would do, among kept and among rejected ones."""
+    rows = []
+    for decision in ("kept", "rejected"):
+        seen = Counter(i.outcome for i in made if i.decision == decision and i.predicts)
+        if seen:
+            rows.append((decision, str(seen["came true"]), str(seen["did not"])))
+    return table(("edits", "came true", "did not"), rows, numbers=("came true", "did not"))
+
+
+def _blocked(made: Sequence[Iteration]) -> Html:
+    rows = [
+        (str(i.number), i.decision, i.subject, i.reason)
+        for i in made
+        if i.decision in ("invalid", "indecisive")
+    ]
+    return table(("iteration", "decision", "edit", "why"), rows, numbers=("iteration",))
+
+
+def _checks(made: Sequence[Iteration]) -> Html:
+    """The ruler: control questions, second judge, and accepted examples that did not count."""
+    rows = []
+    for i in made:
+        judged: Mapping[str, int] = i.checks.get("second_judge", {})
+        if not i.number or not i.checks:
+            continue
+        change = i.checks.get("control_change")
+        marks = judged.get("marks", 0)
+        differing = f"{judged.get('differing', 0)} of {marks}" if marks else "none marked"
+        rows.append(
+            (
+                str(i.number),
+                "not asked" if change is None else f"{change:+.2f}",
+                differing,
+                str(i.checks.get("doubted", 0)),
+            )
+        )
+    names = ("iteration", "control questions", "second judge differs", "accepted but not counted")
+    return table(names, rows, numbers=names)
+
+
+def _finals(made: Sequence[Iteration], final: Sequence[Final], documents: int) -> Html:
+    subjects = {i.number: i.subject or "the start" for i in made}
+    rows = []
+    for f in final:
+        low, high = rate_interval(
+            PassCount(accepted=f.accepted, failed=f.decided - f.accepted), documents
+        )
+        rows.append(
+            (
+                str(f.place) if f.place else "start",
+                str(f.number),
+                subjects.get(f.number, ""),
+                counts(f.accepted, f.decided),
+                f"{low:.0%} to {high:.0%}",
+                counts(f.test_accepted or 0, f.test_decided) if f.test_decided else "sealed",
+            )
+        )
+    names = ("place", "iteration", "edit", "validation, five times", "95 %", "sealed test")
+    return table(names, rows, numbers=("iteration", *names[3:]))
+
+
+def _cost(ledger: Ledger, run: RunRow, final: Sequence[Final]) -> list[Html]:
+    """Calls by role, and what a point of pass rate cost."""
+    summary = summarize(ledger, run.id)
+    names = ("role", "calls", "tokens in", "tokens out")
+    rows = [
+        (role, f"{u.calls:,}", f"{u.input_tokens:,}", f"{u.output_tokens:,}")
+        for role, u in summary.usage.items()
+    ]
+    spent = cost(summary.usd, run.models.values(), summary.estimated)
+    lines = [f"{summary.calls:,} calls, {summary.tokens:,} tokens, {spent}."]
+    said = verdict(final)
+    if said.documents and said.gain > 0:
+        points = 100 * said.gain
+        dollars = f", ${summary.usd / points:.2f}" if summary.usd else ""
+        calls = f"{summary.calls / points:,.0f} calls"
+        unsure = (
+            "" if said.finding == "better" else "; the verdict above says how sure that gain is"
+        )
+        lines.append(f"Per point gained on the sealed test: {calls}{dollars}{unsure}.")
+    elif said.documents:
+        lines.append("No point was gained on the sealed test documents.")
+    return [table(names, rows, numbers=names[1:]), *map(paragraph, lines)]
+
+
+def curve(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> Html:
+    """An SVG. `known` maps a harness to what it came to over all its evaluations; it is drawn there
+    with the interval for so many documents, and a rejected mutant where it was stopped."""
+    last = max((i.number for i in made), default=0)
+    drawn = [_grid(last)]
+    best: list[tuple[float, float]] = []
+    for i in made:
+        if i.score is None:
+            continue
+        if i.number not in known:
+            drawn.append(_dot(i, _x(i.number, last), _y(i.score)))
+            continue
+        rate = float(known[i.number].score)
+        low, high = rate_interval(known[i.number], documents)
+        x = _x(i.number, last)
+        drawn.append(_bar(x, _y(low), _y(high)))
+        drawn.append(_dot(i, x, _y(rate)))
+        best.append((x, min(_y(rate), best[-1][1] if best else HEIGHT)))
+    steps = "".join(f" H{x:.1f} V{y:.1f}" for x, y in best[1:])
+    if best:
+        start = f"M{best[0][0]:.1f} {best[0][1]:.1f}"
+        path = f'<path d="{start}{steps} H{WIDTH - 8}" fill="none" stroke="var(--best)"/>'
+        drawn.append(path)
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="pass rate against iteration">{"".join(drawn)}</svg>'
+    )
+
+
+def _x(number: int, last: int) -> float:
+    return LEFT + 10 + (WIDTH - LEFT - 24) * number / max(last, 1)
+
+
+def _y(rate: float) -> float:
+    return (HEIGHT - BOTTOM) - (HEIGHT - BOTTOM - 12) * rate
+
+
+def _grid(last: int) -> str:
+    lines = [
+        f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{_y(r):.1f}" y2="{_y(r):.1f}" '
+        f'stroke="var(--line)"/><text x="4" y="{_y(r) + 4:.1f}">{r:.0%}</text>'
+        for r in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    step = max(last // 10, 1)
+    lines += [
+        f'<text x="{_x(n, last):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{n}</text>'
+        for n in range(0, last + 1, step)
+    ]
+    return "".join(lines)
+
+
+def _bar(x: float, low: float, high: float) -> str:
+    return (
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="var(--kept)" '
+        'stroke-opacity="0.4"/>'
+    )
+
+
+def _dot(i: Iteration, x: float, y: float) -> str:
+    color = f"var(--{COLORS.get(i.decision, 'invalid')})"
+    fill = "none" if i.decision in ("rejected", "indecisive") else color
+    label = escape(f"{i.number} {i.decision}: {i.subject or i.reason}")
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{fill}" stroke="{color}">'
+        f"<title>{label}</title></circle>"
+    )
+
+
+def page(title: str, parts: Iterable[Html]) -> Html:
+    """A whole document with these parts."""
+    frame = files("autodata").joinpath("report.html").read_text(encoding="utf-8")
+    return frame.replace("{title}", escape(title)).replace("{body}", "\n".join(parts))
+
+
+def section(title: str, *parts: Html) -> Html:
+    """A part with a heading; nothing when there is nothing in it."""
+    inside = "\n".join(part for part in parts if part)
+    return f"<section><h2>{escape(title)}</h2>\n{inside}</section>" if inside else ""
+
+
+def paragraph(text: str, kind: str = "") -> Html:
+    """A paragraph; `kind` is a class of the style sheet."""
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> Html:
+    """A table; the columns named in `numbers` are aligned to the right."""
+    classes = [' class="number"' if name in numbers else "" for name in names]
+    head = "".join(f"<th{c}>{escape(n)}</th>" for n, c in zip(names, classes, strict=True))
+    body = "\n".join(
+        "<tr>"
+        + "".join(f"<td{c}>{escape(cell)}</td>" for cell, c in zip(row, classes, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>" if body else ""

@@ -1,1 +1,0 @@
-"""Reports to read in a browser: one file, nothing loaded from elsewhere."""
