@@ -209,6 +209,15 @@ def test_an_acceptance_by_hand_is_decided_again(client: SyncLangGraphClient, fol
         assert document not in [example.document_id for example in ledger.examples(run_id)]
 
 
+def test_a_long_document_does_not_hold_up_the_next(client: SyncLangGraphClient) -> None:
+    impossible = {"rounds": 100, "strong_min": 1.0, "gap_min": 1.0}
+    long = client.threads.create()["thread_id"]
+    run = client.runs.create(long, "autodata", input=INPUT, context=impossible)
+    done(client, demo("cs", 4), context={"rounds": 1})
+    assert client.runs.get(long, run["run_id"])["status"] == "running"
+    client.runs.cancel(long, run["run_id"], wait=True)
+
+
 def test_three_submissions_at_once_are_paid_once(client: SyncLangGraphClient, folder: Path) -> None:
     threads = [client.threads.create()["thread_id"] for _ in range(3)]
     runs = [client.runs.create(thread, "autodata", input=demo("cs", 5)) for thread in threads]
