@@ -300,9 +300,12 @@ def test_a_refused_document_says_what_is_wrong(client: SyncLangGraphClient) -> N
 
 def test_the_optimizer_is_served_beside_the_loop(client: SyncLangGraphClient, folder: Path) -> None:
     thread_id = client.threads.create()["thread_id"]
-    parts = client.runs.stream(
-        thread_id, "optimizer", input={"number": 1, "last": 1}, stream_mode="updates"
+    parts = list(
+        client.runs.stream(
+            thread_id, "optimizer", input={"number": 1, "last": 1}, stream_mode="updates"
+        )
     )
+    assert [part.data for part in parts if part.event == "error"] == []
     nodes = [node for part in parts if part.event == "updates" for node in part.data]
     assert nodes[:4] == ["start", "select", "evaluate", "analyse"]
     assert nodes[-1] == "record"
