@@ -15,6 +15,7 @@ import aiohttp
 
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import Paused, WireError
+from autodata.models.replies import completion, json_object
 from autodata.models.transport import HttpTransport, encode, refusal
 
 SHARE = 0.5  # of the price of a single call (OpenAI, and those who copy its batch API)
@@ -24,6 +25,9 @@ PAGE = 100  # batches listed at once
 ENDED = ("completed", "failed", "expired", "cancelled")
 REFUSED = {"failed": 400, "cancelled": 400}  # as if the request had been refused
 TAG = "autodata_run"  # the key of our batches' metadata
+
+ODD = (LookupError, TypeError, ValueError, AttributeError)  # a field missing, of another kind
+RESULTS = 2**30  # bytes of a batch's results
 
 Line = dict[str, Any]
 Promises = dict[str, "asyncio.Future[Line]"]  # request id → its line of the result
@@ -52,7 +56,14 @@ class BatchTransport(HttpTransport):
             self._waiting[request_id] = (payload, promise)
             if len(self._waiting) == 1:
                 self._start(self._collect())
-        return _body(await promise)
+        line = await promise
+        try:
+            body = _body(line)
+        except ODD as error:
+            raise WireError(f"an odd line in a batch: {error!r}", status=200) from error
+        if len(body) > self.largest:
+            raise self.too_large()
+        return body
 
     async def aclose(self) -> None:
         """Stop following the batches, which go on without us, and close the connections."""
@@ -85,7 +96,7 @@ class BatchTransport(HttpTransport):
             await self._follow(await begun, promises)
         except (WireError, Paused) as error:
             self._break(promises, error)
-        except (LookupError, TypeError, ValueError) as error:
+        except ODD as error:
             self._break(promises, WireError(f"an odd answer about a batch: {error!r}", status=200))
 
     def _break(self, promises: Promises, error: Exception) -> None:
@@ -100,7 +111,7 @@ class BatchTransport(HttpTransport):
         form.add_field("purpose", "batch")
         form.add_field("file", content, filename="requests.jsonl", content_type="application/jsonl")
         try:
-            file = json.loads(await self.exchange("POST", "/files", form))
+            file = completion(await self.exchange("POST", "/files", form))
             request = {
                 "input_file_id": file["id"],
                 "endpoint": "/v1/chat/completions",
@@ -144,8 +155,8 @@ class BatchTransport(HttpTransport):
                     yield str(line["custom_id"]), line
 
     async def _lines(self, file_id: str) -> list[Line]:
-        content = await self.exchange("GET", f"/files/{file_id}/content")
-        return [json.loads(line) for line in content.splitlines() if line.strip()]
+        content = await self.exchange("GET", f"/files/{file_id}/content", most=RESULTS)
+        return [json_object(line) for line in content.splitlines() if line.strip()]
 
     async def _recovered(self) -> None:
         """Once per process, before the first request."""
@@ -156,6 +167,9 @@ class BatchTransport(HttpTransport):
         except WireError:
             self._recovering = None  # the next one tries again
             raise
+        except ODD as error:
+            self._recovering = None
+            raise WireError(f"an odd answer about a batch: {error!r}", status=200) from error
 
     async def _recover(self) -> None:
         """Find what an earlier process of this run has sent, and promise its results anew."""
@@ -225,7 +239,7 @@ def _body(line: Line) -> bytes:
     if response.get("status_code") == 200 and isinstance(body, dict):
         return encode(body)
     if response.get("status_code", 200) != 200:
-        raise refusal(response["status_code"], json.dumps(body).encode())
+        raise refusal(int(response["status_code"]), json.dumps(body).encode())
     raise WireError(
         str(error.get("message") or "a batch's line without an answer"), status=200, reached=False
     )

@@ -31,7 +31,7 @@ from langchain_openai import ChatOpenAI
 
 from autodata.models.config import ModelConfig
 from autodata.models.errors import WireError
-from autodata.models.replies import Reading, read
+from autodata.models.replies import Reading, hide, read
 from autodata.models.transport import Transport
 
 Messages = Sequence[Mapping[str, str]]
@@ -116,8 +116,16 @@ class Dialect:
 class Completions:
     """What ChatOpenAI takes for its client: one endpoint, spoken to in one model's dialect."""
 
-    def __init__(self, config: ModelConfig, transport: Transport, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        transport: Transport,
+        dialect: Dialect,
+        secrets: Callable[[], Sequence[str]],
+    ) -> None:
+        """`secrets` gives the texts that no answer and no error may repeat."""
         self.extra = config.extra
+        self.secrets = secrets
         self.transport = transport
         self.dialect = dialect
 
@@ -126,10 +134,12 @@ class Completions:
         request_id = payload.pop(REQUEST_ID)
         sent = self.dialect.shape({**payload, **self.extra})
         try:
-            return read(await self.transport.complete(sent, request_id))
+            reading = await read(await self.transport.complete(sent, request_id))
         except WireError as error:
             error.sent = sent
+            error.say(hide(error.message, self.secrets()))
             raise
+        return reading.without(self.secrets())
 
 
 class EndpointChat(ChatOpenAI):
@@ -178,9 +188,14 @@ class EndpointChat(ChatOpenAI):
         return ChatResult(generations=[generation])
 
 
-def chat_model(config: ModelConfig, transport: Transport, dialect: Dialect) -> EndpointChat:
+def chat_model(
+    config: ModelConfig,
+    transport: Transport,
+    dialect: Dialect,
+    secrets: Callable[[], Sequence[str]],
+) -> EndpointChat:
     """The chat model of one role. Retries and time-outs are not its business."""
-    client = Completions(config, transport, dialect)
+    client = Completions(config, transport, dialect, secrets)
     return EndpointChat(
         model=config.model,
         temperature=config.temperature,

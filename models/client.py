@@ -103,7 +103,7 @@ class Models:
         request = Request.of(
             role_model, _plain(messages), scope=self._scope(scope), sample=sample, seed=self.seed
         )
-        call = await self._answer(request)
+        call, _ = await self._answer(request)
         return TextReply(
             text=call.response, truncated=call.status == "truncated", call_id=call.id or 0
         )
@@ -130,10 +130,15 @@ class Models:
                 again=again,
                 seed=self.seed,
             )
-            call = await self._answer(request)
+            call, value = await self._answer(request)
             call_id = call.id or 0
-            if call.status == "ok":
-                return StructuredReply(value=parse(call.response, reply), call_id=call_id)
+            if call.status == "ok" and value is None:  # from the log
+                try:
+                    value = await parse(call.response, reply)
+                except Malformed as error:  # accepted by an earlier version
+                    call = replace(call, error=str(error))
+            if value is not None:
+                return StructuredReply(value=value, call_id=call_id)
             if call.status == "truncated":
                 return StructuredReply(
                     value=None, problem=call.error, truncated=True, call_id=call_id
@@ -159,7 +164,8 @@ class Models:
             tools=tools,
             seed=self.seed,
         )
-        return decode((await self._answer(request)).response)
+        call, _ = await self._answer(request)
+        return decode(call.response)
 
     def apart(self, name: str, replicate: int = 1) -> "Models":
         """The same models, limits and budget for a piece of work that shares no replies.
@@ -198,23 +204,24 @@ class Models:
     def _scope(self, scope: str) -> str:
         return self._within + scope
 
-    async def _answer(self, request: Request) -> Call:
-        """The recorded call for this request, made now unless the log has it."""
+    async def _answer(self, request: Request) -> tuple[Call, Any]:
+        """The recorded call for this request, made now unless the log has it; then with the value
+        of a structured reply, which is not read twice."""
         # Who asks the same at the same time waits, and then reads the answer of the first.
         async with self._asking.setdefault((request.scope, request.key), asyncio.Lock()):
             if not self.log.loaded(request.scope):
                 await asyncio.to_thread(self.log.load, request.scope)
             if recorded := self.log.recorded(request.scope, request.key):
                 request.role_model.usage.replayed += 1
-                return recorded
+                return recorded, None
             return await self._ask(request)
 
-    async def _ask(self, request: Request) -> Call:
+    async def _ask(self, request: Request) -> tuple[Call, Any]:
         """Ask until there is an answer, differently where the endpoint wants it."""
         role_model, limit, refused = request.role_model, self._limit(request), False
         for tries in count(1):
             try:
-                call = await self._try(request, limit)
+                answer = await self._try(request, limit)
             except WireError as error:
                 if limit and error.status in (400, 422) and _too_long(error.message):
                     limit, refused = None, True
@@ -225,7 +232,7 @@ class Models:
                     model = (role_model.config.endpoint, role_model.config.model)
                     known = self._full.get(model, request.most_tokens)
                     self._full[model] = min(known, request.most_tokens)
-                return call
+                return answer
         raise AssertionError("count() has no end")
 
     def _limit(self, request: Request) -> int | None:
@@ -239,7 +246,7 @@ class Models:
         no_room = full is not None and request.most_tokens >= full
         return None if _stated(config) or no_room or not budget.bounds_replies else OUTPUT
 
-    async def _try(self, request: Request, limit: int | None) -> Call:
+    async def _try(self, request: Request, limit: int | None) -> tuple[Call, Any]:
         """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
         role_model = request.role_model
         priority = self._order.setdefault(request.scope, next(self._numbers))
@@ -259,6 +266,7 @@ class Models:
                     reading = await _invoke(request, limit)
                     cost = _cost(reading, worst)
                     reading.check()
+                    verdict = await _judge(reading, request.reply)
                 except (WireError, asyncio.CancelledError) as error:
                     if not isinstance(error, WireError) or error.paid:
                         lost = cost or worst.cost
@@ -273,8 +281,9 @@ class Models:
             if lost:
                 self.log.submit(_failed(request, began, "cancelled while under way", lost))
             raise
-        status, problem = _judge(reading, request.reply)
-        return await self._record(_call(request, began, status, problem, reading, cost))
+        status, problem, value = verdict
+        call = _call(request, began, status, problem, reading, cost)
+        return await self._record(call), value
 
     async def _record(self, call: Call) -> Call:
         """Write the call down and count it. Raises Paused when it cannot be written."""
@@ -331,17 +340,18 @@ async def _invoke(request: Request, limit: int | None) -> Reading:
         usage.in_flight -= 1
 
 
-def _judge(reading: Reading, reply: type[BaseModel] | None) -> tuple[CallStatus, str]:
-    """What an answer is worth, and what is wrong with it. A complete reply may end at the limit."""
-    problem = ""
+async def _judge(reading: Reading, reply: type[R] | None) -> tuple[CallStatus, str, R | None]:
+    """What an answer is worth, what is wrong with it, and the value of a structured one. A complete
+    reply may end at the limit."""
+    problem, value = "", None
     if reply is not None and reading.text:
         try:
-            parse(reading.text, reply)
+            value = await parse(reading.text, reply)
         except Malformed as error:
             problem = str(error)
     if reading.cut_off and (reply is None or problem or not reading.text):
-        return "truncated", "the reply was cut off by the token limit"
-    return ("malformed", problem) if problem else ("ok", "")
+        return "truncated", "the reply was cut off by the token limit", None
+    return ("malformed", problem, None) if problem else ("ok", "", value)
 
 
 def _cost(reading: Reading, worst: WorstCase) -> Cost:

@@ -47,6 +47,7 @@ class EndpointConfig(BaseModel):
     tpm: int | None = Field(None, ge=1)
     timeout: float = Field(600.0, gt=0, description="Seconds until a request counts as hung")
     batch: bool = Field(True, description="Whether it has a batch API, for runs in batch mode")
+    max_reply_mb: float = Field(8.0, gt=0, le=1024, description="MiB that one reply may have")
     give_up_after: float = Field(
         120.0, ge=0, description="Seconds of nothing but failures until the run pauses"
     )

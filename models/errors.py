@@ -5,6 +5,7 @@ on without that document, and nothing is recorded as rejected.
 """
 
 TIMED_OUT = "timed_out"  # our own code
+TOO_LARGE = "reply_too_large"  # our own code
 GATEWAY_TIMED_OUT = (504, 524)  # HTTP: what stands before a server has stopped waiting for it
 NO_QUOTA = "insufficient_quota"  # OpenAI's: a 429 that waiting does not cure
 
@@ -84,6 +85,11 @@ class WireError(Exception):
         self.retry_after = retry_after
         self.sent: dict[str, object] = {}
 
+    def say(self, message: str) -> None:
+        """Put it in other words."""
+        self.message = message
+        self.args = (message,)
+
     @property
     def overloaded(self) -> bool:
         """The server asks for less, or takes too long: more than it can do at once."""
@@ -97,7 +103,7 @@ class WireError(Exception):
     @property
     def transient(self) -> bool:
         """The same request may succeed later."""
-        if self.code == NO_QUOTA:
+        if self.code in (NO_QUOTA, TOO_LARGE):
             return False
         broken = self.status in (None, 200)  # no answer, or one that cannot be read
         return broken or self.status in (408, 409, 425, 429) or (self.status or 0) >= 500

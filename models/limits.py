@@ -16,6 +16,7 @@ from types import TracebackType
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import (
     NO_QUOTA,
+    TOO_LARGE,
     CallRefused,
     EndpointDown,
     ModelMissing,
@@ -415,7 +416,9 @@ class CircuitBreaker:
         if error.status in (401, 402, 403) or error.code == NO_QUOTA:
             key = f"the key in {self.config.key_env}" if self.config.key_env else "api_key_env"
             return Unauthorized(said, f"Check {key} and the quota, then resume")
-        if error.status in (400, 413, 422):  # this request's fault, not the endpoint's
+        if (
+            error.status in (400, 413, 422) or error.code == TOO_LARGE
+        ):  # this request's fault, not the endpoint's
             return None
         model = error.sent.get("model", "")
         return ModelMissing(

@@ -11,7 +11,7 @@ from autodata.models.chat import LIMITS, Dialect, EndpointChat, chat_model
 from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
 from autodata.models.errors import UnknownRole
 from autodata.models.limits import RateLimiter
-from autodata.models.transport import HttpTransport, Transport
+from autodata.models.transport import HttpTransport, Transport, secrets
 from autodata.tasks.types import digest
 
 FIRST = 1_000  # tokens expected of a role's first reply
@@ -131,7 +131,7 @@ class ModelRegistry:
         config = resolve(role, self.models)
         at = self.endpoint(config.endpoint)
         dialect = self._dialect(config, at.config)
-        chat = chat_model(config, at.transport, dialect)
+        chat = chat_model(config, at.transport, dialect, self._secrets)
         identity = digest(role, config.model_dump(exclude={"attempts"}))
         self.role_models[role] = RoleModel(role, config, at, chat, dialect, Usage(), identity)
         return self.role_models[role]
@@ -156,6 +156,9 @@ class ModelRegistry:
         wide = config.model_copy(update={"max_concurrency": LINES, "rpm": None, "tpm": None})
         limiter = RateLimiter(name, config.address, wide, wait=self._wait, adaptive=False)
         return Endpoint(name, config, limiter, BatchTransport(name, config, self._batch), SHARE)
+
+    def _secrets(self) -> tuple[str, ...]:
+        return secrets(self.configs.values())
 
     def _dialect(self, config: ModelConfig, at: EndpointConfig) -> Dialect:
         """One per model and endpoint, shared by its roles. Only OpenAI's own models refuse

@@ -6,10 +6,11 @@ are none. `parse` takes an answer's text to a checked value, tolerant in wrappin
 words around the object, a comma too many) and in nothing else: the reply's types are strict.
 """
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -22,11 +23,15 @@ from autodata.models.errors import WireError
 R = TypeVar("R", bound=BaseModel)
 
 EXCERPT = 500  # characters of a server's words that are worth repeating
+HIDDEN = "[hidden]"  # in place of a key that a server repeats
+LARGE = 2**17  # bytes or characters that are not read on the event loop
+MENDED = 2**13  # characters; mending takes a second at the worst, and four for twice as many
+DEPTH = 64  # levels of a tool call's arguments
 REASONING = ("reasoning_content", "reasoning")  # vLLM, DeepSeek, … and OpenRouter, newer vLLM
 _THINKING = re.compile(r"\s*<think(?:ing)?>")
 _THOUGHT = re.compile(r"</think(?:ing)?>")
 SHOWN = 4  # problems listed in one re-ask
-_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.DOTALL)
 # A LaTeX command whose backslash was not doubled: JSON reads \frac as a form feed and "rac". Form
 # feeds and backspaces are never meant; a tab or line break is not before the rest of such a name.
 _LATEX = re.compile(
@@ -35,6 +40,10 @@ _LATEX = re.compile(
     r"|(?:tau|tan|tanh|text\w*|theta|times|tilde|to|top|triangle\w*|nabla|neg?|neq|nu|not|notin"
     r"|rho|right\w*|rangle|rceil|rfloor|underline|upsilon|union|uparrow|underbrace)(?![A-Za-z]))"
 )
+# A string, or a comma too many.
+_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+# A brace, or a string with the colon that makes it a key.
+_TOKEN = re.compile(r'[{}]|"(?P<key>(?:[^"\\]|\\.)*)"\s*:|"(?:[^"\\]|\\.)*"', re.DOTALL)
 # JSON schema keywords that OpenAI's strict mode refuses; the reply is checked for them here.
 _LOOSE = ("default", "title", "minLength", "maxLength", "minItems", "maxItems")
 
@@ -56,16 +65,42 @@ class Reading:
         """Ended by the token limit, or by reasoning that never came to an answer."""
         return self.finish_reason == "length" or (not self.text and self.reasoned)
 
+    def without(self, secrets: Iterable[str]) -> "Reading":
+        """The answer with none of these texts in it."""
+        found = [s for s in secrets if s in self.text or s in self.reasoning]
+        return (
+            self
+            if not found
+            else replace(self, text=hide(self.text, found), reasoning=hide(self.reasoning, found))
+        )
+
     def check(self) -> None:
         """Raises WireError for silence: a model that says nothing at all is unwell."""
         if not self.text and not self.cut_off:
             raise WireError(f"an empty reply (finish_reason {self.finish_reason!r})", status=200)
 
 
-def read(raw: bytes) -> Reading:
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text with none of the secrets in it."""
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+async def read(raw: bytes) -> Reading:
     """The answer in the body of a chat completion, free of lone surrogates; calls of tools become
-    text. Raises WireError."""
-    body = json_object(raw)
+    text. Whatever the body is, it is an answer or raises WireError."""
+    return _read(raw) if len(raw) < LARGE else await asyncio.to_thread(_read, raw)
+
+
+def _read(raw: bytes) -> Reading:
+    try:
+        return _reading(completion(raw))
+    except RecursionError as error:
+        raise WireError("the answer is nested too deeply", status=200) from error
+
+
+def _reading(body: Mapping[str, Any]) -> Reading:
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
@@ -91,8 +126,16 @@ def read(raw: bytes) -> Reading:
     )
 
 
+def completion(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a 200 that is no error after all. Raises WireError."""
+    body = json_object(raw)
+    if stated := body.get("error"):
+        raise WireError(f"the answer is an error: {str(stated)[:EXCERPT]}", status=200)
+    return body
+
+
 def json_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object of a 200. Raises WireError: half a body or a web page may pass next time."""
+    """The JSON object in a body. Raises WireError: half a body or a web page may pass next time."""
     try:
         body = _json(raw)
     except (ValueError, RecursionError) as error:
@@ -100,8 +143,6 @@ def json_object(raw: bytes) -> dict[str, Any]:
         raise WireError(f"the answer is not JSON: {start!r}", status=200) from error
     if not isinstance(body, dict):
         raise WireError(f"the answer is not a JSON object but a {type(body).__name__}", status=200)
-    if stated := body.get("error"):
-        raise WireError(f"the answer is an error: {str(stated)[:EXCERPT]}", status=200)
     return body
 
 
@@ -163,8 +204,8 @@ def _call(call: Any, number: int) -> dict[str, Any]:
             arguments = json.loads(written)
         except (ValueError, RecursionError):
             arguments = None
-    if not isinstance(arguments, dict):
-        arguments = {"malformed": written}
+    if not isinstance(arguments, dict) or not _within(arguments, DEPTH):
+        arguments = {"malformed": written if isinstance(written, str) else "no object of values"}
     return {
         "name": name,
         "args": arguments,
@@ -174,6 +215,14 @@ def _call(call: Any, number: int) -> dict[str, Any]:
 
 def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _within(value: Any, depth: int) -> bool:
+    """Whether a value is nested in no more than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value
+    if inner is value and not isinstance(value, list):
+        return True
+    return depth > 0 and all(_within(part, depth - 1) for part in inner)
 
 
 def _count(value: Any) -> int | None:
@@ -195,19 +244,55 @@ def response_format(reply: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def parse(text: str, reply: type[R]) -> R:
+async def parse(text: str, reply: type[R]) -> R:
     """The reply in a model's words. Raises Malformed.
 
-    JSON that breaks off is not mended: what is missing would be guessed.
+    JSON that breaks off is not mended: what is missing would be guessed. What is long or needs
+    mending is read in a thread.
     """
-    found = _LATEX.sub(r"\1\\\\", unwrap(text)) if "\\" in text else unwrap(text)
+    if len(text) < LARGE:
+        found = _json_in(text)
+        value = _strictly(found, reply)
+        return value if value is not None else await asyncio.to_thread(_mended, found, reply)
+    return await asyncio.to_thread(_parse, text, reply)
+
+
+def _parse(text: str, reply: type[R]) -> R:
+    found = _json_in(text)
+    value = _strictly(found, reply)
+    return value if value is not None else _mended(found, reply)
+
+
+def _json_in(text: str) -> str:
+    found = unwrap(text)
+    return _LATEX.sub(r"\1\\\\", found) if "\\" in found else found
+
+
+def _strictly(found: str, reply: type[R]) -> R | None:
+    """The reply, None when the text is no JSON. Raises Malformed for JSON that does not fit."""
     try:
-        return reply.model_validate_json(found)
+        value = reply.model_validate_json(found)
+        json.loads(found, object_pairs_hook=_once_each)
     except ValidationError as error:
         if any(problem["type"] != "json_invalid" for problem in error.errors()):
             raise Malformed(_complaint(error)) from error
+        return None
+    except Malformed:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"it cannot be read: {error}") from error
+    return value
+
+
+def _mended(found: str, reply: type[R]) -> R:
+    """The reply in what is almost JSON. Raises Malformed."""
     if any(found.count(opening) > found.count(closing) for opening, closing in ("{}", "[]")):
         raise Malformed("it is JSON that breaks off before its end")
+    _check_keys(found)
+    if (value := _strictly(_COMMA.sub(_kept, found), reply)) is not None:
+        return value
+    if len(found) > MENDED:
+        raise Malformed("it is not JSON")
     try:
         repaired = json.dumps(_clean(json_repair.loads(found)), allow_nan=False)
         return reply.model_validate_json(repaired)
@@ -215,6 +300,35 @@ def parse(text: str, reply: type[R]) -> R:
         raise Malformed(_complaint(error)) from error
     except (ValueError, RecursionError) as error:
         raise Malformed(f"it is not JSON: {error}") from error
+
+
+def _kept(found: re.Match[str]) -> str:
+    return found[1] or ""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> None:
+    """Raises Malformed for an object that says a thing twice: nobody knows which one is meant."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        _add(key, seen)
+
+
+def _check_keys(almost: str) -> None:
+    """As `_once_each`, for what is not quite JSON."""
+    open_: list[set[str]] = [set()]
+    for token in _TOKEN.finditer(almost):
+        if token[0] == "{":
+            open_.append(set())
+        elif token[0] == "}" and len(open_) > 1:
+            open_.pop()
+        elif token["key"] is not None:
+            _add(token["key"], open_[-1])
+
+
+def _add(key: str, seen: set[str]) -> None:
+    if key in seen:
+        raise Malformed(f"the key {key[:EXCERPT]!r} stands twice in one object")
+    seen.add(key)
 
 
 def unwrap(text: str) -> str:

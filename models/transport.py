@@ -8,7 +8,7 @@ came. Retries, limits and meaning are not known here.
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from time import time
 from types import MappingProxyType
@@ -20,10 +20,12 @@ import aiohttp
 import orjson
 
 from autodata.models.config import EndpointConfig
-from autodata.models.errors import TIMED_OUT, Unauthorized, WireError
-from autodata.models.replies import EXCERPT, json_object
+from autodata.models.errors import TIMED_OUT, TOO_LARGE, Unauthorized, WireError
+from autodata.models.replies import EXCERPT, HIDDEN, completion
 
 JSON = {"Content-Type": "application/json"}
+SECRET = 8  # characters that a key has at the least; shorter ones are words, such as "none"
+COMPLAINT = 2**16  # bytes of an error that are read
 CONNECT = 20.0  # seconds to open a connection; a host that takes longer is not there
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -50,6 +52,12 @@ class HttpTransport:
         self.base_url = config.address
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._key = ""
+
+    @property
+    def largest(self) -> int:
+        """Bytes that a reply may have."""
+        return int(self.config.max_reply_mb * 2**20)
 
     async def complete(self, payload: Mapping[str, Any], request_id: str) -> bytes:
         """The body of a chat completion. Raises WireError; Unauthorized when there is no key."""
@@ -57,11 +65,11 @@ class HttpTransport:
 
     async def post(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The reply to a JSON payload. Raises WireError; Unauthorized when there is no key."""
-        return json_object(await self.exchange("POST", path, encode(payload), JSON))
+        return completion(await self.exchange("POST", path, encode(payload), JSON))
 
     async def get(self, path: str) -> dict[str, Any]:
         """A JSON resource. Raises WireError; Unauthorized when there is no key."""
-        return json_object(await self.exchange("GET", path))
+        return completion(await self.exchange("GET", path))
 
     async def exchange(
         self,
@@ -69,14 +77,24 @@ class HttpTransport:
         path: str,
         body: bytes | aiohttp.FormData | None = None,
         headers: Mapping[str, str] | None = None,
+        most: int | None = None,
     ) -> bytes:
-        """The body of a 200. Raises WireError; Unauthorized when there is no key."""
+        """The body of a 200, of at most `most` bytes (default: what a reply may have).
+
+        Raises WireError; Unauthorized when there is no key. Our own key is not repeated.
+        """
         session, url = self._open(), self.base_url + path
         try:
             async with session.request(
                 method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
-                raw = await response.read()
+                good = response.status == 200
+                limit = (most or self.largest) if good else COMPLAINT
+                raw = await _body(response, limit)
+                if len(raw) > limit:
+                    response.close()  # the rest is not waited for
+                if good and len(raw) > limit:
+                    raise self.too_large()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise WireError(str(error) or type(error).__name__, reached=False) from error
         except TimeoutError as error:
@@ -84,7 +102,9 @@ class HttpTransport:
             raise WireError(message, code=TIMED_OUT) from error
         except (aiohttp.ClientError, OSError) as error:
             raise WireError(str(error) or type(error).__name__) from error
-        if response.status != 200:
+        if len(self._key) >= SECRET:
+            raw = raw.replace(self._key.encode(), HIDDEN.encode())
+        if not good:
             raise refusal(response.status, raw, response.headers)
         return raw
 
@@ -119,7 +139,35 @@ class HttpTransport:
                 f"{variable} is not set",
                 f"export {variable}=… and resume",
             )
+        self._key = key
         return {"Authorization": f"Bearer {key}"}
+
+    def too_large(self) -> WireError:
+        """What to raise for a reply beyond `largest`."""
+        allowed = f"{self.config.max_reply_mb:g} MiB"
+        return WireError(
+            f"the reply is larger than {allowed} (endpoints.{self.name}.max_reply_mb)",
+            status=200,
+            code=TOO_LARGE,
+        )
+
+
+def secrets(endpoints: Iterable[EndpointConfig]) -> tuple[str, ...]:
+    """The keys of these endpoints that are set, which nobody is to see."""
+    variables = {config.key_env for config in endpoints} - {None}
+    keys = (os.environ.get(str(variable), "").strip() for variable in variables)
+    return tuple(key for key in keys if len(key) >= SECRET)
+
+
+async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """What the server sends, until it is more than `most` bytes."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            break
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
@@ -135,14 +183,15 @@ def refusal(status: int, raw: bytes, headers: Mapping[str, str] = NO_HEADERS) ->
     """What a server said with an error status, in OpenAI's form or any other."""
     text = raw.decode("utf-8", "replace").strip()
     try:
-        body = json.loads(text)
-    except ValueError:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
         body = None
     found = body.get("error", body) if isinstance(body, dict) else None
     details = found if isinstance(found, dict) else {}
-    message = details.get("message") or details.get("detail") or found or text
+    words = (details.get("message"), details.get("detail"), found, text)
+    message = next((word for word in words if isinstance(word, str) and word), "")
     return WireError(
-        str(message)[:EXCERPT] or f"HTTP {status} without a word",
+        message[:EXCERPT] or f"HTTP {status} without a word",
         status=status,
         code=str(details.get("code") or ""),
         retry_after=retry_after(headers),

@@ -1,5 +1,8 @@
 """Structured replies: whatever the endpoint can do, and whatever the model makes of it."""
 
+import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any, Literal
 
@@ -187,15 +190,81 @@ def test_the_schema_sent_is_strict() -> None:
         (r"\nNot all", "\nNot all"),
     ],
 )
-def test_latex_survives_a_model_that_forgets_to_double_its_backslashes(
+async def test_latex_survives_a_model_that_forgets_to_double_its_backslashes(
     written: str, meant: str
 ) -> None:
     text = '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["' + written + '"]}'
-    assert parse(text, Finding).notes == [meant]
+    assert (await parse(text, Finding)).notes == [meant]
 
 
-def test_what_is_hopeless_says_so() -> None:
+async def test_what_is_hopeless_says_so() -> None:
     with pytest.raises(Malformed, match="object"):
-        parse("no", Finding)
-    with pytest.raises(Malformed):
-        parse("[" * 100_000, Finding)
+        await parse("no", Finding)
+    for opening in ("[", '{"notes": '):
+        with pytest.raises(Malformed):
+            await parse(opening * 100_000, Finding)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"passed": true, "passed": false, "weight": 3, "verdict": "PASS"}',
+        '{"passed": true, "weight": 3, "verdict": "PASS", "more": {"a": 1, "a": 1}}',
+        '{"passed": true, "weight": 3, "verdict": "PASS", "weight": 4,}',
+    ],
+)
+async def test_a_reply_that_says_a_thing_twice_is_asked_for_again(
+    tmp_path: Path, text: str
+) -> None:
+    async with scripted(says(text), says(GOOD)) as server, calling(tmp_path, server.url) as models:
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
+    assert answered.value == FOUND
+    assert "stands twice in one object" in server.requests[1]["messages"][-1]["content"]
+    assert rows(tmp_path) == ["malformed", "ok"]
+
+
+async def test_a_key_that_stands_in_two_objects_or_in_words_stands_once() -> None:
+    text = """{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["\\"weight\\": 4"],
+        "a": {"weight": 1}, "b": {"weight": 2},}"""
+    assert (await parse(text, Finding)).weight == 3
+
+
+async def test_what_is_long_and_no_json_is_not_mended() -> None:
+    text = "{'passed': true, 'weight': 3, 'verdict': 'PASS', 'notes': ['%s']}"
+    assert (await parse(text % "short", Finding)).weight == 3
+    with pytest.raises(Malformed, match="not JSON"):
+        await parse(text % ("long " * 20_000), Finding)
+
+
+async def test_a_comma_too_many_does_not_matter_however_long_the_reply() -> None:
+    text = '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["a ,] %s",],}'
+    long = "long " * 20_000
+    assert (await parse(text % long, Finding)).notes == [f"a ,] {long}"]
+
+
+async def test_mending_a_reply_holds_nobody_up() -> None:
+    """The event loop goes on with other calls meanwhile."""
+    text = '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["' + 'a" b' * 1000 + '"],}'
+    mending = asyncio.create_task(parse(text, Finding))
+    turns = 0
+    while not mending.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 100
+    with contextlib.suppress(Malformed):
+        mending.result()
+
+
+async def test_what_an_earlier_version_took_for_a_reply_is_asked_for_again(tmp_path: Path) -> None:
+    """Such as an object that says a thing twice: a log of back then ends no run of today."""
+    twice = '{"passed": true, "passed": true, "weight": 3, "verdict": "PASS"}'
+    async with scripted(says(GOOD), says(GOOD)) as server:
+        async with calling(tmp_path, server.url) as models:
+            await models.complete_as("challenger", ASKED, Finding, scope="d1")
+        with sqlite3.connect(tmp_path / "run.db") as database:
+            database.execute("update calls set response = ?", (twice,))
+        database.close()
+        async with calling(tmp_path, server.url) as models:
+            answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
+    assert answered.value == FOUND
+    assert len(server.requests) == 2

@@ -13,7 +13,7 @@ MESSAGES = [message.model_dump() for message in ASKED]
 
 async def asked(transport: SimulatedTransport, **options: Any) -> Reading:
     payload = {"model": "simulated", "messages": MESSAGES, **options}
-    return read(await transport.complete(payload, "request-1"))
+    return await read(await transport.complete(payload, "request-1"))
 
 
 async def test_it_says_what_the_model_says_and_counts_its_tokens():
