@@ -11,9 +11,9 @@ from tests.optimizer.context import optimization_context
 CHOICES = {
     "iterations": 3,
     "parallel": 2,
-    "training": 4,
-    "validation": 3,
-    "test": 2,
+    "training": 3,
+    "validation": 2,
+    "test": 1,
     "crossover": 0.0,
     "seed": 5,
 }
