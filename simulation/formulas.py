@@ -19,12 +19,7 @@ FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[A-Za-z]|[-+*/^_(){}\[\],|=]|\S")
 _SILENT = re.compile(r"\\left|\\right|(?<!\\)\\[,;:! ]|\\displaystyle|\\limits|\\quad")
 _FUNCTIONS = {
-    "\\sin": sympy.sin,
-    "\\cos": sympy.cos,
-    "\\tan": sympy.tan,
-    "\\exp": sympy.exp,
-    "\\ln": sympy.log,
-    "\\log": sympy.log,
+    f"\\{name}": getattr(sympy, name) for name in ("sin", "cos", "tan", "exp", "ln", "log")
 }
 _GREEK = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi rho sigma tau "
@@ -274,8 +269,7 @@ def read(latex: str) -> Answer:
     )
     if found := _CASES.search(text):
         rows = [row.split("&") for row in found[1].split("\\\\") if "&" in row]
-        conditions = tuple(re.sub(r"\\text\{.*?\}|\s", "", row[1]) for row in rows)
-        return Answer("piecewise", _parsed(row[0] for row in rows), conditions)
+        return Answer("piecewise", _parsed(row[0] for row in rows), tuple(row[1] for row in rows))
     if found := _MATRIX.search(text):
         return Answer("matrix", _parsed(re.split(r"&|\\\\", found[1])))
     if text.startswith("\\{"):
