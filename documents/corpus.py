@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
-from autodata.documents.apart import LIMITS, MEGABYTE, Converter, Limits
-from autodata.documents.formats import BadRow, read
+from autodata.documents.formats import LIMITS, MEGABYTE, BadRow, Converter, Limits, read
 from autodata.documents.passages import BUDGET, Passage, cut
 from autodata.documents.tables import TABLES
 from autodata.documents.text import FormatError

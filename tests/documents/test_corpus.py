@@ -6,8 +6,8 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
-from autodata.documents.apart import LIMITS, MEGABYTE, Limits
 from autodata.documents.corpus import CorpusError, Skipped, ingest
+from autodata.documents.formats import LIMITS, MEGABYTE, Limits
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
