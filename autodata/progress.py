@@ -158,7 +158,8 @@ async def tell_now_and_then(
         if fail <= failing and time.monotonic() - told < every:
             continue
         told, failing = time.monotonic(), fail
-        for said in (line(), *map(endpoint_line, states)):
+        busy = [state for state in states if state.in_flight or state.waiting or state.failures]
+        for said in (line(), *map(endpoint_line, busy)):
             console.print(said, soft_wrap=True)
 
 
