@@ -68,8 +68,19 @@ def open_database(path: Path, *, create: bool = True) -> Database:
         migrate(database)
     except (ValueError, sqlite3.Error) as error:
         connection.close()
+        if not create and isinstance(error, sqlite3.OperationalError) and _unfit(path.parent):
+            return _open_to_read(path)
         raise LedgerError(f"cannot use {path}: {error}") from error
     return database
+
+
+def _unfit(folder: Path) -> bool:
+    """Whether a folder's file system cannot hold a database that is written."""
+    try:
+        check_folder(folder)
+    except LedgerError:
+        return True
+    return False
 
 
 def _open_to_read(path: Path) -> Database:

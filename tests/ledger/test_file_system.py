@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autodata.ledger.file_system import FolderProbe, file_system_of, probe_folder
+from autodata.ledger.ledger import Ledger
 
 MOUNTS = r"""/dev/vda / ext4 rw 0 0
 tmpfs /tmp tmpfs rw 0 0
@@ -73,3 +74,17 @@ def test_a_folder_that_cannot_share_memory_is_refused_before_anything_is_written
     assert "local disk" in done.stdout
     assert done.stderr == ""
     assert list(run.iterdir()) == []
+
+
+READ = BEGIN.replace(
+    "Ledger.open(Path(sys.argv[1]))",
+    "print(Ledger.open(Path(sys.argv[1]), create=False).runs())",
+)
+
+
+def test_a_run_that_was_copied_to_such_a_folder_can_be_read(tmp_path: Path) -> None:
+    Ledger.open(tmp_path).close()
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(tmp_path), "0"], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
