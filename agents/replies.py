@@ -26,7 +26,7 @@ class CriterionReply(Reply):
 
 
 class CandidateReply(Reply):
-    """The challenger's example. Science leaves the rubric empty: its answers are compared."""
+    """The challenger's example. The rubric stays empty where the task makes the criteria."""
 
     question_type: str
     skills: list[str] = Field(default_factory=list)
