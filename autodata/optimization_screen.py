@@ -11,7 +11,7 @@ from rich.text import Text
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.optimizer.acceptance import Verdict, verdict
+from autodata.optimizer.acceptance import FinalVerdict, verdict
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evidence import percent
 from autodata.progress import tell_now_and_then
@@ -121,7 +121,7 @@ def counts(accepted: int, decided: int) -> str:
     return f"{percent(accepted / decided if decided else 0.0)} ({accepted} of {decided})"
 
 
-def sentence(said: Verdict) -> str:
+def sentence(said: FinalVerdict) -> str:
     """A verdict in words, the same wherever it is shown."""
     shown = f"{said.validation_gain:+.1%}"
     if said.finding == "no winner":
@@ -149,7 +149,7 @@ def sentence(said: Verdict) -> str:
     return f"The validation gain of {shown} is not shown to be real: {words} is within noise."
 
 
-def evidence(said: Verdict) -> str:
+def evidence(said: FinalVerdict) -> str:
     """The figures behind a verdict: interval, and the exact test where documents were paired."""
     low, high = said.interval
     figures = f"{said.documents} documents, 95 % interval {low:+.1%} to {high:+.1%}"

@@ -132,7 +132,7 @@ def placed(counts: Mapping[int, PassCount]) -> list[int]:
     return sorted(counts, key=lambda n: (not counts[n].covered, -counts[n].score, n))
 
 
-class Verdict(Frozen):
+class FinalVerdict(Frozen):
     """What a final says about its winner. Gains are differences of pass rates, −1 … 1.
 
     `validation_gain` flatters: those documents chose the winner. `gain`, its 95 % `interval` and
@@ -153,22 +153,22 @@ class Verdict(Frozen):
         return self.finding not in ("no winner", "worse")
 
 
-def verdict(final: Sequence[Final]) -> Verdict:
+def verdict(final: Sequence[Final]) -> FinalVerdict:
     """What the final evaluation (winner and start among it) says; `no winner` for none."""
     start = next((f for f in final if f.number == 0), None)
     winner = next((f for f in final if f.place == 1), start)
     if start is None or winner is None or winner.number == 0:
-        return Verdict(finding="no winner")
+        return FinalVerdict(finding="no winner")
     rates = [f.accepted / f.decided if f.decided else 0.0 for f in (start, winner)]
     shown = rates[1] - rates[0]
     if shown <= 0:
-        return Verdict(finding="no winner", validation_gain=shown)
+        return FinalVerdict(finding="no winner", validation_gain=shown)
     before, after = ((f.test_accepted or 0, f.test_decided or 0) for f in (start, winner))
     if not (before[1] and after[1]):
-        return Verdict(finding="untested", validation_gain=shown)
+        return FinalVerdict(finding="untested", validation_gain=shown)
     gain = after[0] / after[1] - before[0] / before[1]
     pairs = _pairs(winner)
-    found = Verdict(
+    found = FinalVerdict(
         finding="open",
         validation_gain=shown,
         documents=min(before[1], after[1]),
@@ -179,7 +179,7 @@ def verdict(final: Sequence[Final]) -> Verdict:
     return found.model_copy(update={"finding": _finding(found)})
 
 
-def _finding(found: Verdict) -> Finding:
+def _finding(found: FinalVerdict) -> Finding:
     """Interval and exact test must both say it, on enough documents."""
     if found.documents < MIN_PAIRS:
         return "too few"
