@@ -336,15 +336,22 @@ def show(**given: Any) -> None:
 @run_folder
 @click.option("--format", "form", required=True, metavar="F", help="jsonl, parquet, trl-grpo, …")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A file, or a folder that is there; the run folder unless stated.",
 )
-@click.option("--run", "run_id", metavar="ID", help="One run of the folder; all of them.")
+@click.option(
+    "--run", "run_id", metavar="ID", help="One run of the folder; all of them unless named."
+)
 def export(**given: Any) -> None:
     """Write the accepted examples to a file for training, with a dataset card beside it.
 
     \b
     Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
-    these trainers read. Parquet files need the extra `autodata-loop[parquet]`.
+    these trainers read. parquet, verl and every file named *.parquet need the extra:
+    pip install 'autodata-loop[parquet]'.
 
     \b
     Examples:

@@ -34,16 +34,17 @@ def export(
 ) -> Exported:
     """Write the examples of a run (by default of all runs) and a dataset card beside them.
 
-    `path` may end in `.jsonl` or `.parquet` for any format; by default the file goes into the run
-    folder under the format's name. Both files appear whole or not at all. Raises ExportError when
-    there is no example, the format or suffix is unknown, or pyarrow is missing for Parquet.
+    `path` may end in `.jsonl` or `.parquet` for any format, or be a folder; by default the file goes
+    into the run folder under the format's name. Both files appear whole or not at all. Raises
+    ExportError when there is no example, the folder does not exist, the format or suffix is
+    unknown, or pyarrow is missing for Parquet.
     """
     chosen = EXPORT_FORMATS.get(format)
     if chosen is None:
         raise ExportError(f"unknown format {format!r}; there are {', '.join(EXPORT_FORMATS)}")
     latest = ledger.run(run_id)
     runs = [latest] if run_id else ledger.runs_with_examples() or [latest]
-    path = path or ledger.path.parent / f"{_STEMS.get(format, format)}{chosen.suffix}"
+    path = _place(path, ledger.path.parent, f"{_STEMS.get(format, format)}{chosen.suffix}")
     write = _WRITERS.get(path.suffix)
     if write is None:
         raise ExportError(f"{path.name} must end in {' or '.join(_WRITERS)}")
@@ -54,6 +55,16 @@ def export(
             raise ExportError(_nothing(ledger, latest, chosen))
         text.write_text(card(ledger, runs, chosen, path.name, count), encoding="utf-8")
     return Exported(path, described, count)
+
+
+def _place(asked: Path | None, run: Path, name: str) -> Path:
+    """The file to write. No folder is made for it: a slip of the pen would leave it anywhere."""
+    path = asked or run
+    if path.is_dir():
+        return path / name
+    if not path.parent.is_dir():
+        raise ExportError(f"there is no folder {path.parent}; make it, or name another place")
+    return path
 
 
 _STEMS = {"jsonl": "examples", "parquet": "examples"}
@@ -95,7 +106,6 @@ def _nothing(ledger: Ledger, run: RunRow, format: Format) -> str:
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
     """A file to write that takes the path's place when all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield draft
