@@ -34,8 +34,8 @@ def export(
 ) -> Exported:
     """Write the examples of a run (by default of all runs) and a dataset card beside them.
 
-    `path` may end in `.jsonl` or `.parquet` for any format, or be a folder; by default the file goes
-    into the run folder under the format's name. Both files appear whole or not at all. Raises
+    `path` may end in `.jsonl` or `.parquet` for any format, or be a folder; by default the file
+    goes into the run folder under the format's name. Both files appear whole or not at all. Raises
     ExportError when there is no example, the folder does not exist, the format or suffix is
     unknown, or pyarrow is missing for Parquet.
     """

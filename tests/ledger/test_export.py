@@ -220,7 +220,7 @@ def test_lone_surrogates_survive_in_jsonl_and_do_not_break_parquet(tmp_path: Pat
 
 def test_no_folder_is_made_for_an_export(ledger: Ledger, tmp_path: Path) -> None:
     """A slip of the pen is an error; an existing folder takes the file under the usual name."""
-    with pytest.raises(ExportError, match="there is no folder .*datsets; make it"):
+    with pytest.raises(ExportError, match=r"there is no folder .*datsets; make it"):
         export(ledger, "jsonl", tmp_path / "datsets" / "train.jsonl")
     assert not (tmp_path / "datsets").exists()
     (tmp_path / "datasets").mkdir()
