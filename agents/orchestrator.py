@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from autodata.agents.replies import InstructionReply
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import Prompt
-from autodata.tasks.feedback import feedback
+from autodata.tasks.acceptance import feedback
 from autodata.tasks.types import Round
 
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from autodata.ledger.database import check_folder
-from autodata.ledger.file_system import PREFIX
+from autodata.ledger.database import PREFIX, check_folder
 from autodata.ledger.ledger import FILE
 from autodata.ledger.rows import RunRow
 from autodata.settings import Override, Settings, dump, load, read

@@ -34,8 +34,7 @@ from autodata.graph.state import (
     task_of,
 )
 from autodata.prompt_store.prompt import locked, policy_text
-from autodata.tasks.acceptance import next_batch, scores
-from autodata.tasks.feedback import verdict_objections
+from autodata.tasks.acceptance import next_batch, scores, verdict_objections
 from autodata.tasks.task import final_filters, objections_on_record, screen
 from autodata.tasks.types import (
     Attempt,

@@ -1,22 +1,28 @@
-"""One SQLite file: opened, migrated, and its columns turned into Python values and back."""
+"""One SQLite file: whether a folder can hold it, opened, migrated, its columns as Python values.
 
+A migration that was released is never edited: a change is a new migration below it. The comments
+stay in the database's schema, where Datasette and `.schema` show them.
+"""
+
+import fcntl
 import json
+import mmap
 import os
 import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from weakref import finalize
 
-from sqlite_utils import Database
+from sqlite_utils import Database, Migrations
 
-from autodata.ledger.file_system import probe_folder
-from autodata.ledger.migrations import migrate, pending
+from autodata.ledger.calls import create_calls
 
 BUSY_TIMEOUT = 60.0
 """Seconds a writer waits for another one (the call log writes through its own connection)."""
@@ -146,3 +152,319 @@ def to_json(value: Any) -> str:
     """JSON for a column: readable Unicode, with lone surrogates escaped. NaN is a ValueError."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+# Whether a folder can hold a database that several connections write: found out by trying. The
+# write-ahead log needs locks and memory shared between processes. Network file systems often lack
+# one of them and say so late or never; a run that finds out after its first calls has paid for
+# them.
+
+PREFIX = ".probe-"  # of the folder, deleted again, that a probe works in
+MOUNTS = Path("/proc/mounts")
+SHARED = ("nfs", "lustre", "cifs", "smb", "9p", "afs", "ceph", "gluster", "beegfs", "gpfs", "fuse")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderProbe:
+    """What trying showed: `problem` is "" when all is well, `file_system` its type where known."""
+
+    problem: str
+    file_system: str = ""
+
+    def complaint(self, folder: Path) -> str:
+        """What is wrong and what to do; "" when a run can live in the folder."""
+        if not self.problem:
+            return ""
+        kind = f" ({self.file_system})" if self.file_system else ""
+        shared = self.file_system.startswith(SHARED)
+        why = ", as network file systems often do" if shared else ""
+        return (
+            f"{folder} cannot hold a run: its file system{kind} {self.problem}{why}. Let the run "
+            "write to a folder on a local disk, and copy that folder here when the run has ended"
+        )
+
+
+def probe_folder(folder: Path) -> FolderProbe:
+    """Try locks, shared memory and a write-ahead log in the folder, which must exist.
+
+    Raises OSError where nothing can be created at all.
+    """
+    mounts = MOUNTS.read_text(errors="replace") if MOUNTS.exists() else ""
+    with TemporaryDirectory(prefix=PREFIX, dir=folder) as within:
+        problem = _locks(Path(within) / "file") or _log(Path(within) / "probe.db")
+    return FolderProbe(problem, file_system_of(folder.resolve(), mounts))
+
+
+def file_system_of(folder: Path, mounts: str) -> str:
+    """The type of the file system that an absolute folder lies on, by the lines of /proc/mounts."""
+    best, found = -1, ""
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        at = fields[1].replace("\\040", " ")
+        if folder.is_relative_to(at) and len(at) >= best:
+            best, found = len(at), fields[2]
+    return found
+
+
+def _locks(path: Path) -> str:
+    """What goes wrong with locking and mapping a file; "" for nothing."""
+    with open(path, "wb+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_UN)
+        except OSError as error:
+            return f"does not lock files ({error.strerror})"
+        try:
+            os.truncate(file.fileno(), mmap.PAGESIZE)
+            with mmap.mmap(file.fileno(), mmap.PAGESIZE) as shared:
+                shared[:4] = b"seen"
+                shared.flush()
+                seen = os.pread(file.fileno(), 4, 0)
+        except OSError as error:
+            return f"does not map files into shared memory ({error.strerror})"
+    return "" if seen == b"seen" else "does not keep mapped files and files the same"
+
+
+def _log(path: Path) -> str:
+    """What goes wrong with a write-ahead log between two connections; "" for nothing."""
+    try:
+        with closing(_connect(path)) as one, closing(_connect(path)) as other:
+            for connection in (one, other):
+                connection.execute("pragma synchronous = off")  # what lasts is not what is tried
+                [mode] = connection.execute("pragma journal_mode = wal").fetchone()
+                if mode != "wal":
+                    return f"takes no write-ahead log (SQLite stays in mode {mode!r})"
+            one.execute("create table probe (value integer)")
+            one.execute("insert into probe values (1)")
+            if other.execute("select value from probe").fetchall() != [(1,)]:
+                return "does not show one connection what another has written"
+    except sqlite3.Error as error:
+        return f"takes no write-ahead log (SQLite says: {error})"
+    return ""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=0, isolation_level=None)
+
+
+# The tables of run.db, in the order in which they came to be.
+
+migrations = Migrations("autodata")
+
+
+def migrate(database: Database) -> None:
+    """Bring the database to this version; safe when two processes open it at once.
+
+    Raises ValueError when a newer version wrote it or when its tables are somebody else's.
+    """
+    if not pending(database):
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        others = set(database.table_names()) - {"calls"}  # a call log may have been opened first
+        if others and not migrations.applied(database):
+            raise ValueError("it is an SQLite database, but not one of autodata's")
+        migrations.apply(database)
+    except BaseException:
+        database.rollback()
+        raise
+    database.conn.commit()
+
+
+def pending(database: Database) -> bool:
+    """Whether a migration is still to be applied. Raises ValueError at a migration unknown here."""
+    applied = {migration.name for migration in migrations.applied(database)}
+    with closing(Database(memory=True)) as empty:  # where all that we know is pending
+        known = {migration.name for migration in migrations.pending(empty)}
+    if newer := sorted(applied - known):
+        raise ValueError(f"a newer autodata wrote it ({', '.join(newer)}); upgrade autodata")
+    return applied != known
+
+
+CREATE_DOCUMENTS = """create table documents (
+  id text primary key not null,     -- first 16 hex digits of the SHA-256 of the text
+  name text not null,
+  text text not null,
+  meta text not null                -- JSON: where it came from
+)"""
+
+CREATE_RUNS = """create table runs (
+  id text primary key not null,
+  task text not null,
+  prompts_revision text not null,
+  locked_revision text not null,    -- content hash of the prompts that nobody may edit
+  config text not null,             -- JSON: the resolved configuration, no secrets
+  models text not null,             -- JSON: role → endpoint/model
+  seed integer,
+  simulated integer not null,       -- 1: no real model was asked
+  version text not null,            -- of autodata
+  status text not null,             -- running, done, paused, interrupted
+  started_at text not null,         -- ISO 8601, UTC
+  finished_at text
+)"""
+
+CREATE_ROUNDS = """create table rounds (
+  id text primary key not null,     -- <document>-r<number>
+  run_id text not null references runs(id),
+  document_id text not null references documents(id),
+  number integer not null,          -- from 1; 0: skipped before its first round
+  decision text,                    -- revise, accepted, rejected, skipped
+  instruction text not null,        -- what the challenger was told
+  candidate text,                   -- JSON
+  verdict text,                     -- JSON: the quality verifier's
+  judgement text,                   -- JSON: the loop judge's
+  final_verdict text,               -- JSON: the locked verifier's, after acceptance
+  objections text not null,         -- JSON: [{code, message}]
+  weak_mean real,                   -- 0 … 1, over the scored attempts
+  strong_mean real,
+  gap real,                         -- strong_mean - weak_mean
+  unique (run_id, document_id, number)
+)"""
+
+CREATE_ATTEMPTS = """create table attempts (
+  id text primary key not null,     -- <round>-<solver>-<number>
+  round_id text not null references rounds(id) on delete cascade,
+  solver text not null,             -- weak, strong
+  number integer not null,
+  answer text not null,
+  score real,                       -- 0 … 1, computed from marks; null: no usable marks
+  marks text not null,              -- JSON: [{criterion, weight, met, evidence}]
+  truncated integer not null,
+  call_id integer references calls(id),
+  note text not null,
+  unique (round_id, solver, number)
+)"""
+
+CREATE_EXAMPLES = """create table examples (
+  id text primary key not null,     -- as its round's
+  run_id text not null references runs(id),
+  document_id text not null references documents(id),
+  round_id text not null references rounds(id) on delete cascade,
+  task text not null,
+  question_type text not null,
+  skills text not null,             -- JSON
+  question text not null,
+  context text not null,
+  reference_answer text not null,
+  rubric text not null,             -- JSON: [{criterion, weight, category, capability}]
+  weak_mean real,
+  strong_mean real,
+  gap real,
+  rounds_used integer not null,
+  prompts_revision text not null,
+  simulated integer not null,
+  meta text not null,               -- JSON
+  unique (run_id, document_id)
+)"""
+
+CREATE_OUTCOMES = """create view outcomes as
+-- What became of each document, one row per run; a document without decision has nulls.
+select
+  documents.id as document_id,
+  documents.name,
+  last.run_id,
+  last.decision,
+  last.number as rounds_used,
+  (select group_concat(json_extract(value, '$.code'), ', ') from json_each(last.objections))
+    as objections,
+  last.weak_mean,
+  last.strong_mean,
+  last.gap
+from documents
+left join rounds as last
+  on last.document_id = documents.id
+  and last.decision in ('accepted', 'rejected', 'skipped')
+order by documents.rowid"""
+
+
+@migrations()
+def first_tables(database: Database) -> None:
+    create_calls(database)
+    for table in (
+        CREATE_DOCUMENTS,
+        CREATE_RUNS,
+        CREATE_ROUNDS,
+        CREATE_ATTEMPTS,
+        CREATE_EXAMPLES,
+        CREATE_OUTCOMES,
+    ):
+        database.execute(table)
+    database.execute("create index rounds_by_document on rounds(document_id, decision)")
+    database.execute("create index rounds_by_decision on rounds(run_id, decision)")
+    database.execute("create index attempts_by_call on attempts(call_id)")
+    database.execute("create index examples_by_round on examples(round_id)")
+
+
+CREATE_ITERATIONS = """create table iterations (
+  run_id text not null references runs(id),
+  number integer not null,          -- from 1; 0: the prompts that the run started from
+  decision text not null,           -- start, kept, rejected, invalid, indecisive
+  reason text not null,             -- why, in a sentence
+  parent integer,                   -- number of the iteration whose prompts were edited
+  other_parent integer,             -- of a crossover: whose edit was merged in
+  revision text not null,           -- commit in the prompt store
+  prompts text not null,            -- content hash of the task's prompts
+  subject text not null,            -- what the edit says, in one line
+  cause text not null,              -- the analyst's diagnosis
+  intent text not null,             -- the editor's: what the edit is for
+  predicts text not null,           -- such as: TOO_EASY falls
+  outcome text not null,            -- came true, did not, cannot be told
+  parent_score real,                -- 0 … 1, pooled over parent_evaluations
+  parent_evaluations integer not null,
+  score real,                       -- 0 … 1, of the mutant on the documents tried
+  tried integer not null,           -- validation documents that the mutant was tried on
+  details text not null,            -- JSON: tallies, probabilities, minibatch, rates, checks
+  finished_at text not null,
+  primary key (run_id, number)
+)"""
+
+CREATE_FINALS = """create table finals (
+  run_id text not null references runs(id),
+  number integer not null,          -- of the iteration that made the prompts; 0: the start
+  place integer not null,           -- 1: the winner; 0: the start, for comparison
+  evaluations integer not null,     -- on all validation documents
+  accepted integer not null,        -- in these evaluations together
+  decided integer not null,
+  test_accepted integer,            -- on the sealed test documents, once; null: not scored
+  test_decided integer,
+  primary key (run_id, number)
+)"""
+
+
+@migrations()
+def optimizations(database: Database) -> None:
+    database.execute("alter table runs add column kind text not null default 'documents'")
+    database.execute(CREATE_ITERATIONS)
+    database.execute(CREATE_FINALS)
+
+
+@migrations()
+def pass_counts(database: Database) -> None:
+    """What iterations counted was called `tally` and `parent_tally` in their details."""
+    database.execute(
+        "update iterations set details = json_remove(json_set(details,"
+        " '$.pass_count', json_extract(details, '$.tally'),"
+        " '$.parent_pass_count', json_extract(details, '$.parent_tally')),"
+        " '$.tally', '$.parent_tally') where json_type(details, '$.tally') is not null"
+    )
+
+
+@migrations()
+def one_row_per_call(database: Database) -> None:
+    """What failed requests and calls that nobody counted may have cost."""
+    create_calls(database)
+
+
+@migrations()
+def paired_finals(database: Database) -> None:
+    """Winner and start are compared document by document; who saw the test documents before."""
+    for column in (
+        "test_gained integer",  # test documents accepted under the winner alone
+        "test_lost integer",  # under the start alone
+        "test_seen text not null default ''",  # who looked at results on them earlier
+    ):
+        database.execute(f"alter table finals add column {column}")

@@ -13,7 +13,6 @@ from autodata.graph.state import State, policy_of
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes, summarize
-from autodata.optimization_screen import print_result
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import (
     SIMULATED,
@@ -42,6 +41,9 @@ def status(run: Path, as_json: bool, run_id: str | None) -> None:
         if as_json:
             print(json.dumps(summary.plain() | {"status": stands}, indent=2))
         elif summary.run.kind == "optimization":
+            # It brings the optimizer and LangChain along, which take seconds to load.
+            from autodata.optimization_screen import print_result
+
             print_result(screen(), ledger, summary.run, stands)
         else:
             print_summary(screen(), summary, stands)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.ledger.file_system import FolderProbe, file_system_of, probe_folder
+from autodata.ledger.database import FolderProbe, file_system_of, probe_folder
 from autodata.ledger.ledger import Ledger
 
 MOUNTS = r"""/dev/vda / ext4 rw 0 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from autodata.ledger.database import migrations
 from autodata.ledger.iterations import (
     EvaluationId,
     Final,
@@ -15,7 +16,6 @@ from autodata.ledger.iterations import (
     record_iteration,
 )
 from autodata.ledger.ledger import FILE, Ledger
-from autodata.ledger.migrations import migrations
 from autodata.ledger.rows import RunRow
 
 START = Iteration(number=0, decision="start", revision="a" * 40, prompts="p0")

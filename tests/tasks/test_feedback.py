@@ -1,6 +1,6 @@
 """Finished rounds become feedback in the paper's groups; empty groups are left out."""
 
-from autodata.tasks.feedback import feedback, verdict_objections
+from autodata.tasks.acceptance import feedback, verdict_objections
 from autodata.tasks.types import Code, Objection, Round, Verdict
 from tests.tasks.rounds import played
 
