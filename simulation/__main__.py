@@ -16,11 +16,8 @@ from autodata.simulation.transport import complaint
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--latency", type=float, help="Median seconds per completion.")
 @click.option("--key", help="API key to demand; any other gets a 401.")
-@click.option("--seed", default=0, show_default=True, help="For requests that bring none.")
 @click.option("--faults", default="{}", help="What is wrong with the endpoint, as JSON.")
-def main(
-    port: int, host: str, latency: float | None, key: str | None, seed: int, faults: str
-) -> None:
+def main(port: int, host: str, latency: float | None, key: str | None, faults: str) -> None:
     """Serve the simulated models behind an OpenAI-compatible API, on this machine only.
 
     \b
@@ -36,7 +33,7 @@ def main(
         raise click.UsageError(complaint(error)) from error
     with contextlib.suppress(KeyboardInterrupt):
         try:
-            asyncio.run(_serve(Server(faults=declared, key=key, seed=seed), host, port))
+            asyncio.run(_serve(Server(faults=declared, key=key), host, port))
         except (NotLoopback, OSError) as error:
             raise click.ClickException(str(error)) from error
 

@@ -1,23 +1,13 @@
 """Declared troubles of an endpoint: slowness, refusals, and answers that are none.
 
-Switched on by flags, and while the server runs by `POST /faults` with the JSON of a `Faults`.
 Which request meets which fault follows from the seed and the number of the request.
 """
 
-import asyncio
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from aiohttp import web
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from autodata.simulation.rng import Rng
 
@@ -36,10 +26,6 @@ Fault = Literal[
     "other_model",  # 200 in the name of another model
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
-PIECES = 20  # of a dripping body
-REFUSED = "I'm sorry, but I can't help with that."
-
-
 REFUSALS: Mapping[Fault | None, tuple[int, str, str]] = {
     "rate_limited": (429, "Rate limit reached.", "rate_limit_exceeded"),
     "unavailable": (503, "The server is overloaded.", "overloaded"),
@@ -54,10 +40,6 @@ class Latency(BaseModel):
 
     median: NonNegativeFloat = 0.0
     sigma: NonNegativeFloat = 0.0
-
-    def draw(self, rng: Rng) -> float:
-        """The seconds that one completion takes."""
-        return self.median * rng.lognormvariate(0.0, self.sigma)
 
 
 class Faults(BaseModel):
@@ -90,7 +72,7 @@ class Faults(BaseModel):
         return self
 
     def fault(self, number: int) -> Fault | None:
-        """What is wrong with request `number`, counted from 0 since these faults were set."""
+        """What is wrong with request `number`, counted from 0."""
         if number < len(self.script):
             return self.script[number]
         drawn = Rng("fault", self.seed, number).random()
@@ -100,68 +82,10 @@ class Faults(BaseModel):
                 return name
         return None
 
-
-class Trouble:
-    """The faults of one server at work: which request is next, and who waits."""
-
-    def __init__(self, faults: Faults) -> None:
-        self.faults = faults
-        self._number = 0
-        self._turns = asyncio.Semaphore(faults.capacity or 1)
-
-    def next(self) -> tuple[Fault | None, float]:
-        """What is wrong with the next request, and how many seconds it takes."""
-        number, self._number = self._number, self._number + 1
-        seconds = self.faults.latency.draw(Rng("latency", self.faults.seed, number))
-        return self.faults.fault(number), seconds
-
-    async def serve(self, seconds: float) -> bool:
-        """Take the time of one completion; False when there was no room for it."""
-        if self.faults.capacity is None:
-            await asyncio.sleep(seconds)
-            return True
-        if self._turns.locked() and not self.faults.queue:
-            return False
-        async with self._turns:
-            await asyncio.sleep(seconds)
-        return True
-
-    async def cut(self, fault: Fault | None, request: web.Request) -> bool:
-        """Cut the connection without an answer, at once or after a while, if that is the fault."""
-        if fault not in ("reset", "hang"):
-            return False
-        await asyncio.sleep(self.faults.hang if fault == "hang" else 0)
-        if request.transport is not None:
-            request.transport.abort()
-        return True
-
-    def refusal(self, fault: Fault | None) -> web.Response:
-        """What a fault of `REFUSALS` amounts to."""
-        wait = None if fault == "error" else self.faults.retry_after
-        return refusal(*REFUSALS[fault], wait)
-
-    async def send(
-        self, fault: Fault | None, body: dict[str, Any], request: web.Request
-    ) -> web.StreamResponse:
-        """The answer, or what the fault makes of it."""
-        if fault == "wrong_json":
-            raw = b"<html>502 Bad Gateway</html>"
-        else:
-            raw = json.dumps(spoilt(fault, body)).encode()
-        if fault not in ("truncated_body", "drip"):
-            return web.Response(body=raw, content_type="application/json")
-        response = web.StreamResponse(headers={"Content-Length": str(len(raw))})
-        response.content_type = "application/json"
-        await response.prepare(request)
-        if fault == "truncated_body":
-            await response.write(raw[: len(raw) // 2])
-            if request.transport is not None:
-                request.transport.close()
-            return response
-        for start in range(0, len(raw), size := -(-len(raw) // PIECES)):
-            await response.write(raw[start : start + size])
-            await asyncio.sleep(self.faults.drip / PIECES)
-        return response
+    def seconds(self, number: int) -> float:
+        """How long the completion of request `number` takes."""
+        rng = Rng("latency", self.seed, number)
+        return self.latency.median * rng.lognormvariate(0.0, self.latency.sigma)
 
 
 def spoilt(fault: Fault | None, body: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +94,7 @@ def spoilt(fault: Fault | None, body: dict[str, Any]) -> dict[str, Any]:
     if fault == "other_model":
         body["model"] += "-of-another-maker"
     elif fault == "refusal":
-        choice["message"] |= {"content": None, "refusal": REFUSED}
+        choice["message"] |= {"content": None, "refusal": "I can't help with that."}
     elif fault == "empty":
         choice["message"]["content"] = ""
     elif fault == "length":

@@ -16,24 +16,14 @@ from sympy import Expr
 from autodata.simulation.rng import Rng
 
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
-_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[A-Za-z]|[-+*/^_(){}\[\],|=]|\S")
-_SILENT = re.compile(r"\\left|\\right|(?<!\\)\\[,;:! ]|\\displaystyle|\\limits|\\quad")
-_FUNCTIONS = {
-    f"\\{name}": getattr(sympy, name) for name in ("sin", "cos", "tan", "exp", "ln", "log")
-}
-_GREEK = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi rho sigma tau "
-    "phi varphi chi psi omega"
-)
-_NAMES = frozenset(f"\\{name}" for name in _GREEK.split())
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|\S")
+_SILENT = re.compile(r"\\left|\\right|(?<!\\)\\[,;:! ]|\\displaystyle|\\quad")
 # Letters that are safe as parameters: none that a computer algebra system reads as its own (E, I,
 # S, …), and none of the variables that the problems use.
 PARAMETERS = (
     *"abcghkmpqrsuvABKLMPRTV",
     *(f"\\{name}" for name in ("alpha", "kappa", "lambda", "mu", "omega", "sigma", "tau")),
 )
-PLAIN = (*PARAMETERS, "x", "t")  # what a borrowed equation may contain
-_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _LETTER = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 
 REWRITTEN = 0.5  # share of right answers that do not look like the reference
@@ -51,43 +41,18 @@ def formulas(text: str) -> tuple[str, ...]:
     return tuple((display or inline).strip() for display, inline in FORMULA.findall(text))
 
 
-@dataclass(frozen=True)
-class Notation:
-    """What a document's formulas offer a problem: letters, most frequent first, and equations.
-
-    `equations` are pairs of a left side and a right side that is an expression in two letters or
-    more.
-    """
-
-    letters: tuple[str, ...]
-    equations: tuple[tuple[str, str], ...]
-
-
 @lru_cache(maxsize=128)
-def notation(document: str) -> Notation:
-    """The notation of a document; letters are filled up with common ones."""
-    counted: Counter[str] = Counter()
-    equations: dict[tuple[str, str], None] = {}
-    for formula in formulas(document):
-        text = _TEXT.sub(r"\1", formula).strip().rstrip(".,")
-        counted.update(letter for letter in _LETTER.findall(text) if letter in PARAMETERS)
-        sides = [" ".join(side.split()) for side in text.split("=")]
-        if len(sides) >= 2 and _is_useful(sides[-1]):
-            equations[sides[0], sides[-1]] = None
-    spare = [letter for letter in ("a", "k", "\\lambda") if letter not in counted]
-    common = [letter for letter, _ in counted.most_common()]
-    return Notation((*common, *spare), tuple(equations))
-
-
-def _is_useful(side: str) -> bool:
-    """Whether a right side can be asked about: readable, in two plain letters or more, no data."""
-    if len(side) > 60 or re.search(r"\d\.|\d\d|[a-z]{2}", re.sub(r"\\[A-Za-z]+", "", side)):
-        return False
-    try:
-        names = {str(name) for name in parse(side).free_symbols}
-    except NotAFormula:
-        return False
-    return 2 <= len(names) <= 5 and names <= {p.removeprefix("\\") for p in PLAIN}
+def letters(document: str) -> tuple[str, ...]:
+    """The letters that a document calculates with, most frequent first, filled up with common
+    ones."""
+    counted = Counter(
+        letter
+        for formula in formulas(document)
+        for letter in _LETTER.findall(formula)
+        if letter in PARAMETERS
+    )
+    spare = [letter for letter in ("a", "k") if letter not in counted]
+    return (*(letter for letter, _ in counted.most_common()), *spare)
 
 
 def symbol(name: str) -> sympy.Symbol:
@@ -131,7 +96,7 @@ class _Reader:
         while self.peek() in ("+", "-"):
             sign = -sign if self.take() == "-" else sign
         value = self.power()
-        while self.peek() not in ("", "+", "-", ")", "}", "]", ",", "=", "&", "|" * self._bars):
+        while self.peek() not in ("", "+", "-", ")", "}", "|" * self._bars):
             if self.took("/"):
                 value = value / self.power()
             else:
@@ -158,15 +123,10 @@ class _Reader:
             return self.argument() / self.argument()
         if token == "\\sqrt":
             return sympy.sqrt(self.argument())
-        if token in _FUNCTIONS:
-            power = self.argument() if self.took("^") else sympy.Integer(1)
-            return _FUNCTIONS[token](self.atom()) ** power
-        if token == "\\pi":
-            return sympy.pi
         if token == "e":
             return sympy.E
-        if token in _NAMES or re.fullmatch("[A-Za-z]", token):
-            return symbol(token + self._subscript())
+        if token in PARAMETERS or re.fullmatch("[A-Za-z]", token):
+            return symbol(token)
         raise NotAFormula(f"“{token}” is not known")
 
     def argument(self) -> Expr:
@@ -179,17 +139,6 @@ class _Reader:
         self.take(end)
         self._bars = 0 if end == "|" else self._bars
         return expr
-
-    def _subscript(self) -> str:
-        if not self.took("_"):
-            return ""
-        if not self.took("{"):
-            return "_" + self.take()
-        name = ""
-        while self.peek() not in ("}", ""):
-            name += self.take().removeprefix("\\")
-        self.take("}")
-        return "_" + name
 
     def peek(self) -> str:
         return self.left[0] if self.left else ""
@@ -264,9 +213,7 @@ class Answer:
 @lru_cache(maxsize=4096)
 def read(latex: str) -> Answer:
     """The object that a formula stands for. Raises NotAFormula."""
-    text = re.sub(
-        r"\\left|\\right|(?<!\\)\\[,;:! ]", "", latex.strip().strip("$").strip().rstrip(".")
-    )
+    text = _SILENT.sub("", latex.strip().strip("$").strip().rstrip("."))
     if found := _CASES.search(text):
         rows = [row.split("&") for row in found[1].split("\\\\") if "&" in row]
         return Answer("piecewise", _parsed(row[0] for row in rows), tuple(row[1] for row in rows))

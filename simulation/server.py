@@ -2,12 +2,14 @@
 
     python -m autodata.simulation --port 8900
 
-It answers `POST /v1/chat/completions` and `GET /v1/models`, says in `GET /stats` what it was asked,
-and takes new faults by `POST /faults`. It refuses to listen on any other than a loopback address.
+It answers `POST /v1/chat/completions` and `GET /v1/models`, and says in `GET /stats` what it was
+asked. It refuses to listen on any other than a loopback address.
 """
 
+import asyncio
 import ipaddress
-from collections import Counter, OrderedDict
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,15 +18,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from autodata.simulation.faults import REFUSALS, Faults, Trouble, refusal
-from autodata.simulation.reading import Messages, plain, read
+from autodata.simulation.faults import REFUSALS, Fault, Faults, refusal, spoilt
+from autodata.simulation.reading import read
 from autodata.simulation.responder import ABILITIES, respond
 from autodata.simulation.transport import CompletionRequest, Samples, complaint, completion
 
 MODELS = (*ABILITIES, "simulated")
 REQUEST_BYTES = 64 * 2**20
-BLOCK = 512  # characters per cached block: 128 tokens, the step of the usual prefix caches
-BLOCKS = 200_000  # blocks kept, the least recently used dropped first
+PIECES = 20  # of a dripping body
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,62 +34,31 @@ class NotLoopback(ValueError):
     """The host is not this machine; the message says which hosts are."""
 
 
-class PrefixCache:
-    """Which prompt prefixes were seen before, as providers bill them."""
-
-    def __init__(self, blocks: int = BLOCKS) -> None:
-        self._blocks: OrderedDict[int, None] = OrderedDict()
-        self._most = blocks
-
-    def cached(self, messages: Messages) -> int:
-        """How many tokens of the request were a known prefix; it is known from now on."""
-        text = "\x1e".join(f"{m.get('role')}\n{plain(m.get('content'))}" for m in messages)
-        known, chain, unbroken = 0, 0, True
-        for start in range(0, len(text) - BLOCK + 1, BLOCK):
-            chain = hash((chain, text[start : start + BLOCK]))
-            unbroken = unbroken and chain in self._blocks
-            known += unbroken
-            self._blocks[chain] = None
-            self._blocks.move_to_end(chain)
-        while len(self._blocks) > self._most:
-            self._blocks.popitem(last=False)
-        return known * BLOCK // 4
-
-
 @dataclass
 class Stats:
-    """What the server was asked since it started; `completions` counts answers of a model."""
+    """What the server was asked since it started: by model and role where a model answered."""
 
     requests: int = 0
-    completions: int = 0
     in_flight: int = 0
-    most_in_flight: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
     roles: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
 
 
 class Server:
-    """One simulated endpoint: its settings and what it remembers.
+    """One simulated endpoint: its faults, what it remembers, and where it is.
 
-    With a `key` every other bearer token gets a 401. `seed` shifts the samples of requests that
-    bring no seed of their own.
+    With a `key` every other bearer token gets a 401.
     """
 
-    def __init__(
-        self, *, faults: Faults | None = None, key: str | None = None, seed: int = 0
-    ) -> None:
+    def __init__(self, *, faults: Faults | None = None, key: str | None = None) -> None:
+        self.faults = faults or Faults()
         self.key = key
-        self.seed = seed
         self.stats = Stats()
         self.base_url = ""
-        self._trouble = Trouble(faults or Faults())
+        self._served = 0
+        self._turns = asyncio.Semaphore(self.faults.capacity or 1)
         self._samples = Samples()
-        self._prefixes = PrefixCache()
 
     def app(self) -> web.Application:
         """The web application."""
@@ -96,13 +66,7 @@ class Server:
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/stats", self._show_stats)
-        app.router.add_get("/faults", self._show_faults)
-        app.router.add_post("/faults", self._set_faults)
         return app
-
-    def beset(self, faults: Faults) -> None:
-        """Have these faults from the next request on; scripts and draws begin anew."""
-        self._trouble = Trouble(faults)
 
     @web.middleware
     async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -110,74 +74,85 @@ class Server:
             return await handler(request)
         self.stats.requests += 1
         self.stats.in_flight += 1
-        self.stats.most_in_flight = max(self.stats.most_in_flight, self.stats.in_flight)
         try:
             if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
-                handler = _unauthorised
-            response = await handler(request)
-            self.stats.statuses[str(response.status)] += 1
-            return response
+                return refusal(401, "Incorrect API key provided.", "invalid_api_key")
+            return await handler(request)
         finally:
             self.stats.in_flight -= 1
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
-        trouble = self._trouble
         try:
             asked = CompletionRequest.model_validate_json(await request.read())
         except ValidationError as error:
             return refusal(400, complaint(error))
         if asked.stream:
             return refusal(400, "stream: this server answers in one piece; leave it out")
-        if trouble.faults.models and asked.model not in trouble.faults.models:
+        if self.faults.models and asked.model not in self.faults.models:
             return refusal(404, f"The model {asked.model!r} does not exist.", "model_not_found")
-        fault, seconds = trouble.next()
+        number, self._served = self._served, self._served + 1
+        fault = self.faults.fault(number)
+        if fault not in REFUSALS and not await self._took_its_time(number):
+            self.stats.faults["capacity"] += 1
+            fault = "rate_limited"
         if fault:
             self.stats.faults[fault] += 1
         if fault in REFUSALS:
-            return trouble.refusal(fault)
-        if not await trouble.serve(seconds):
-            self.stats.faults["capacity"] += 1
-            return trouble.refusal("rate_limited")
-        if await trouble.cut(fault, request):
+            return refusal(*REFUSALS[fault], None if fault == "error" else self.faults.retry_after)
+        if fault in ("reset", "hang"):
+            await asyncio.sleep(self.faults.hang if fault == "hang" else 0)
+            if request.transport is not None:
+                request.transport.abort()
             return web.Response(status=499)  # nobody receives it
-        return await trouble.send(fault, self._answer(asked), request)
+        return await self._send(fault, self._answer(asked, number), request)
 
-    def _answer(self, asked: CompletionRequest) -> dict[str, Any]:
+    async def _took_its_time(self, number: int) -> bool:
+        """Take the time of one completion; False when there was no room for it."""
+        if self.faults.capacity is None:
+            await asyncio.sleep(self.faults.seconds(number))
+            return True
+        if self._turns.locked() and not self.faults.queue:
+            return False
+        async with self._turns:
+            await asyncio.sleep(self.faults.seconds(number))
+        return True
+
+    def _answer(self, asked: CompletionRequest, number: int) -> dict[str, Any]:
         """The body of the model's answer, counted."""
-        seed = self._samples.seed(asked)
-        if asked.seed is None:
-            seed = (seed or 0) + self.seed * 1_000_003
-        reply = respond(asked.model, asked.messages, seed, asked.limit)
-        cached = self._prefixes.cached(asked.messages)
-        self.stats.completions += 1
+        reply = respond(asked.model, asked.messages, self._samples.seed(asked), asked.limit)
         self.stats.models[asked.model] += 1
         self.stats.roles[read(asked.messages).role or "unknown"] += 1
-        self.stats.input_tokens += reply.input_tokens
-        self.stats.cached_tokens += min(cached, reply.input_tokens)
-        self.stats.output_tokens += reply.output_tokens
-        return completion(self.stats.completions, asked.model, reply, cached)
+        return completion(number, asked.model, reply)
+
+    async def _send(
+        self, fault: Fault | None, body: dict[str, Any], request: web.Request
+    ) -> web.StreamResponse:
+        """The answer, or what the fault makes of it."""
+        raw = json.dumps(spoilt(fault, body)).encode()
+        if fault == "wrong_json":
+            raw = b"<html>502 Bad Gateway</html>"
+        if fault not in ("truncated_body", "drip"):
+            return web.Response(body=raw, content_type="application/json")
+        response = web.StreamResponse(headers={"Content-Length": str(len(raw))})
+        response.content_type = "application/json"
+        await response.prepare(request)
+        if fault == "truncated_body":
+            await response.write(raw[: len(raw) // 2])
+            if request.transport is not None:
+                request.transport.close()
+            return response
+        for start in range(0, len(raw), size := -(-len(raw) // PIECES)):
+            await response.write(raw[start : start + size])
+            await asyncio.sleep(self.faults.drip / PIECES)
+        return response
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        names = self._trouble.faults.models or MODELS
+        names = self.faults.models or MODELS
         data = [{"id": name, "object": "model", "owned_by": "simulated"} for name in names]
         return web.json_response({"object": "list", "data": data})
 
     async def _show_stats(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(vars(self.stats))
-
-    async def _show_faults(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self._trouble.faults.model_dump(mode="json"))
-
-    async def _set_faults(self, request: web.Request) -> web.StreamResponse:
-        try:
-            self.beset(Faults.model_validate_json(await request.read()))
-        except ValidationError as error:
-            return refusal(400, complaint(error))
-        return await self._show_faults(request)
-
-
-async def _unauthorised(request: web.Request) -> web.StreamResponse:
-    return refusal(401, "Incorrect API key provided.", "invalid_api_key")
 
 
 @asynccontextmanager

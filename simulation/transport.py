@@ -33,12 +33,8 @@ class CompletionRequest(BaseModel):
         return self.max_completion_tokens or self.max_tokens
 
 
-def completion(
-    number: int, model: str, reply: SimulatedReply, cached: int | None = None
-) -> dict[str, Any]:
-    """The body of a chat completion; `cached` of its input tokens were a known prefix, None without
-    a prefix cache."""
-    hits = {} if cached is None else {"cached_tokens": min(cached, reply.input_tokens)}
+def completion(number: int, model: str, reply: SimulatedReply) -> dict[str, Any]:
+    """The body of a chat completion."""
     calls = {"tool_calls": list(reply.tool_calls)} if reply.tool_calls else {}
     return {
         "id": f"chatcmpl-simulated-{number}",
@@ -56,7 +52,6 @@ def completion(
             "prompt_tokens": reply.input_tokens,
             "completion_tokens": reply.output_tokens,
             "total_tokens": reply.input_tokens + reply.output_tokens,
-            "prompt_tokens_details": hits,
         },
     }
 

@@ -69,7 +69,6 @@ async def test_it_says_what_it_was_asked():
         stats, models = await at.get("/stats"), await at.get("/v1/models")
     assert stats["roles"] == {"challenger": 2}
     assert stats["models"] == {"simulated": 2}
-    assert stats["cached_tokens"] > stats["input_tokens"] * 0.4
     assert {m["id"] for m in models["data"]} > {"simulated-weak", "simulated-strong"}
 
 
@@ -111,14 +110,12 @@ def test_the_command_explains_wrong_use():
     ("fault", "status"), [("rate_limited", 429), ("unavailable", 503), ("error", 500)]
 )
 async def test_refusals_come_with_and_without_a_time_to_wait(fault: Any, status: int):
-    async with client(faults=Faults(script=(fault,))) as at:
-        async with at.session.post(f"{at.server.base_url}/chat/completions", json=BODY) as response:
-            assert response.status == status
-            assert "Retry-After" not in response.headers
-        assert (await at.complete())[0] == 200
-        at.server.beset(Faults(script=(fault,), retry_after=2))
-        async with at.session.post(f"{at.server.base_url}/chat/completions", json=BODY) as response:
-            assert response.headers.get("Retry-After") == (None if status == 500 else "2")
+    for retry_after, told in ((None, None), (2, None if status == 500 else "2")):
+        async with client(faults=Faults(script=(fault,), retry_after=retry_after)) as at:
+            url = f"{at.server.base_url}/chat/completions"
+            async with at.session.post(url, json=BODY) as response:
+                assert (response.status, response.headers.get("Retry-After")) == (status, told)
+            assert (await at.complete())[0] == 200
 
 
 @pytest.mark.parametrize("fault", ["reset", "hang", "truncated_body"])
@@ -161,21 +158,11 @@ async def test_a_model_that_is_not_served_is_not_found():
 
 @pytest.mark.parametrize(("queue", "refused"), [(False, 4), (True, 0)])
 async def test_beyond_its_capacity_it_refuses_or_queues(queue: bool, refused: int):
-    faults = Faults(capacity=2, queue=queue, latency=Latency(median=0.2))
+    faults = Faults(capacity=2, queue=queue, latency=Latency(median=0.1))
     async with client(faults=faults) as at:
         statuses = [s for s, _ in await asyncio.gather(*(at.complete() for _ in range(6)))]
     assert statuses.count(429) == refused
     assert statuses.count(200) == 6 - refused
-
-
-async def test_faults_can_be_changed_while_it_runs():
-    async with client() as at:
-        async with at.session.post(f"{at.root}/faults", json={"rates": {"error": 1}}) as response:
-            assert (await response.json())["rates"] == {"error": 1.0}
-        assert (await at.complete())[0] == 500
-        async with at.session.post(f"{at.root}/faults", json={"rates": {"eror": 1}}) as response:
-            assert response.status == 400
-        assert (await at.complete())[0] == 500
 
 
 def test_rates_are_kept_and_follow_from_the_seed():

@@ -3,7 +3,6 @@
 from typing import Any
 
 from autodata.models.replies import Reading, read
-from autodata.simulation.server import PrefixCache
 from autodata.simulation.transport import SimulatedTransport
 from tests.models.asking import challenger, document, said
 
@@ -44,15 +43,3 @@ async def test_without_a_seed_repeats_differ_and_begin_again_in_a_new_one():
 async def test_at_temperature_zero_repeats_are_the_same():
     transport = SimulatedTransport()
     assert await asked(transport, temperature=0) == await asked(transport, temperature=0)
-
-
-def test_a_prefix_cache_knows_what_was_sent_before_and_forgets_the_oldest():
-    def asked(text: str) -> list[dict[str, str]]:
-        return [{"role": "user", "content": text}]
-
-    cache = PrefixCache(blocks=8)
-    assert cache.cached(asked("a" * 2000)) == 0
-    assert cache.cached(asked("a" * 2000 + "b" * 600)) == 3 * 128
-    assert cache.cached(asked("c" + "a" * 2000)) == 0
-    cache.cached(asked("d" * 5000))
-    assert cache.cached(asked("a" * 2000)) == 0
