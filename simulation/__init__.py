@@ -6,6 +6,6 @@ that it finds in them. They prove nothing about quality, and everything that sho
 says "simulated".
 """
 
-from autodata.simulation.responder import ABILITIES, SimulatedReply, respond
+from autodata.simulation.responder import SimulatedReply, respond
 
-__all__ = ["ABILITIES", "SimulatedReply", "respond"]
+__all__ = ["SimulatedReply", "respond"]

@@ -62,7 +62,8 @@ def _matters(
     What the instruction calls used up comes last; a generic question asks about common matters.
     """
     used = set(QUOTED.findall(brief.section("instruction")))
-    terms = sorted(rng.shuffled(list(reading.terms[KNOWN:])), key=lambda term: term in used)
+    free = reading.terms[KNOWN:]
+    terms = sorted(rng.sample(free, len(free)), key=lambda term: term in used)
     special = rng.happens(ways.rate("special"))
     number = ways.conditions + (OVERLOAD if rng.happens(ways.rate("overload")) else 0)
     asked = rng.randint(*scenario.aspects)
@@ -84,7 +85,7 @@ def _ground(aspect: str, fact: Fact, reading: Reading, scenario: Scenario, rng: 
     found = reading.about(aspect) or reading.about(fact.driver)
     if not found:
         return ""
-    return " " + rng.choice(scenario.reasons).format(sentence=rng.choice(found))
+    return " " + scenario.reason.format(sentence=rng.choice(found))
 
 
 def _label(kind: str, scenario: Scenario, rng: Rng) -> str:
@@ -100,9 +101,9 @@ def _with_slips(
     """The context, with part of the answer leaked into it, its source named or its form broken."""
     if rng.happens(ways.rate("leak")):
         leaked = answer[: rng.randint(1, len(answer))]
-        context += f" {rng.choice(scenario.rumours)} {' '.join(leaked)}"
+        context += f" {scenario.rumour} {' '.join(leaked)}"
     if rng.happens(ways.rate("names_source")):
-        context += " " + rng.choice(scenario.source_hints)
+        context += " " + scenario.source_hint
     return scenario.finish(context, ways, rng)
 
 
@@ -153,12 +154,7 @@ def _positive_lines(
     ]
     idle = [
         (text.format(term=term), "")
-        for text in (
-            "takes into account that «{term}» has changed",
-            "mentions «{term}»",
-            "starts from the change to «{term}»",
-            "keeps «{term}» in view",
-        )
+        for text in ("takes into account that «{term}» has changed", "mentions «{term}»")
         for term in case.conditions
     ]
     idle = idle[: max(round(count * padding), count - len(real), 0)]

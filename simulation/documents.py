@@ -1,22 +1,16 @@
 """What can be read in a document: its terms and its plain sentences.
 
-Markdown, reStructuredText and plain text, with tags, code, tables and formulas set aside.
+They come as Markdown or plain text; code, tables and formulas are set aside.
 """
 
-import html
 import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-_TAG = re.compile(
-    r"<!--.*?-->|<(script|style|svg|code|pre|head)\b.*?</\1>|</?[a-zA-Z][^<>]*>",
-    re.DOTALL | re.IGNORECASE,
-)
 _COMMAND = re.compile(r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?(?:\{[^{}]*\})*")
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|`([^`<]*)(?:<[^>]*>)?`_{0,2}")
-_ROLE = re.compile(r":[a-z]+:(?=`)")
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|`([^`]*)`")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"”)]?\s+(?=[A-Z“\"(])")
 _PLAIN = re.compile(r"[A-Z][A-Za-z0-9 ,;:'’“”\"()\-–—.%]*[.]")
 # Sentences that speak of the text itself are of no use outside it.
@@ -103,14 +97,8 @@ def sentences(text: str) -> tuple[str, ...]:
 
 def _prose(text: str) -> str:
     """The running text, one paragraph per line."""
-    text = re.sub(r"\u00ad\s*", "", text.replace("\r", ""))
-    text = _FENCED.sub("\n", text)
-    if "<p" in text or "</" in text:
-        text = _TAG.sub(" ", text)
-    text = html.unescape(text)
-    if "\\" in text:
-        text = _COMMAND.sub(" ", text)
-    text = _LINK.sub(lambda found: found[1] or found[2] or "", _ROLE.sub("", text))
+    text = _COMMAND.sub(" ", _FENCED.sub("\n", text))
+    text = _LINK.sub(lambda found: found[1] or found[2] or "", text)
     text = re.sub(r"[*_]{1,3}(\w[^*_\n]*)[*_]{1,3}", r"\1", text)
     paragraphs = (_joined(block) for block in re.split(r"\n\s*\n", text))
     return "\n".join(filter(None, paragraphs))

@@ -18,7 +18,6 @@ Fault = Literal[
     "reset",  # the connection is cut before anything is sent
     "hang",  # nothing is sent for `hang` seconds, then the connection is cut
     "truncated_body",  # half of the body, then the connection is cut
-    "drip",  # the whole body, in pieces, over `drip` seconds
     "wrong_json",  # 200 with a body that is not JSON
     "refusal",  # 200 with a refusal instead of content
     "empty",  # 200 with empty content
@@ -60,7 +59,6 @@ class Faults(BaseModel):
     queue: bool = False
     retry_after: NonNegativeFloat | None = Field(None, description="seconds")
     hang: NonNegativeFloat = Field(3600.0, description="seconds")
-    drip: NonNegativeFloat = Field(10.0, description="seconds")
     models: tuple[str, ...] = ()
     seed: int = 0
 

@@ -11,10 +11,8 @@ from typing import Any, Literal
 from autodata.simulation import optimizer
 from autodata.simulation.reading import Messages, plain, read
 from autodata.simulation.rng import Rng
-from autodata.simulation.roles import ABILITIES, Role, roles
+from autodata.simulation.roles import Role, roles
 from autodata.simulation.scenario import GENERAL
-
-__all__ = ["ABILITIES", "SimulatedReply", "respond", "tokens"]
 
 # Domains with a module of their own here, by the title of their prompts. Every other one, also one
 # that nobody here has heard of, is practised with the general scenario.

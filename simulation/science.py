@@ -9,7 +9,7 @@ from functools import lru_cache
 import sympy
 from sympy import Expr
 
-from autodata.simulation.behaviour import Behaviour, behaviour
+from autodata.simulation.behaviour import behaviour
 from autodata.simulation.checkers import ERROR, MARKS_MALFORMED, Fault, criteria, verdict
 from autodata.simulation.documents import study
 from autodata.simulation.formulas import (
@@ -26,33 +26,14 @@ from autodata.simulation.formulas import (
 from autodata.simulation.reading import Brief
 from autodata.simulation.rng import Rng, noise
 from autodata.simulation.roles import Role, form
-from autodata.simulation.scenario import (
-    FAME,
-    QUESTION_SIGMA,
-    area,
-    chance_of_success,
-    is_famous,
-)
+from autodata.simulation.scenario import QUESTION_SIGMA, chance_of_success
 from autodata.simulation.writing import as_json
 
 x, t, y = (symbol(name) for name in "xty")
 
 # What the challenger does by itself where it differs from the usual.
-RATES = {"routine": 0.95, "wrong": 0.25, "integer": 0.25, "leak": 0.15}
+RATES = {"routine": 0.9, "wrong": 0.4, "integer": 0.25, "leak": 0.15}
 ROUTINE = 0.0  # families below this difficulty are routine
-PREFERRED = 4.0  # how much more often an angle's own families are drawn
-# Words of an angle â†’ the families that suit it.
-ANGLES = {
-    r"limit|edge|border": ("three roots",),
-    r"gone in|inverse": ("inverse", "stationary"),
-    r"hypothesis|chain|compos": ("decay",),
-    r"separates|classif": ("folded", "three roots"),
-}
-OPENINGS = (
-    "The following arises in connection with {term}.",
-    "Consider this in the setting of {term}.",
-    "A question of this form comes up around {term}.",
-)
 EASY = -1.5  # logits below which one step settles a problem
 NOTICED_EASY = 0.5  # share of such problems that are recognised as too easy
 RAMBLES = 0.04  # share of answers to hard problems that never come to an end
@@ -71,16 +52,15 @@ Draw = Callable[[Rng, str], Mapping[str, str]]  # (draws, a document's letter) â
 class Family:
     """A family of problems with one right answer of some kind, and how hard it is (logits).
 
-    `sign` is the words that give a question away, `method` how a solver begins. In `context` and
-    `question`, @a and @b are a document's letters, the other places are drawn by `draw`. `solve`
-    answers from the formulas of the text alone.
+    `sign` is the words that give a question away. In `context` and `question`, @a and @b are a
+    document's letters, the other places are drawn by `draw`. `solve` answers from the formulas of
+    the text alone.
     """
 
     name: str
     kind: str
     difficulty: float
     sign: str
-    method: str
     context: str
     question: str
     draw: Draw
@@ -103,17 +83,11 @@ def recognise(question: str) -> Family | None:
 
 
 @lru_cache(maxsize=1024)
-def worked_out(family: Family, given: tuple[str, ...]) -> Answer:
-    """The answer, worked out once per problem. Raises ValueError or IndexError for other formulas
-    than the family's own."""
-    return family.solve(given)
-
-
 def solution(context: str, question: str) -> Answer | None:
-    """What the formulas of a problem lead to, if anything."""
+    """What the formulas of a problem lead to, if anything; worked out once per problem."""
     family = recognise(question)
     try:
-        return worked_out(family, formulas(f"{context} {question}")) if family else None
+        return family.solve(formulas(f"{context} {question}")) if family else None
     except (ValueError, IndexError):
         return None
 
@@ -122,11 +96,12 @@ def challenge(brief: Brief, rng: Rng) -> str:
     """One problem as JSON, with the mistakes that the prompt does not prevent."""
     document = brief.section("document")
     ways = behaviour(brief.guidance, brief.section("instruction"), RATES)
-    family = _family(brief.section("angle"), ways, rng)
+    routine = rng.happens(ways.rate("routine"))
+    family = rng.choice([one for one in FAMILIES if (one.difficulty < ROUTINE) == routine])
     context, question = family.pose(rng, letters(document))
-    answer = worked_out(family, formulas(f"{context} {question}"))
+    answer = family.solve(formulas(f"{context} {question}"))
     if terms := study(document).terms[:1]:
-        context = f"{rng.choice(OPENINGS).format(term=terms[0])} {context}"
+        context = f"The following arises in connection with {terms[0]}. {context}"
     if rng.happens(ways.rate("wrong")):
         answer = answer.slipped(rng)
     reference = f"${answer.latex()}$"
@@ -147,20 +122,6 @@ def challenge(brief: Brief, rng: Rng) -> str:
         "rubric": [],
     }
     return as_json(reply, ways.rate("bad_json"), brief.reasked, rng)
-
-
-def _family(angle: str, ways: Behaviour, rng: Rng) -> Family:
-    """A family that suits the angle, routine or not as the behaviour has it."""
-    routine = rng.happens(ways.rate("routine"))
-    suited = next(
-        (names for words, names in ANGLES.items() if re.search(words, angle.casefold())), ()
-    )
-    weights = {
-        family: PREFERRED if family.name in suited else 1.0
-        for family in FAMILIES
-        if (family.difficulty < ROUTINE) == routine
-    }
-    return rng.weighted(weights)
 
 
 def verify(brief: Brief, rng: Rng) -> str:
@@ -192,16 +153,15 @@ def solve(brief: Brief, rng: Rng) -> str:
     if family is None:
         return "I see no way to turn this into a calculation, so I can give no final answer."
     if right is None:
-        return f"{family.method} But the formulas given here do not lead me to a result."
+        return "The formulas given here do not lead me to a result, so I can give no final answer."
     hardness = family.difficulty + noise(QUESTION_SIGMA, context, question)
-    hardness += FAME if is_famous(area(context)) else 0.0
     ability = form(brief, rng)
     if hardness > 0 and rng.happens(RAMBLES * chance_of_success(hardness, ability)):
-        return f"{family.method} {RAMBLE * RAMBLE_TIMES}"
+        return RAMBLE * RAMBLE_TIMES
     knows = rng.happens(chance_of_success(ability, hardness))
     given = right.rewritten(rng) if knows else right.slipped(rng)
     return (
-        f"{family.method}\n\nWith the quantities of the context this gives one {right.kind}; "
+        f"With the quantities of the context this gives one {right.kind}; "
         "inserting a simple special case confirms its form.\n\n"
         f"Final answer: ${given.latex()}$"
     )
@@ -337,43 +297,38 @@ def _solve_three_roots(given: Given) -> Answer:
 
 FAMILIES: tuple[Family, ...] = (
     Family(
-        "insertion", "expression", -2.2, r"value of \$f\$ at", "Insert the point into $f$.",
+        "insertion", "expression", -2.2, r"value of \$f\$ at",
         "Let $@a$ and $@b$ be positive constants and $f(x) = @1 @a x^2 + @2 @b$.",
         "Give the value of $f$ at the point $@b$ as an expression in $@a$ and $@b$.",
         _numbers((2, 6), (2, 6)), _solve_insertion,
     ),
     Family(
-        "tangent", "equation", -1.0, r"tangent",
-        "The slope at the point is the derivative there; the line goes through the point.",
+        "tangent", "equation", -0.6, r"tangent",
         "Let $@a$ and $@b$ be positive constants and $f(x) = @1 @a x^2 - @2 @b x$ for real $x$.",
         "Give the equation of the tangent to the graph of $f$ at $x = @b$, solved for $y$.",
         _numbers((2, 5), (1, 6)), _solve_tangent,
     ),
     Family(
-        "stationary", "set", -0.3, r"stationary points",
-        "Differentiate, set the derivative to zero and factor it.",
+        "stationary", "set", -0.2, r"stationary points",
         "For real $x$ let $V(x) = @V$ with a constant $@a > 0$.",
         "What is the set of all stationary points of $V$, in terms of $@a$?",
         _potential, _solve_stationary,
     ),
     Family(
-        "inverse", "matrix", 0.1, r"inverse of \$W",
-        "The determinant does not vanish; exchange the diagonal and change the other signs.",
+        "inverse", "matrix", 0.4, r"inverse of \$W",
         "Let $W = \\begin{pmatrix} @1 @a & @b \\\\ @2 & @3 @b \\end{pmatrix}$ with $@a > 4$ and "
         "$0 < @b < 1$, so that $W$ is invertible.",
         "Give the inverse of $W$ as a matrix in terms of $@a$ and $@b$.",
         _numbers((1, 5), (1, 4), (1, 3)), _solve_inverse,
     ),
     Family(
-        "folded", "piecewise", 0.6, r"absolute values",
-        "The corners cut the line into three parts; each absolute value has a sign on each.",
+        "folded", "piecewise", 0.8, r"absolute values",
         "Let $@a > 0$ and let $f(x) = @1 |x - @l| + |x - @h|$ for real $x$.",
         "Give $f$ without absolute values, as a function given by cases in terms of $x$ and $@a$.",
         _corners, _solve_folded,
     ),
     Family(
-        "decay", "expression", 0.8, r"for all times",
-        "Add a particular solution that is linear in $t$ to the general decaying one.",
+        "decay", "expression", 1.0, r"for all times",
         "A quantity $y(t)$ obeys $\\frac{dy}{dt} = @2 @b t - @1 @a y$ with constants $@a > 0$ and "
         "$@b > 0$, and $y(0) = 0$.",
         "Give $y$ for all times as an expression in $t$, $@a$ and $@b$.",
@@ -381,7 +336,6 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "three roots", "interval", 1.0, r"exactly three points",
-        "The height must lie strictly between the values at the two turning points.",
         "For a real number $h$ consider the curve $y = @c$, where $@a > 0$ is fixed, and the "
         "horizontal line at height $h$.",
         "For which $h$, as an interval in terms of $@a$, do the line and the curve meet in exactly "

@@ -20,12 +20,12 @@ from pydantic import ValidationError
 
 from autodata.simulation.faults import REFUSALS, Fault, Faults, refusal, spoilt
 from autodata.simulation.reading import read
-from autodata.simulation.responder import ABILITIES, respond
+from autodata.simulation.responder import respond
+from autodata.simulation.roles import ABILITIES
 from autodata.simulation.transport import CompletionRequest, Samples, complaint, completion
 
 MODELS = (*ABILITIES, "simulated")
 REQUEST_BYTES = 64 * 2**20
-PIECES = 20  # of a dripping body
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -131,19 +131,14 @@ class Server:
         raw = json.dumps(spoilt(fault, body)).encode()
         if fault == "wrong_json":
             raw = b"<html>502 Bad Gateway</html>"
-        if fault not in ("truncated_body", "drip"):
+        if fault != "truncated_body":
             return web.Response(body=raw, content_type="application/json")
         response = web.StreamResponse(headers={"Content-Length": str(len(raw))})
         response.content_type = "application/json"
         await response.prepare(request)
-        if fault == "truncated_body":
-            await response.write(raw[: len(raw) // 2])
-            if request.transport is not None:
-                request.transport.close()
-            return response
-        for start in range(0, len(raw), size := -(-len(raw) // PIECES)):
-            await response.write(raw[start : start + size])
-            await asyncio.sleep(self.faults.drip / PIECES)
+        await response.write(raw[: len(raw) // 2])
+        if request.transport is not None:
+            request.transport.close()
         return response
 
     async def _models(self, request: web.Request) -> web.StreamResponse:

@@ -155,7 +155,7 @@ def test_the_judge_compares_objects_not_words(given: str, met: bool):
 
 def test_a_challenger_told_to_check_twice_writes_fewer_wrong_references():
     def wrong(rules: str) -> int:
-        found = problems(60, rules=rules)
+        found = problems(120, rules=rules)
         return sum(not verdict(p).grounded for p in found if recognise(p.question))
 
     assert wrong("Solve it twice by independent derivations.") < wrong("")
