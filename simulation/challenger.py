@@ -62,8 +62,7 @@ def _matters(
     What the instruction calls used up comes last; a generic question asks about common matters.
     """
     used = set(QUOTED.findall(brief.section("instruction")))
-    free = reading.terms[KNOWN:]
-    terms = sorted(rng.sample(free, len(free)), key=lambda term: term in used)
+    terms = sorted(rng.shuffled(list(reading.terms[KNOWN:])), key=lambda term: term in used)
     special = rng.happens(ways.rate("special"))
     number = ways.conditions + (OVERLOAD if rng.happens(ways.rate("overload")) else 0)
     asked = rng.randint(*scenario.aspects)
@@ -85,7 +84,7 @@ def _ground(aspect: str, fact: Fact, reading: Reading, scenario: Scenario, rng: 
     found = reading.about(aspect) or reading.about(fact.driver)
     if not found:
         return ""
-    return " " + scenario.reason.format(sentence=rng.choice(found))
+    return " " + rng.choice(scenario.reasons).format(sentence=rng.choice(found))
 
 
 def _label(kind: str, scenario: Scenario, rng: Rng) -> str:
@@ -101,9 +100,9 @@ def _with_slips(
     """The context, with part of the answer leaked into it, its source named or its form broken."""
     if rng.happens(ways.rate("leak")):
         leaked = answer[: rng.randint(1, len(answer))]
-        context += f" {scenario.rumour} {' '.join(leaked)}"
+        context += f" {rng.choice(scenario.rumours)} {' '.join(leaked)}"
     if rng.happens(ways.rate("names_source")):
-        context += " " + scenario.source_hint
+        context += " " + rng.choice(scenario.source_hints)
     return scenario.finish(context, ways, rng)
 
 
@@ -154,7 +153,12 @@ def _positive_lines(
     ]
     idle = [
         (text.format(term=term), "")
-        for text in ("takes into account that «{term}» has changed", "mentions «{term}»")
+        for text in (
+            "takes into account that «{term}» has changed",
+            "mentions «{term}»",
+            "starts from the change to «{term}»",
+            "keeps «{term}» in view",
+        )
         for term in case.conditions
     ]
     idle = idle[: max(round(count * padding), count - len(real), 0)]

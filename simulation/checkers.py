@@ -38,7 +38,7 @@ DOUBT = 0.15  # share of acceptable rounds that are sent back: unsure means impr
 JUDGEMENT_MALFORMED = 0.01
 
 _SOURCE = re.compile(r"\b(?:this|the) (?:document|paper|article|opinion|authors?)\b", re.IGNORECASE)
-_IDLE = re.compile(r"^(?:takes into account|mentions)\b", re.IGNORECASE)
+_IDLE = re.compile(r"^(?:takes into account|mentions|starts from|keeps)\b", re.IGNORECASE)
 _WEIGHT = re.compile(r"^\s*\d+[.)]\s+\[([+-−]?\d+)\]", re.MULTILINE)
 _ITEM = re.compile(r"^\s*(\d+)[.)]\s+(?:\[[+-−]?\d+\]\s*)?(.+)$", re.MULTILINE)
 _AVOIDS = re.compile(r"^(?:avoids|refrains from|does not)\b", re.IGNORECASE)

@@ -24,15 +24,22 @@ _OBJECTION = re.compile(r"^- ([A-Z_]+): (.+)$", re.MULTILINE)
 
 # Objection → what it mostly comes from. General, as an analyst should be.
 CAUSES: Mapping[str, str] = {
-    "TOO_EASY": "The weak solver answers from general knowledge: the document is not needed.",
-    "STRONG_FAILED": "The questions pile up more conditions than anyone can keep in mind.",
+    "TOO_EASY": "The questions ask about common matters that every practitioner knows, or ask to "
+    "explain; the weak solver answers from general knowledge. The prompt does not demand that the "
+    "document be needed.",
+    "STRONG_FAILED": "The questions pile up more conditions than anyone can keep in mind, so that "
+    "both solvers fail alike.",
     "STRONG_SATURATED": "The questions are within everybody's reach.",
-    "GAP_TOO_SMALL": "Too many criteria reward what the context states already.",
+    "GAP_TOO_SMALL": "Too many criteria reward what the context states already, so that both "
+    "solvers earn them alike.",
     "WEAK_ALL_ZERO": "The questions leave nothing that a weak solver could begin with.",
-    "QUALITY": "Contexts give conclusions away, and criteria repeat them or punish good answers.",
+    "QUALITY": "Contexts give conclusions away, criteria repeat the context, negative criteria are "
+    "worded so that they punish good answers.",
     "LEAK": "Contexts state the conclusion that the question asks for.",
-    "MALFORMED": "The rubric's counts and weights are not checked before the reply is written.",
+    "MALFORMED": "Counts and weights of the rubric are not checked against the policy before the "
+    "reply is written.",
     "NOT_LEARNABLE": "All weak attempts end alike; nothing within a group can be learned from.",
+    "TRUNCATED": "Answers need more room than there is.",
 }
 
 # How often an edit is of which kind, by the name of the model; any other name is like "simulated".
@@ -63,6 +70,8 @@ REMEDIES: Mapping[str, tuple[str, ...]] = {
 IDLE = (
     "Work with care.",
     "Take the time that the work needs.",
+    "Think of the people who will read the example.",
+    "Good examples are rare; it is worth looking for one.",
     "Read your reply once more before you send it.",
     "Prefer plain words where they are exact.",
 )

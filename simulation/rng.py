@@ -28,6 +28,10 @@ class Rng(random.Random):
         """One key, drawn in proportion to its weight (≥ 0, not all 0)."""
         return self.choices(list(weights), weights=list(weights.values()))[0]
 
+    def shuffled(self, items: list[T]) -> list[T]:
+        """The items in a random order; the list given stays as it is."""
+        return self.sample(items, len(items))
+
 
 def noise(sigma: float, *parts: object) -> float:
     """One draw from a normal distribution around 0; the same for the same parts."""

@@ -94,7 +94,13 @@ def _paragraph(case: Case, aspect: str, ability: float, rng: Rng) -> str:
     driver = facet("driver", fact.driver, fact.tempting_driver, case.conditions)
     text = f"«{aspect}» {conclusion}" + (f", {extent}" if extent else "") + "."
     if driver:
-        text += f" The reason lies in «{driver}», which the rest of the setup does not offset."
+        text += f" The reason lies in «{driver}»" + rng.choice(
+            (
+                ", which the rest of the setup does not offset.",
+                "; the other circumstances only come on top of it.",
+                ", and I see nothing in the setup that would undo it.",
+            )
+        )
     return text
 
 

@@ -58,11 +58,11 @@ class Scenario:
     extents: tuple[str, ...]
     common: tuple[str, ...]  # matters that need no document: general knowledge answers
     stage: Callable[[str, Sequence[str], Sequence[str], Reading, Rng], tuple[str, str]]
-    asks: Mapping[str, str]
+    asks: Mapping[str, tuple[str, ...]]
     second_question: str
-    rumour: str
-    source_hint: str
-    reason: str
+    rumours: tuple[str, ...]
+    source_hints: tuple[str, ...]
+    reasons: tuple[str, ...]
     labels: Mapping[str, str]
     aspects: tuple[int, int]
     aims: tuple[tuple[int, int], tuple[int, int]]
@@ -178,12 +178,18 @@ def _key(question: str) -> str:
 _SETTINGS = (
     "A six-person team runs a service of this kind for a regional hospital network.",
     "A research group keeps such a system alive on forty borrowed machines.",
+    "An online shop rebuilt its back end along these lines last winter.",
     "A national weather office depends on such a system around the clock.",
+    "A start-up offers this as a hosted product to a few hundred customers.",
     "A university operates a test bed of this kind for its graduate course.",
+    "A logistics company has run this design in two data centres since spring.",
+    "A games studio adopted the design for its live events.",
 )
 _BASIS = (
     "Day to day the design rests on one observation: “{sentence}”",
     "The team's notes sum up the starting point in one line: “{sentence}”",
+    "Everyone involved takes this as given: “{sentence}”",
+    "The run book opens with the words “{sentence}”",
 )
 _CHANGES = (
     "puts a tight limit on «{term}»",
@@ -202,26 +208,52 @@ _WEEKDAYS = (
 _HARD = (
     "What makes the situation hard is that the changes pull on the same mechanism, so that "
     "following any one of them alone gives a wrong picture.",
+    "The difficulty is that no single change is alarming; only their order and their overlap are.",
     "It is hard to judge because the usual dashboards show none of the quantities that matter.",
+    "The catch is that the obvious reading of the numbers fits a system without these changes.",
 )
 _EVENTS = (
     "the load doubles for ten minutes",
     "one machine is lost without warning",
     "a slow network link sits between the two halves",
     "a backlog of an hour is replayed at once",
+    "the oldest node is restarted under load",
+    "a second client starts to behave like the first",
 )
 _ASKS = {
-    "recall": "Define {aspects}, and name what each of them depends on.",
-    "explanation": "Explain why {aspects} behave as they do when {event}.",
-    "prediction": "Now {event}. Predict what happens to {aspects}, and say for each what drives it "
-    "and when the effect shows.",
-    "decision": "Then {event}, and only one change can be taken back. Decide which, judging by "
-    "what happens to {aspects}, what drives each of them and when the effect shows.",
-    "interaction": "Taken together, what do the changes do to {aspects} once {event}? Name the "
-    "driver of each effect and when it shows.",
-    "contradiction": "When {event}, one engineer reports that {first} got worse, another that it "
-    "could not have, and both are right. Reconcile the reports: what happens to {aspects}, driven "
-    "by what, and when?",
+    "recall": (
+        "What is meant by {aspects}?",
+        "Define {aspects}, and name what each of them depends on.",
+    ),
+    "explanation": (
+        "Explain why {aspects} behave as they do when {event}.",
+        "When {event}, why do {aspects} react in the way they do?",
+    ),
+    "prediction": (
+        "Now {event}. Predict what happens to {aspects}, and say for each what drives it and "
+        "when the effect shows.",
+        "Suppose that {event}. Predict the course of {aspects}: in which direction, driven by "
+        "what, and from when on?",
+    ),
+    "decision": (
+        "Then {event}, and only one change can be taken back. Decide which, judging by what "
+        "happens to {aspects}, what drives each of them and when the effect shows.",
+        "Before {event}, the team has to choose which change to keep. Base the choice on what "
+        "happens to {aspects}, naming the driver and the onset of each.",
+    ),
+    "interaction": (
+        "Taken together, what do the changes do to {aspects} once {event}? Name the driver of "
+        "each effect and when it shows.",
+        "Once {event}, the changes interact. Work out where that takes {aspects}, what drives "
+        "each and when the effect shows.",
+    ),
+    "contradiction": (
+        "When {event}, one engineer reports that {first} got worse, another that it could not "
+        "have, and both are right. Reconcile the reports: what happens to {aspects}, driven by "
+        "what, and when?",
+        "As {event}, two dashboards contradict each other about {first}. Resolve it by saying "
+        "what happens to {aspects}, what drives each and when the effect shows.",
+    ),
 }
 
 
@@ -230,7 +262,9 @@ def _stage(
 ) -> tuple[str, str]:
     """Context (area, setup and difficulty, in readable prose) and question."""
     event = rng.choice(_EVENTS)
-    places = {"aspects": quoted(aspects), "first": f"«{aspects[0]}»", "event": event}
+    question = rng.choice(_ASKS[kind]).format(
+        aspects=quoted(aspects), first=f"«{aspects[0]}»", event=event
+    )
     area = listed(list(reading.terms[:2]) or ["distributed services"])
     setup = [rng.choice(_SETTINGS)]
     if basis := _basis(reading, rng):
@@ -245,7 +279,7 @@ def _stage(
         f"{' '.join(told)} Nothing else in the deployment is touched.".strip(),
         rng.choice(_HARD),
     )
-    return "\n\n".join(parts), _ASKS[kind].format(**places)
+    return "\n\n".join(parts), question
 
 
 def _basis(reading: Reading, rng: Rng) -> str:
@@ -269,9 +303,20 @@ GENERAL = Scenario(
     asks=_ASKS,
     second_question=" Also, how would you migrate the system afterwards? And which tools would you "
     "use?",
-    rumour="A colleague who tried it on a copy reports that",
-    source_hint="As this document describes, the design is deliberate.",
-    reason="The ground for this lies in the observation that “{sentence}”",
+    rumours=(
+        "A colleague who tried it on a copy reports that",
+        "In last year's rehearsal it turned out that",
+        "The vendor's support has already confirmed that",
+    ),
+    source_hints=(
+        "As this document describes, the design is deliberate.",
+        "The authors argue that this is the common case.",
+    ),
+    reasons=(
+        "The ground for this lies in the observation that “{sentence}”",
+        "This follows the mechanism by which “{sentence}”",
+        "It agrees with the finding “{sentence}”",
+    ),
     labels={"recall": "prediction", "explanation": "interaction"},  # what it takes its own for
     aspects=(3, 4),
     aims=((7, 10), (3, 5)),

@@ -95,9 +95,10 @@ def test_a_context_sets_a_scene_that_a_solver_can_work_with():
 
 @pytest.mark.parametrize("scenario", [GENERAL, LEGAL], ids=["general", "legal"])
 def test_a_question_is_read_as_the_kind_that_was_asked(scenario: Scenario):
-    for kind, template in scenario.asks.items():
-        text = template.format(aspects="«a»", first="«a»", event="one machine is lost")
-        assert kind_of(text) == kind_of(text + scenario.second_question) == kind
+    for kind, templates in scenario.asks.items():
+        for template in templates:
+            text = template.format(aspects="«a»", first="«a»", event="one machine is lost")
+            assert kind_of(text) == kind_of(text + scenario.second_question) == kind
 
 
 def test_the_strong_solver_scores_higher_than_the_weak_one_and_attempts_differ():
