@@ -64,13 +64,13 @@ ATTEMPTS = (
 OPTIMIZER_ROLES = frozenset({"optimizer", "analyst", "editor"})
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """Base of every section: an unknown key is an error, and no section changes once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RunSettings(LoopChoices, Section):
+class RunSettings(LoopChoices, SettingsSection):
     """What one run does: what it decides about every document, and what to do with how many."""
 
     task: TaskName | None = Field(None, description=f"what to make examples of: {', '.join(TASKS)}")
@@ -84,7 +84,7 @@ class RunSettings(LoopChoices, Section):
     )
 
 
-class PromptSettings(Section):
+class PromptSettings(SettingsSection):
     """Where the editable prompts come from.
 
     `path` is a prompt store; null takes ./prompts if there is one, else the packaged prompts.
@@ -95,7 +95,7 @@ class PromptSettings(Section):
     revision: str | None = Field(None, description="revision of the prompt store to use")
 
 
-class Settings(Section):
+class Settings(SettingsSection):
     """The whole configuration. With no model configured, every role is simulated."""
 
     endpoints: dict[str, EndpointConfig] = Field(default_factory=dict)

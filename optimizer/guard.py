@@ -44,7 +44,7 @@ _LINK = re.compile(r"\b(?:https?|ftp|file|data):\S+|\bwww\.\S+", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
 
-class Fault(Frozen):
+class Violation(Frozen):
     """One reason why an edit may not stand, for people and for the editor."""
 
     code: FaultCode
@@ -68,14 +68,14 @@ class Sources(Frozen):
 
 def faults(
     task: str, before: Mapping[str, str], after: Mapping[str, str], sources: Sources
-) -> tuple[Fault, ...]:
+) -> tuple[Violation, ...]:
     """Everything that is wrong with an edit of a task's prompts; an empty tuple lets it stand.
 
     `before` and `after` map paths to texts, over all editable files. Only what the edit adds is
     judged, so that a prompt once adopted by people stays editable.
     """
     if before == after:
-        return (Fault(code="NO_EDIT", path=f"{task}/", message="nothing was changed"),)
+        return (Violation(code="NO_EDIT", path=f"{task}/", message="nothing was changed"),)
     found = list(_misplaced(task, before, after))
     changed = [p for p in sorted(before) if p in after and before[p] != after[p]]
     if not found:
@@ -86,23 +86,25 @@ def faults(
     return tuple(found)
 
 
-def _misplaced(task: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Fault]:
+def _misplaced(
+    task: str, before: Mapping[str, str], after: Mapping[str, str]
+) -> Iterator[Violation]:
     """Files added, removed, or changed outside the task's own."""
     editable = sorted(path for path in before if path.startswith(f"{task}/"))
     for path in sorted(after.keys() - before.keys()):
         near = get_close_matches(path, editable, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         message = f"no role reads it; editable are {', '.join(editable)}{hint}"
-        yield Fault(code="NOT_EDITABLE", path=path, message=message)
+        yield Violation(code="NOT_EDITABLE", path=path, message=message)
     for path in sorted(before.keys() - after.keys()):
-        yield Fault(code="REMOVED", path=path, message="every prompt is needed")
+        yield Violation(code="REMOVED", path=path, message="every prompt is needed")
     for path in sorted(before.keys() & after.keys() - set(editable)):
         if before[path] != after[path]:
             message = f"this run edits the prompts of {task} only"
-            yield Fault(code="NOT_EDITABLE", path=path, message=message)
+            yield Violation(code="NOT_EDITABLE", path=path, message=message)
 
 
-def _unsound(prompts: PromptSet, changed: list[str]) -> Iterator[Fault]:
+def _unsound(prompts: PromptSet, changed: list[str]) -> Iterator[Violation]:
     """What keeps the changed files from being used at all: placeholders, schema, form."""
     for path in changed:
         prompt = Prompt(path=path, text=prompts.files[path])
@@ -110,48 +112,48 @@ def _unsound(prompts: PromptSet, changed: list[str]) -> Iterator[Fault]:
             code: FaultCode = "RUBRIC" if path.endswith(".yaml") else "FORM"
             for problem in problems(prompts):
                 if problem.startswith(f"{path}: "):
-                    yield Fault(code=code, path=path, message=problem.removeprefix(f"{path}: "))
+                    yield Violation(code=code, path=path, message=problem.removeprefix(f"{path}: "))
             continue
         about_placeholders = len(prompt.placeholder_faults())
         for place, fault in enumerate(prompt_faults(prompt)):
             code = "PLACEHOLDER" if place < about_placeholders else "FORM"
-            yield Fault(code=code, path=path, message=fault)
+            yield Violation(code=code, path=path, message=fault)
 
 
-def _oversized(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Fault]:
+def _oversized(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Violation]:
     """Files that are too long, an edit that adds too much, a file that lost most of itself."""
     added = sum(len(text) for text in after.values()) - sum(len(text) for text in before.values())
     if added > GROWTH_MAX:
         message = f"adds {added} characters; one edit may add {GROWTH_MAX}"
-        yield Fault(code="SIZE", path="", message=message)
+        yield Violation(code="SIZE", path="", message=message)
     for path, text in sorted(after.items()):
         old = before.get(path, text)
         if len(text) > FILE_MAX:
             message = f"{len(text)} characters; at most {FILE_MAX}"
-            yield Fault(code="SIZE", path=path, message=message)
+            yield Violation(code="SIZE", path=path, message=message)
         if len(text) < KEPT_MIN * len(old):
             message = f"leaves {len(text)} of {len(old)} characters; a small edit keeps most"
-            yield Fault(code="SIZE", path=path, message=message)
+            yield Violation(code="SIZE", path=path, message=message)
 
 
-def _written(path: str, before: str, after: str, sources: Sources) -> Iterator[Fault]:
+def _written(path: str, before: str, after: str, sources: Sources) -> Iterator[Violation]:
     """What the added text says, and what it hides."""
     hidden = sorted(_hidden(after) - _hidden(before))
     if hidden:
-        yield Fault(code="HIDDEN_TEXT", path=path, message=f"hides text: {', '.join(hidden)}")
+        yield Violation(code="HIDDEN_TEXT", path=path, message=f"hides text: {', '.join(hidden)}")
     if link := _LINK.search(_added(before, after)):
         message = f"“{link.group(0)[:60]}” points outside; a prompt stands on its own"
-        yield Fault(code="OUTSIDE_LINK", path=path, message=message)
+        yield Violation(code="OUTSIDE_LINK", path=path, message=message)
     for directive in directives(_added(before, after)):
         whom = directive.addressee
         code: FaultCode = "SOLVER_DIRECTED" if whom == "solver" else "JUDGE_DIRECTED"
         message = f"“{directive.words}” is a directive to the {whom}, which is out of reach"
-        yield Fault(code=code, path=path, message=message)
+        yield Violation(code=code, path=path, message=message)
     known = {h for h, _ in _sequences(before)}
     copied = (w for h, w in _sequences(after) if h in sources.sequences and h not in known)
     if words := next(copied, None):
         message = f"“{words}” is copied from a document; say it in general terms"
-        yield Fault(code="COPIED", path=path, message=message)
+        yield Violation(code="COPIED", path=path, message=message)
 
 
 def _added(before: str, after: str) -> str:

@@ -1,0 +1,87 @@
+"""The house as docs/architecture.md has it: the rooms, and the ways through them, traced anew.
+
+AUTODATA_WRITE_DOCS=1 writes the ways into the page.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sources import ROOT
+
+PAGE = ROOT / "docs" / "architecture.md"
+ROOMS = sorted(link.name for link in (ROOT / "autodata").iterdir() if link.is_symlink())
+SOURCES = [file for room in (*ROOMS, "autodata") for file in (ROOT / room).rglob("*.py")]
+
+MOST = {"document": 45, "call": 12}  # files on the way, the practice models apart
+MOST_FILES = 140  # of the product, apart from tests and benchmarks
+MOST_LINES = 60  # of one function
+MOST_OF_THE_CODE = 0.2  # in one room
+PRACTICE_FILES, PRACTICE_LINES = 20, 3000
+
+
+def lines(files: list[Path]) -> int:
+    return sum(len(file.read_text().splitlines()) for file in files)
+
+
+@pytest.mark.parametrize("way", MOST)
+def test_the_page_tells_the_way_as_it_is_and_the_way_is_short(way: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.way", way, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    files = [f for f in json.loads(done.stdout.splitlines()[-1]) if not f.startswith("simulation")]
+    rows = [f"| {n} | [`{f}`](../{f}) | {_purpose(f)} |" for n, f in enumerate(files, 1)]
+    told = "\n".join(["| | file | |", "|---|---|---|", *rows])
+    before, _, rest = PAGE.read_text().partition(f"<!-- {way} -->\n")
+    after = rest.partition(f"<!-- /{way} -->")[2]
+    page = f"{before}<!-- {way} -->\n{told}\n<!-- /{way} -->{after}"
+    if os.environ.get("AUTODATA_WRITE_DOCS"):
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page
+    assert len(files) <= MOST[way]
+
+
+def _purpose(file: str) -> str:
+    """What a file says of itself, in its first sentence."""
+    said = ast.get_docstring(ast.parse((ROOT / file).read_text())) or ""
+    return " ".join(said.partition("\n\n")[0].split()).removesuffix(".")
+
+
+def test_every_room_is_on_the_page() -> None:
+    page = PAGE.read_text()
+    assert [room for room in ROOMS if f"| `{room}/` |" not in page] == []
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for file in SOURCES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > MOST_LINES
+    ]
+    assert long == []
+
+
+def test_the_house_stays_small_and_no_room_outgrows_it() -> None:
+    assert len(SOURCES) <= MOST_FILES
+    by_room = {room: lines(list((ROOT / room).rglob("*.py"))) for room in ROOMS}
+    by_room["autodata"] = lines(SOURCES) - sum(by_room.values())
+    assert max(by_room.values()) <= MOST_OF_THE_CODE * sum(by_room.values()), by_room
+    practice = list((ROOT / "simulation").rglob("*.py"))
+    assert len(practice) <= PRACTICE_FILES
+    assert lines(practice) <= PRACTICE_LINES
+
+
+def test_no_class_bears_the_name_of_another() -> None:
+    places: dict[str, list[str]] = {}
+    for file in SOURCES:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(file.relative_to(ROOT).as_posix())
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
