@@ -83,6 +83,12 @@ def test_python_in_the_docs_compiles(block: Block) -> None:
     compile(block.text, block.name, "exec")
 
 
+def test_the_python_in_the_readme_runs(tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(blocks(ROOT / "README.md", "python")[0].text)
+    printed = run(f"{sys.executable} example.py", tmp_path)
+    assert re.match(r"1 (accepted|revise) \[", printed), printed
+
+
 SHELL = [
     (block.name, line.split(" #")[0].strip())
     for page in PAGES
