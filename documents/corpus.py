@@ -19,8 +19,8 @@ from autodata.tasks.types import Document
 # As ledger.FILE: rooms side by side do not import each other.
 RUN_FILE = "run.db"
 
-SHORTEST = 100
-"""Characters of the shortest text worth a question: a sentence or two."""
+SHORTEST = 60
+"""Characters of the shortest text worth a question: a sentence."""
 
 
 LEAVES = "a link out of the folder: name its target to have it read"

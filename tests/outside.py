@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from click.testing import CliRunner
+
+from autodata.cli import main
+
 BIN = Path(sys.executable).parent
 DEMO = Path(__file__).parents[1] / "autodata" / "demo"
 IN_FLIGHT = 4  # requests at once that the endpoint may have
@@ -24,19 +28,25 @@ class Folder:
         self.env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
 
     def __call__(self, *words: str, code: int = 0) -> str:
-        """What `autodata …` prints; it must end with this exit code."""
-        done = subprocess.run(
-            [BIN / "autodata", *words],
-            cwd=self.path,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+        """What `autodata …` prints; it must end with this exit code.
+
+        In this process, since loading the libraries takes longer than most commands; `started`
+        has the command as users have it.
+        """
+        before, environment = Path.cwd(), dict(os.environ)
+        os.chdir(self.path)
+        os.environ.clear()
+        os.environ.update(self.env)
+        try:
+            done = CliRunner().invoke(main, words, prog_name="autodata")
+        finally:
+            os.environ.clear()
+            os.environ.update(environment)
+            os.chdir(before)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == code, done.output
+        return done.output
 
     @contextmanager
     def started(self, *words: str) -> Iterator["subprocess.Popen[str]"]:

@@ -220,8 +220,8 @@ def test_names_and_words_with_brackets_are_shown_as_they_are(tmp_path: Path) -> 
 
 def test_export_writes_examples_or_says_why_not(tmp_path: Path, run: Path) -> None:
     autodata("run", DEMO / "cs", "--task", "cs", "--out", "all")
-    assert "dataset card in" in autodata("export", "all", "--format", "jsonl", "-o", "out/x.jsonl")
-    rows = (tmp_path / "out" / "x.jsonl").read_text().splitlines()
+    assert "dataset card in" in autodata("export", "all", "--format", "jsonl", "-o", "x.jsonl")
+    rows = (tmp_path / "x.jsonl").read_text().splitlines()
     assert len(rows) == json.loads(autodata("status", "all", "--json"))["documents"]["accepted"]
     assert "unknown format 'csv'" in autodata("export", "all", "--format", "csv", code=2)
     autodata("run", DOCUMENT, "--task", "cs", "--out", "none", "--budget-calls", "0", code=3)

@@ -146,8 +146,8 @@ def skipped(folder: Path, limits: Limits = LIMITS) -> dict[str, str]:
 def test_a_text_too_short_to_ask_about_is_skipped_with_its_length(tmp_path: Path) -> None:
     write(tmp_path, stub_dot_md="See the other file.", rows_dot_jsonl='{"text": "Tiny."}\n')
     assert skipped(tmp_path) == {
-        "stub.md": "too little text: 19 of at least 100 characters",
-        "rows.jsonl:1": "too little text: 5 of at least 100 characters",
+        "stub.md": "too little text: 19 of at least 60 characters",
+        "rows.jsonl:1": "too little text: 5 of at least 60 characters",
     }
 
 
