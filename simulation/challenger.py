@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autodata.simulation.behaviour import Behaviour, behaviour
-from autodata.simulation.documents import Reading, study
+from autodata.simulation.documents import ReadText, study
 from autodata.simulation.reading import Brief
 from autodata.simulation.rng import Rng
 from autodata.simulation.scenario import (
@@ -55,7 +55,7 @@ def challenge(scenario: Scenario, brief: Brief, rng: Rng) -> str:
 
 
 def _matters(
-    brief: Brief, scenario: Scenario, reading: Reading, ways: Behaviour, rng: Rng
+    brief: Brief, scenario: Scenario, reading: ReadText, ways: Behaviour, rng: Rng
 ) -> tuple[list[str], list[str]]:
     """What is changed (conditions) and what is asked about (aspects), in the document's terms.
 
@@ -79,7 +79,7 @@ def _concluded(aspect: str, fact: Fact) -> str:
     return f"«{aspect}» {fact.conclusion}, {fact.extent}; what decides it is «{fact.driver}»."
 
 
-def _ground(aspect: str, fact: Fact, reading: Reading, scenario: Scenario, rng: Rng) -> str:
+def _ground(aspect: str, fact: Fact, reading: ReadText, scenario: Scenario, rng: Rng) -> str:
     """The document's own words on an aspect or its driver, where it has any."""
     found = reading.about(aspect) or reading.about(fact.driver)
     if not found:

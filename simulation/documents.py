@@ -71,7 +71,7 @@ TERMS = 60  # as many as a challenger keeps in mind
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadText:
     """A document as read: `terms` (most frequent first, 2–3 words each) and plain `sentences`."""
 
     terms: tuple[str, ...]
@@ -83,10 +83,10 @@ class Reading:
 
 
 @lru_cache(maxsize=128)
-def study(text: str) -> Reading:
+def study(text: str) -> ReadText:
     """Read a document; the same text is read once."""
     prose = _prose(text)
-    return Reading(terms=_terms(prose), sentences=_sentences(prose))
+    return ReadText(terms=_terms(prose), sentences=_sentences(prose))
 
 
 def sentences(text: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from autodata.simulation.behaviour import Behaviour
-from autodata.simulation.documents import Reading
+from autodata.simulation.documents import ReadText
 from autodata.simulation.rng import Rng
 from autodata.simulation.roles import roles
 from autodata.simulation.scenario import Scenario
@@ -74,7 +74,7 @@ _RAMBLING = (
 
 
 def _stage(
-    kind: str, conditions: Sequence[str], aspects: Sequence[str], reading: Reading, rng: Rng
+    kind: str, conditions: Sequence[str], aspects: Sequence[str], reading: ReadText, rng: Rng
 ) -> tuple[str, str]:
     """The client's message: the situation, and the one thing that the person wants to know."""
     claims = rng.sample(_CLAIMS, min(len(conditions), len(_CLAIMS)))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autodata.simulation.behaviour import Behaviour
-from autodata.simulation.documents import Reading
+from autodata.simulation.documents import ReadText
 from autodata.simulation.rng import Rng, noise
 from autodata.simulation.writing import listed, quoted
 
@@ -57,7 +57,7 @@ class Scenario:
     conclusions: tuple[str, ...]
     extents: tuple[str, ...]
     common: tuple[str, ...]  # matters that need no document: general knowledge answers
-    stage: Callable[[str, Sequence[str], Sequence[str], Reading, Rng], tuple[str, str]]
+    stage: Callable[[str, Sequence[str], Sequence[str], ReadText, Rng], tuple[str, str]]
     asks: Mapping[str, tuple[str, ...]]
     second_question: str
     rumours: tuple[str, ...]
@@ -258,7 +258,7 @@ _ASKS = {
 
 
 def _stage(
-    kind: str, conditions: Sequence[str], aspects: Sequence[str], reading: Reading, rng: Rng
+    kind: str, conditions: Sequence[str], aspects: Sequence[str], reading: ReadText, rng: Rng
 ) -> tuple[str, str]:
     """Context (area, setup and difficulty, in readable prose) and question."""
     event = rng.choice(_EVENTS)
@@ -282,7 +282,7 @@ def _stage(
     return "\n\n".join(parts), question
 
 
-def _basis(reading: Reading, rng: Rng) -> str:
+def _basis(reading: ReadText, rng: Rng) -> str:
     """A sentence of the document that stands on its own."""
     leaning = ("I ", "We ", "This ", "It ", "If ", "They ", "These ", "That ", "However", "Instead")
     alone = [sentence for sentence in reading.sentences if not sentence.startswith(leaning)]

@@ -122,7 +122,8 @@ def test_the_log_as_json_says_what_became_of_each(done: tuple[Folder, str]) -> N
 
 def test_a_diff_names_the_failures_that_moved(done: tuple[Folder, str]) -> None:
     folder, _ = done
-    [(revision,)] = folder.query("select revision from iterations where decision in ('kept', 'rejected') order by number limit 1", "opt")
+    decided = "select revision from iterations where decision in ('kept', 'rejected')"
+    (revision,) = folder.query(decided, "opt")[0]
     said = folder("prompts", "diff", "main", revision, "--run", "opt")
     assert said.startswith("diff --git a/cs/")
     assert "validation documents that both were tried on" in said
