@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autodata.models.replies import ReadText, read
+from autodata.models.replies import Reading, read
 from autodata.simulation.transport import SimulatedTransport
 from tests.models.asking import challenger, document, said
 
@@ -10,14 +10,14 @@ ASKED = challenger("cs", document("cs", "bounded-load"))
 MESSAGES = [message.model_dump() for message in ASKED]
 
 
-async def asked(transport: SimulatedTransport, **options: Any) -> ReadText:
+async def asked(transport: SimulatedTransport, **options: Any) -> Reading:
     payload = {"model": "simulated", "messages": MESSAGES, **options}
     return await read(await transport.complete(payload, "request-1"))
 
 
 async def test_it_says_what_the_model_says_and_counts_its_tokens():
     expected = said(ASKED, seed=4)
-    assert await asked(SimulatedTransport(), seed=4) == ReadText(
+    assert await asked(SimulatedTransport(), seed=4) == Reading(
         text=expected.content,
         finish_reason="stop",
         input_tokens=expected.input_tokens,
