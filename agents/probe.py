@@ -11,7 +11,7 @@ from autodata.prompt_store.prompt import locked
 from autodata.tasks import TASKS
 from autodata.tasks.types import Candidate, Criterion, Frozen, Side
 
-TASK = next(iter(TASKS))  # whose locked prompts are borrowed
+PROMPTS_OF = next(iter(TASKS))  # whose locked prompts are borrowed
 SCOPE = "probe"
 TRIFLE = Candidate(
     context="Two coins lie on a table.",
@@ -60,14 +60,14 @@ async def probe(models: Models, role: str) -> Probe:
 
 async def _solve(models: Models, role: str) -> tuple[str, str]:
     side = cast(Side, role.removesuffix("_solver"))
-    said = await solve(models, locked(TASK, "solver"), TRIFLE, side, 1, scope=SCOPE)
+    said = await solve(models, locked(PROMPTS_OF, "solver"), TRIFLE, side, 1, scope=SCOPE)
     if said.truncated:
         return _cut_off(role)
     return ("", "") if said.text else ("it answered nothing", "Try another model")
 
 
 async def _judge(models: Models, role: str) -> tuple[str, str]:
-    prompt = locked(TASK, "judge")
+    prompt = locked(PROMPTS_OF, "judge")
     reply = await judge(models, prompt, TRIFLE, ANSWER, scope=SCOPE, role=role)
     if reply.truncated:
         return _cut_off(role)

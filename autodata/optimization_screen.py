@@ -16,11 +16,11 @@ from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evidence import percent
 from autodata.progress import tell_now_and_then
 from autodata.prompt_store.store import champion_ref
-from autodata.screen import SIMULATED, cost
+from autodata.screen import NOTICE, cost
 from autodata.tasks.measurement import MIN_PAIRS
 
 EVERY = 10.0  # seconds between two lines about calls
-STYLES = {
+ITERATION_STYLES = {
     "start": "bold",
     "kept": "green",
     "rejected": "dim",
@@ -56,7 +56,9 @@ async def watched(console: Console, context: OptimizationContext) -> AsyncIterat
 
 def iteration_line(i: Iteration) -> Text:
     """One iteration: decision, score against the parent's, what the edit says or why not."""
-    line = Text(f"{i.number:>4}  ", style="bold").append(f"{i.decision:<10} ", STYLES[i.decision])
+    line = Text(f"{i.number:>4}  ", style="bold").append(
+        f"{i.decision:<10} ", ITERATION_STYLES[i.decision]
+    )
     against = f"{percent(i.score)} against {percent(i.parent_score)}" if i.parent_score else ""
     line.append(f"{against or percent(i.score):<22} ")
     said = i.subject or i.reason
@@ -72,7 +74,7 @@ def print_result(console: Console, ledger: Ledger, run: RunRow, status: str) -> 
     for line in findings(made, final):
         console.print(line, soft_wrap=True)
     if run.simulated:
-        console.print(SIMULATED, style="yellow", soft_wrap=True)
+        console.print(NOTICE, style="yellow", soft_wrap=True)
     if verdict(final).offers:
         store = run.config["prompts"]["path"]
         branch = champion_ref(run.id).removeprefix("refs/heads/")

@@ -19,7 +19,7 @@ from autodata.ledger.summary import Outcome, outcomes
 from autodata.models.client import Models
 from autodata.models.limits import EndpointState
 from autodata.models.registry import Usage
-from autodata.screen import STYLES, cost, number, one_line, rounds, tokens
+from autodata.screen import DECISION_STYLES, cost, number, one_line, rounds, tokens
 from autodata.tasks.types import Decision
 
 PLAIN_EVERY = 5.0  # seconds between two lines where nothing can be redrawn
@@ -192,7 +192,7 @@ def endpoint_line(state: EndpointState) -> Text:
 def outcome_line(outcome: Outcome) -> Text:
     """One line about a finished document: decision, rounds, name, and why."""
     decision = outcome.decision or "undecided"
-    line = Text(f"{decision:<9} ", style=STYLES[decision])
+    line = Text(f"{decision:<9} ", style=DECISION_STYLES[decision])
     line.append(f"{rounds(outcome.rounds):>9}  ", style="dim").append(outcome.name, style="bold")
     if decision == "accepted":
         scores = f"weak {number(outcome.weak_mean)}, strong {number(outcome.strong_mean)}"

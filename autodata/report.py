@@ -17,7 +17,7 @@ from autodata.optimizer.acceptance import PassCount, verdict
 from autodata.optimizer.evidence import moved, percent
 from autodata.optimizer.population import members, pooled
 from autodata.optimizer.state import Plan
-from autodata.screen import SIMULATED, cost
+from autodata.screen import NOTICE, cost
 from autodata.tasks.measurement import Interval, wilson
 
 Html = str
@@ -38,7 +38,7 @@ def report(ledger: Ledger, run: RunRow, status: str) -> Html:
     return page(
         f"{run.task} optimization {run.id}: {status}",
         [
-            *([paragraph(SIMULATED, "notice")] if run.simulated else []),
+            *([paragraph(NOTICE, "notice")] if run.simulated else []),
             *(paragraph(line) for line in said),
             *(paragraph(line, "verdict") for line in last),
             section(

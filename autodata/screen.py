@@ -11,14 +11,14 @@ from rich.text import Text
 
 from autodata.ledger.summary import Summary
 
-STYLES = {
+DECISION_STYLES = {
     "accepted": "green",
     "revise": "yellow",
     "rejected": "red",
     "skipped": "yellow",
     "undecided": "dim",
 }
-SIMULATED = "Simulated models: these numbers show that the loop works, not how good a model is."
+NOTICE = "Simulated models: these numbers show that the loop works, not how good a model is."
 PIPED_WIDTH = 100  # characters per line where there is no terminal to ask
 NARROW = 16  # characters, the least that a column of names keeps
 
@@ -136,7 +136,7 @@ def print_summary(console: Console, summary: Summary, status: str) -> None:
     for name, said in _rows(summary):
         console.print(Text.assemble((f"{name:<12}", "dim"), said), soft_wrap=True)
     if summary.run.simulated:
-        console.print(SIMULATED, style="yellow", soft_wrap=True)
+        console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
 def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
@@ -160,8 +160,8 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
 
 def _documents(summary: Summary) -> Text:
     counts = [
-        Text(f"{n} {name}", style=STYLES[name])
+        Text(f"{n} {name}", style=DECISION_STYLES[name])
         for name, n in summary.documents.items()
-        if name in STYLES and (n or name == "accepted")
+        if name in DECISION_STYLES and (n or name == "accepted")
     ]
     return Text(f"{summary.documents['total']}: ") + Text(", ").join(counts)

@@ -7,7 +7,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from autodata.ledger.rows import RunRow
-from autodata.screen import SIMULATED, STYLES, number, one_line, rounds
+from autodata.screen import DECISION_STYLES, NOTICE, number, one_line, rounds
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import summary
 from autodata.tasks.types import Attempt, Candidate, Document, Judgement, Round, Side, Verdict
@@ -18,7 +18,7 @@ BAR = 20  # characters of a score of 1
 SHORT = 240  # characters of a text that is not told in full
 SIDES: dict[Side, str] = {"weak": "cyan", "strong": "green"}
 
-Line = tuple[str, Text | str]
+StoryRow = tuple[str, Text | str]
 
 
 def tell(
@@ -27,13 +27,13 @@ def tell(
     """The document's rounds; with `full` no text is shortened and the answers are shown."""
     last = story[-1]
     outcome = last.decision or "undecided"
-    title = Text(document.name, style="bold").append(f"  {outcome}", style=STYLES[outcome])
+    title = Text(document.name, style="bold").append(f"  {outcome}", style=DECISION_STYLES[outcome])
     if outcome != "skipped":
         title.append(f" after {rounds(last.number)}")
     console.print(title, soft_wrap=True)
     console.print(f"document {document.id}, {run.task} run {run.id}", style="dim", soft_wrap=True)
     if run.simulated:
-        console.print(SIMULATED, style="yellow", soft_wrap=True)
+        console.print(NOTICE, style="yellow", soft_wrap=True)
     for round in story:
         _tell_round(console, run.task, round, full=full, last=round is last)
 
@@ -41,7 +41,7 @@ def tell(
 def _tell_round(console: Console, task: str, round: Round, *, full: bool, last: bool) -> None:
     decision = round.decision or "undecided"
     name = f"Round {round.number}" if round.number else "Before the first round"
-    heading = Text(f"{name}: ", style="bold").append(decision, style=STYLES[decision])
+    heading = Text(f"{name}: ", style="bold").append(decision, style=DECISION_STYLES[decision])
     width = min(console.width, WIDTH)
     console.print()
     console.print(Rule(heading, align="left", style="dim"), width=width)
@@ -53,7 +53,7 @@ def _tell_round(console: Console, task: str, round: Round, *, full: bool, last: 
             console.print(Text.assemble((f"{'' if at else label:<{indent}}", "dim"), line))
 
 
-def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Line]:
+def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[StoryRow]:
     if round.instruction:
         yield "asked for", _shortened(round.instruction, full)
     if round.candidate:
@@ -74,7 +74,7 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Line]
         yield "objection", Text.assemble((f"{objection.code}  ", "bold"), said)
 
 
-def _candidate(candidate: Candidate, *, full: bool, answered: bool) -> Iterator[Line]:
+def _candidate(candidate: Candidate, *, full: bool, answered: bool) -> Iterator[StoryRow]:
     kind = f" ({candidate.question_type})" if candidate.question_type else ""
     yield "context", _shortened(candidate.context, full)
     yield "question", Text.assemble((one_line(candidate.question), "bold"), (kind, "dim"))
@@ -91,7 +91,7 @@ def _verdict(verdict: Verdict) -> Text:
     return Text("failed", style="red").append(f": {problems}", style="default")
 
 
-def _scores(round: Round) -> Iterator[Line]:
+def _scores(round: Round) -> Iterator[StoryRow]:
     """A bar for the mean of each side, and each attempt's score."""
     numbers = summary(round)
     for side, attempts in _sides(round):
@@ -115,7 +115,7 @@ def _sides(round: Round) -> Iterator[tuple[Side, tuple[Attempt, ...]]]:
         yield "strong", round.strong
 
 
-def _answers(round: Round) -> Iterator[Line]:
+def _answers(round: Round) -> Iterator[StoryRow]:
     for side, attempts in _sides(round):
         for attempt in attempts:
             yield f"{side} {attempt.number}", one_line(attempt.answer) or "(empty)"
@@ -125,7 +125,7 @@ def _answers(round: Round) -> Iterator[Line]:
                 yield "", met.append(f"{mark.weight:+d}  {one_line(mark.criterion)}{evidence}")
 
 
-def _criteria(candidate: Candidate, round: Round) -> Iterator[Line]:
+def _criteria(candidate: Candidate, round: Round) -> Iterator[StoryRow]:
     """How many answers of each side met each criterion: where the gap comes from."""
     yield "rubric", Text("weight   weak  strong", style="dim")
     for at, criterion in enumerate(candidate.rubric):
@@ -138,7 +138,7 @@ def _met(attempts: Sequence[Attempt], at: int) -> str:
     return f"{sum(marked)}/{len(marked)}" if marked else "–"
 
 
-def _judgement(judgement: Judgement) -> Iterator[Line]:
+def _judgement(judgement: Judgement) -> Iterator[StoryRow]:
     yield "loop judge", f"{judgement.verdict}, suitability {judgement.grpo_suitability}"
     yield "", one_line(judgement.verdict_reason)
     yield "", f"weak: {one_line(judgement.weak_pattern)}"

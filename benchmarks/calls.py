@@ -23,7 +23,7 @@ from results import report
 
 HERE = Path(__file__).parent
 LATENCY = 0.05  # seconds per answer
-PATIENCE = 600.0  # seconds until a contestant is given up
+CONTESTANT_SECONDS = 600.0  # seconds until a contestant is given up
 OURS = "autodata, all-in"
 REFERENCE = "ChatOpenAI"
 
@@ -83,10 +83,10 @@ def once(python: Path, script: str, calls: int, concurrency: int) -> dict[str, A
                 env=env,
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=CONTESTANT_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            return {"problem": f"not done after {PATIENCE:.0f} s"}
+            return {"problem": f"not done after {CONTESTANT_SECONDS:.0f} s"}
     if ended.returncode:
         return {"problem": (ended.stderr.strip().splitlines() or ["no word"])[-1]}
     return json.loads(ended.stdout)

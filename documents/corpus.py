@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
-from autodata.documents.formats import LIMITS, MEGABYTE, BadRow, Converter, Limits, read
+from autodata.documents.formats import DEFAULT_LIMITS, MEGABYTE, BadRow, Converter, Limits, read
 from autodata.documents.passages import BUDGET, Passage, cut
 from autodata.documents.tables import TABLES
 from autodata.documents.text import FormatError
@@ -76,7 +76,7 @@ def ingest(
     per_document: int = 1,
     budget: int = BUDGET,
     shortest: int = SHORTEST,
-    limits: Limits = LIMITS,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Ingest:
     """The documents under these paths in a fixed order, long ones cut into passages.
 

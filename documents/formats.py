@@ -23,7 +23,7 @@ from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 from autodata.documents.latex import latex
-from autodata.documents.tables import TABLES, Row, text_of
+from autodata.documents.tables import TABLES, TableRow, text_of
 from autodata.documents.text import FormatError, decode, markdown, rst, tidy
 
 LONGEST_ROW = 1_000_000
@@ -71,7 +71,7 @@ def read(path: Path, converted: Callable[[Path], str] = convert) -> Iterator[Tex
         )
 
 
-def _of_row(number: int, row: Row | FormatError) -> Text | BadRow:
+def _of_row(number: int, row: TableRow | FormatError) -> Text | BadRow:
     if isinstance(row, FormatError):
         return BadRow(number, str(row))
     try:
@@ -219,7 +219,7 @@ class Limits(NamedTuple):
     here_bytes: int = 64_000  # shorter texts cannot take long and are converted in this process
 
 
-LIMITS = Limits()
+DEFAULT_LIMITS = Limits()
 PACKED = frozenset({".pdf", ".docx"})  # formats whose size on disk says little
 
 
@@ -229,7 +229,7 @@ class Converter:
     One worker process is started for the first file that needs it.
     """
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         self._pool: ProcessPool | None = None
 

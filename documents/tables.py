@@ -12,7 +12,7 @@ from typing import Any
 
 from autodata.documents.text import FormatError, decode
 
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 
 TEXT_COLUMNS = ("text", "content", "document", "body")
 """A row's document, looked for in this order; a row without is rendered field by field."""
@@ -26,7 +26,7 @@ _PROVENANCE = re.compile(
 _LONGEST_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less than a chapter
 
 
-def jsonl(path: Path) -> Iterator[Row | FormatError]:
+def jsonl(path: Path) -> Iterator[TableRow | FormatError]:
     """One row per line; a line that is text is a row with a text."""
     for line in decode(path.read_bytes()).split("\n"):  # splitlines would cut at U+2028 in a text
         if not line.strip():
@@ -41,7 +41,7 @@ def jsonl(path: Path) -> Iterator[Row | FormatError]:
         yield row if isinstance(row, dict) else FormatError("a row is neither an object nor text")
 
 
-def csv_rows(path: Path) -> Iterator[Row | FormatError]:
+def csv_rows(path: Path) -> Iterator[TableRow | FormatError]:
     """One row per record under the header line; commas, semicolons or tabs between fields."""
     csv.field_size_limit(_LONGEST_FIELD)
     text = decode(path.read_bytes())
@@ -53,7 +53,7 @@ def csv_rows(path: Path) -> Iterator[Row | FormatError]:
         raise FormatError(f"not CSV: {error}") from error
 
 
-def parquet(path: Path) -> Iterator[Row | FormatError]:
+def parquet(path: Path) -> Iterator[TableRow | FormatError]:
     """One row per record, read in batches. Raises FormatError when pyarrow is not installed."""
     try:
         arrow = importlib.import_module("pyarrow")
@@ -71,7 +71,7 @@ def parquet(path: Path) -> Iterator[Row | FormatError]:
 TABLES = {".jsonl": jsonl, ".ndjson": jsonl, ".csv": csv_rows, ".parquet": parquet}
 
 
-def text_of(row: Row) -> tuple[str, dict[str, Any]]:
+def text_of(row: TableRow) -> tuple[str, dict[str, Any]]:
     """A row's document in Markdown, and its other fields, with the column that it came from.
 
     Raises FormatError for a row without text.

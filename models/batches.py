@@ -20,7 +20,7 @@ from autodata.models.transport import HttpTransport, encode, refusal
 
 SHARE = 0.5  # of the price of a single call (OpenAI, and those who copy its batch API)
 LINES = 50_000  # requests in a batch, OpenAI's limit
-BYTES = 100 * 2**20  # in a batch's file; OpenAI's limit is 200 MB
+FILE_BYTES = 100 * 2**20  # in a batch's file; OpenAI's limit is 200 MB
 PAGE = 100  # batches listed at once
 ENDED = ("completed", "failed", "expired", "cancelled")
 REFUSED = {"failed": 400, "cancelled": 400}  # as if the request had been refused
@@ -29,8 +29,8 @@ TAG = "autodata_run"  # the key of our batches' metadata
 ODD = (LookupError, TypeError, ValueError, AttributeError)  # a field missing, of another kind
 RESULTS = 2**30  # bytes of a batch's results
 
-Line = dict[str, Any]
-Promises = dict[str, "asyncio.Future[Line]"]  # request id → its line of the result
+BatchLine = dict[str, Any]
+Promises = dict[str, "asyncio.Future[BatchLine]"]  # request id → its line of the result
 
 
 class BatchTransport(HttpTransport):
@@ -41,7 +41,7 @@ class BatchTransport(HttpTransport):
         self.run = run
         self.gather = 5.0  # seconds that a batch waits for more requests
         self.poll = 30.0  # seconds between two looks at a batch
-        self._waiting: dict[str, tuple[Mapping[str, Any], asyncio.Future[Line]]] = {}
+        self._waiting: dict[str, tuple[Mapping[str, Any], asyncio.Future[BatchLine]]] = {}
         self._promised: Promises = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._known: set[str] = set()  # batches that this process follows or has read
@@ -90,7 +90,7 @@ class BatchTransport(HttpTransport):
             promises = {key: waiting[key][1] for key in keys}
             self._start(self._keep(promises, self._submit(content)))
 
-    async def _keep(self, promises: Promises, begun: Coroutine[Any, Any, Line]) -> None:
+    async def _keep(self, promises: Promises, begun: Coroutine[Any, Any, BatchLine]) -> None:
         """See a batch through, and whatever happens leave no promise open."""
         try:
             await self._follow(await begun, promises)
@@ -106,7 +106,7 @@ class BatchTransport(HttpTransport):
             elif not promise.done():
                 promise.set_exception(error)
 
-    async def _submit(self, content: bytes) -> Line:
+    async def _submit(self, content: bytes) -> BatchLine:
         form = aiohttp.FormData()
         form.add_field("purpose", "batch")
         form.add_field("file", content, filename="requests.jsonl", content_type="application/jsonl")
@@ -125,7 +125,7 @@ class BatchTransport(HttpTransport):
         self._known.add(batch["id"])
         return batch
 
-    async def _follow(self, batch: Line, promises: Promises) -> None:
+    async def _follow(self, batch: BatchLine, promises: Promises) -> None:
         """Look at a batch until it has ended, then keep its promises. Raises WireError."""
         while batch["status"] not in ENDED:
             await asyncio.sleep(self.poll)
@@ -136,7 +136,7 @@ class BatchTransport(HttpTransport):
         if promises:
             raise _unfinished(batch)
 
-    async def _look(self, batch_id: str) -> Line:
+    async def _look(self, batch_id: str) -> BatchLine:
         """The batch as it stands; a short outage does not matter. Raises WireError."""
         answered = time.monotonic()
         while True:
@@ -147,14 +147,14 @@ class BatchTransport(HttpTransport):
                     raise
                 await asyncio.sleep(self.poll)
 
-    async def _results(self, batch: Line) -> AsyncIterator[tuple[str, Line]]:
+    async def _results(self, batch: BatchLine) -> AsyncIterator[tuple[str, BatchLine]]:
         """Each request's id with its line, from the files of answers and of errors."""
         for name in ("output_file_id", "error_file_id"):
             if file_id := batch.get(name):
                 for line in await self._lines(file_id):
                     yield str(line["custom_id"]), line
 
-    async def _lines(self, file_id: str) -> list[Line]:
+    async def _lines(self, file_id: str) -> list[BatchLine]:
         content = await self.exchange("GET", f"/files/{file_id}/content", most=RESULTS)
         return [json_object(line) for line in content.splitlines() if line.strip()]
 
@@ -187,7 +187,7 @@ class BatchTransport(HttpTransport):
                 self._start(self._keep(promises, self._look(batch["id"])))
             self._known.add(batch["id"])
 
-    async def _batches(self) -> AsyncIterator[Line]:
+    async def _batches(self) -> AsyncIterator[BatchLine]:
         """This run's batches that are new to us, newest first. Raises Paused where there is no
         such thing."""
         after = ""
@@ -223,7 +223,7 @@ def _files(lines: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], byte
     keys: list[str] = []
     content = bytearray()
     for key, line in lines:
-        if keys and (len(keys) == LINES or len(content) + len(line) > BYTES):
+        if keys and (len(keys) == LINES or len(content) + len(line) > FILE_BYTES):
             yield keys, bytes(content)
             keys, content = [], bytearray()
         keys.append(key)
@@ -232,7 +232,7 @@ def _files(lines: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], byte
         yield keys, bytes(content)
 
 
-def _body(line: Line) -> bytes:
+def _body(line: BatchLine) -> bytes:
     """The completion in a line of results. Raises WireError for a line without one."""
     response, error = line.get("response") or {}, line.get("error") or {}
     body = response.get("body")
@@ -245,7 +245,7 @@ def _body(line: Line) -> bytes:
     )
 
 
-def _unfinished(batch: Line) -> WireError:
+def _unfinished(batch: BatchLine) -> WireError:
     """Why a batch ended without answering everything; what expired may be sent again."""
     found = (batch.get("errors") or {}).get("data") or [{}]
     said = found[0].get("message") or "it ended without an answer to this request"

@@ -36,7 +36,7 @@ from autodata.models.transport import Transport
 
 Messages = Sequence[Mapping[str, str]]
 
-LIMITS = ("max_tokens", "max_completion_tokens")
+LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 FORMATS = ("json_schema", "json_object", "plain")  # how a structured reply is asked for
 FORMAT_WORDS = ("response_format", "json_schema", "json_object", "schema", "guided", "grammar")
 OPTIONS = ("temperature", "seed")  # what a model may refuse without the request losing its sense
@@ -48,7 +48,7 @@ REQUEST_ID = "request_id"  # an option that names the request within the run; it
 class Dialect:
     """Shapes payloads for one model; `learn` after each refusal with status 400 or 422."""
 
-    def __init__(self, limit: str = LIMITS[0]) -> None:
+    def __init__(self, limit: str = LIMIT_NAMES[0]) -> None:
         self.limit = limit
         self.format = FORMATS[0]
         self.left_out: set[str] = set()
@@ -58,7 +58,7 @@ class Dialect:
     def shape(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The payload as this model takes it."""
         shaped = {k: v for k, v in payload.items() if k not in self.left_out}
-        for name in LIMITS:
+        for name in LIMIT_NAMES:
             if name in shaped and name != self.limit:
                 shaped[self.limit] = shaped.pop(name)
         if not self.system_role:
@@ -91,11 +91,11 @@ class Dialect:
         return True
 
     def _learn_limit(self, text: str, sent: Mapping[str, Any]) -> bool:
-        used = next((name for name in LIMITS if name in sent), None)
+        used = next((name for name in LIMIT_NAMES if name in sent), None)
         if used is None or used not in text or not any(word in text for word in UNKNOWN):
             return False
         if used == self.limit and not self._limit_refused:
-            self.limit = next(name for name in LIMITS if name != used)
+            self.limit = next(name for name in LIMIT_NAMES if name != used)
             self._limit_refused = True
         return used != self.limit
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from autodata.ledger.calls import Call, CallLog, CallLogError, CallStatus
 from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Cost, Prices, WorstCase
-from autodata.models.chat import LIMITS, decode, plain
+from autodata.models.chat import LIMIT_NAMES, decode, plain
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
 from autodata.models.errors import Paused, UnknownPrice, WireError
 from autodata.models.limits import EndpointState
@@ -37,7 +37,7 @@ R = TypeVar("R", bound=BaseModel)
 CONTEXT = ("context length", "context size", "context window")  # how servers name what is too small
 REASKS = 2  # times that a malformed reply is asked for again, with its fault
 KEY = 32  # hex digits: 128 bits tell any two requests apart
-BYTES = 3  # of UTF-8 per token, at the least, in ordinary text of any script
+BYTES_PER_TOKEN = 3  # of UTF-8 per token, at the least, in ordinary text of any script
 FRAME = 16  # tokens that a chat template puts around a message, at the most
 WORDING = 256  # tokens that a schema or tools are introduced with, at the most
 SEEDS = 2**31  # what every endpoint takes as a seed lies below
@@ -101,8 +101,10 @@ class Request:
     @property
     def tokens(self) -> int:
         """Length of the prompt in tokens, rather too high: for rates, not for counts."""
-        said = sum(_bytes(message["content"]) // BYTES + 1 + FRAME for message in self.messages)
-        return said + self._attached // BYTES
+        said = sum(
+            _bytes(message["content"]) // BYTES_PER_TOKEN + 1 + FRAME for message in self.messages
+        )
+        return said + self._attached // BYTES_PER_TOKEN
 
     @property
     def most_tokens(self) -> int:
@@ -403,13 +405,13 @@ class Models:
 
 def _stated(config: ModelConfig) -> int | None:
     """The longest reply in tokens by the configuration."""
-    extra = (config.extra.get(name) for name in LIMITS)
+    extra = (config.extra.get(name) for name in LIMIT_NAMES)
     return next((limit for limit in extra if isinstance(limit, int)), config.max_tokens)
 
 
 def _too_long(message: str) -> bool:
     """Whether an endpoint refuses a limit or a prompt for its length."""
-    return any(words in message.casefold() for words in (*LIMITS, *CONTEXT))
+    return any(words in message.casefold() for words in (*LIMIT_NAMES, *CONTEXT))
 
 
 async def _invoke(request: Request, limit: int | None) -> Reading:

@@ -27,11 +27,11 @@ from autodata.models.errors import (
 
 BURST = 10.0  # seconds' worth of a rate that may pass at once
 SCOUT = 2.0  # seconds that the first request goes alone: a wrong key is answered by then
-LONGEST = 30.0  # seconds, the longest wait between two tries
+LONGEST_WAIT = 30.0  # seconds, the longest wait between two tries
 TRIES = 12  # of one request that fails while others succeed
 CLOSED_FOR = 30.0  # seconds after which an open circuit lets a request try again
 START = 32  # requests in flight before anything is known
-PATIENCE = 8  # rounds of answers between two probes of a limit that was refused again and again
+PROBE_ROUNDS = 8  # rounds of answers between two probes of a limit that was refused again and again
 ROUND = 16  # answers, the fewest that say something about an endpoint's speed
 MORE = 1.5  # times as many in flight, and as long to answer: worth a look
 GAIN = 1.1  # times as much work done: worth the longer wait
@@ -140,7 +140,7 @@ class RateLimiter:
     ) -> None:
         self.name = name
         self.config = config
-        self.longest = LONGEST
+        self.longest = LONGEST_WAIT
         self.concurrency = AdaptiveConcurrency(config.max_concurrency, adaptive=adaptive)
         self.circuit_breaker = CircuitBreaker(name, address, config, wait=wait, clock=clock)
         self._requests = LeakyBucket(config.rpm, clock) if config.rpm else None
@@ -496,7 +496,7 @@ class AdaptiveConcurrency:
             return
         if burst == self._burst:
             again = self._found and self.limit <= self.in_flight + 2
-            self._patience = min(PATIENCE, 2 * self._patience) if again else 1
+            self._patience = min(PROBE_ROUNDS, 2 * self._patience) if again else 1
             self._burst += 1
             self._found = True
             self._floor = max(1.0, self._limit / 2)

@@ -7,7 +7,7 @@ from threading import Lock
 
 from autodata.ledger.calls import Call
 from autodata.models.batches import LINES, SHARE, BatchTransport
-from autodata.models.chat import LIMITS, Dialect, EndpointChat, chat_model
+from autodata.models.chat import LIMIT_NAMES, Dialect, EndpointChat, chat_model
 from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
 from autodata.models.errors import UnknownRole
 from autodata.models.limits import RateLimiter
@@ -163,5 +163,5 @@ class ModelRegistry:
     def _dialect(self, config: ModelConfig, at: EndpointConfig) -> Dialect:
         """One per model and endpoint, shared by its roles. Only OpenAI's own models refuse
         `max_tokens`; older servers of other makes silently ignore its successor."""
-        limit = LIMITS[at.address == OPENAI]
+        limit = LIMIT_NAMES[at.address == OPENAI]
         return self._dialects.setdefault((config.endpoint, config.model), Dialect(limit))

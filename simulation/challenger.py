@@ -25,7 +25,9 @@ KNOWN = 2  # terms that name the field; questions are about the others
 BANDS = {"conclusion": (0.8, 1.0), "driver": (0.5, 0.7), "extent": (0.2, 0.4), "": (0.2, 0.3)}
 SURPLUS = 4  # how far a miscounted rubric lies outside the policy
 
-Line = tuple[str, str]  # a criterion, and its facet: a row of `BANDS` and of `Scenario.criteria`
+FacetLine = tuple[
+    str, str
+]  # a criterion, and its facet: a row of `BANDS` and of `Scenario.criteria`
 
 
 def challenge(scenario: Scenario, brief: Brief, rng: Rng) -> str:
@@ -140,7 +142,7 @@ def _counts(scenario: Scenario, policy: Mapping[str, int], rng: Rng) -> tuple[in
 
 def _positive_lines(
     case: Case, facts: Mapping[str, Fact], padding: float, count: int, rng: Rng
-) -> list[Line]:
+) -> list[FacetLine]:
     """What a good answer says; a share of the lines only repeats what the context states."""
     real = [
         line
@@ -166,7 +168,9 @@ def _positive_lines(
     return [line for line in real if line in kept] + idle
 
 
-def _negative_lines(facts: Mapping[str, Fact], count: int, misworded: bool, rng: Rng) -> list[Line]:
+def _negative_lines(
+    facts: Mapping[str, Fact], count: int, misworded: bool, rng: Rng
+) -> list[FacetLine]:
     """Errors named; misworded ones say that the error was avoided, which punishes good answers."""
     claims, blames = (
         ("avoids claiming that", "avoids blaming") if misworded else ("claims that", "blames")

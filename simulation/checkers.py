@@ -19,7 +19,7 @@ MISSED = {"verifier": 0.15, "final_verifier": 0.05}  # share of real faults that
 FALSE_ALARM = 0.02  # share of sound candidates that are sent back
 VERDICT_MALFORMED = 0.01
 LEAK_WORDS = 5  # length of the word sequences compared
-LEAK_SHARE = 0.2  # share of the reference answer's sequences in the context that is a leak
+LEAKED = 0.2  # share of the reference answer's sequences in the context that is a leak
 NOTICED_COMMONPLACE = 0.15  # share of questions from general knowledge that are recognised as such
 NOTICED_ESSAY = 0.2  # share of "explain why" questions that are recognised as too easy
 NOTICED_PADDING = 0.5  # share of criteria that repeat the context from which on it is noticed
@@ -128,7 +128,7 @@ def _question_faults(scenario: Scenario, brief: Brief, rng: Rng) -> list[Fault]:
 def _text_faults(brief: Brief) -> list[Fault]:
     context, found = brief.section("context"), []
     share = overlap(brief.section("reference_answer"), context)
-    if share >= LEAK_SHARE:
+    if share >= LEAKED:
         problem = f"the context repeats {share:.0%} of the reference answer"
         found.append(Fault("leak", problem, "Take the conclusions out of the context."))
     if source := _SOURCE.search(context + " " + brief.section("question")):

@@ -138,4 +138,4 @@ SCENARIO = Scenario(
     finish=_finish,
 )  # fmt: skip
 
-ROLES = roles(SCENARIO)
+RESPONDERS = roles(SCENARIO)

@@ -87,7 +87,7 @@ POLICIES: Mapping[str, Mapping[str, int]] = {  # rules that live in rubric.yaml
     "positive-only rubric": {"negatives_min": 0, "negatives_max": 0},
     "strict weights": {"weight_max": 7},
 }
-REPEATS = 2  # rejections after which an edit is not tried again while there is another one
+MOST_REJECTIONS = 2  # rejections after which an edit is not tried again while there is another one
 _REJECTED = re.compile(
     r"^\| \d+ \| [^|]+ \| rejected \| [^|]+ \| [^|]+ \| ([^|]+) \|", re.MULTILINE
 )
@@ -186,7 +186,7 @@ def _intended(
         role, sentence = rng.choice(FORBIDDEN)
         return Intended(by_role[role], sentence)
     if kind == "good" and (rules := _missing(codes, read)):
-        fresh = [rule for rule in rules if tried.get(_subject(rule.example), 0) < REPEATS]
+        fresh = [rule for rule in rules if tried.get(_subject(rule.example), 0) < MOST_REJECTIONS]
         rule = rng.choice(fresh or rules)
         path, policy = challenger.replace("challenger.md", "rubric.yaml"), POLICIES.get(rule.name)
         if policy and path in read and _under(policy, read[path]) != read[path]:

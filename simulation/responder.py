@@ -78,7 +78,7 @@ def _roles(domain: str) -> Mapping[str, Role]:
     module = f"autodata.simulation.{domain}"
     if domain not in OWN or find_spec(module) is None:
         return general
-    return {**general, **import_module(module).ROLES}
+    return {**general, **import_module(module).RESPONDERS}
 
 
 def _in_openai_form(

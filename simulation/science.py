@@ -192,7 +192,7 @@ def _agree(one: str, other: str) -> bool:
         return False
 
 
-ROLES: Mapping[str, Role] = {
+RESPONDERS: Mapping[str, Role] = {
     "challenger": challenge,
     "verifier": verify,
     "final_verifier": verify,

@@ -22,8 +22,8 @@ from autodata.screen import screen
 from autodata.settings import Override, Settings, load
 from autodata.simulation.transport import SimulatedTransport
 
-PATIENCE = 5.0  # seconds of failures until an endpoint counts as down
-LONGEST = 60.0  # seconds that one call may take
+GIVE_UP_AFTER = 5.0  # seconds of failures until an endpoint counts as down
+CALL_SECONDS = 60.0  # seconds that one call may take
 
 
 class Checkup(BaseModel):
@@ -84,7 +84,7 @@ async def _examine(settings: Settings) -> list[Checkup]:
         roles.setdefault((played.endpoint, played.model), []).append(role)
     impatient = {
         name: config.model_copy(
-            update={"give_up_after": PATIENCE, "timeout": min(config.timeout, LONGEST)}
+            update={"give_up_after": GIVE_UP_AFTER, "timeout": min(config.timeout, CALL_SECONDS)}
         )
         for name, config in settings.endpoints.items()
     }

@@ -15,8 +15,8 @@ from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes, summarize
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import (
-    SIMULATED,
-    STYLES,
+    DECISION_STYLES,
+    NOTICE,
     harmless,
     number,
     print_summary,
@@ -89,14 +89,14 @@ def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
         made.add_row(
             outcome.document_id[:8],
             harmless(outcome.name),
-            Text(decision, style=STYLES[decision]),
+            Text(decision, style=DECISION_STYLES[decision]),
             "" if outcome.rounds is None else str(outcome.rounds),
             *(number(score) if outcome.decision else "" for score in scores),
             outcome.code or "",
         )
     print_table(console, made)
     if run.simulated:
-        console.print(SIMULATED, style="yellow", soft_wrap=True)
+        console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
 def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -> None:
@@ -121,7 +121,7 @@ def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -
         soft_wrap=True,
     )
     if row.simulated:
-        console.print(SIMULATED, style="yellow", soft_wrap=True)
+        console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
 def _redecided(ledger: Ledger, run: RunRow, policy: Policy) -> Iterator[tuple[Outcome, Redecision]]:

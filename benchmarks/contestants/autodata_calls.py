@@ -1,4 +1,4 @@
-"""Autodata's call layer alone: `Models.say` on the wire, every call written to the log first."""
+"""Autodata's call layer alone: `Models.complete` over HTTP, every call written to the log first."""
 
 import asyncio
 from pathlib import Path

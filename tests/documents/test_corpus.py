@@ -7,7 +7,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import pytest
 
 from autodata.documents.corpus import CorpusError, Skipped, ingest
-from autodata.documents.formats import LIMITS, MEGABYTE, Limits
+from autodata.documents.formats import DEFAULT_LIMITS, MEGABYTE, Limits
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
@@ -135,7 +135,7 @@ def test_the_real_corpus_is_read_without_debris(task: str, count: int) -> None:
 # Files that nobody should wait for
 
 
-def skipped(folder: Path, limits: Limits = LIMITS) -> dict[str, str]:
+def skipped(folder: Path, limits: Limits = DEFAULT_LIMITS) -> dict[str, str]:
     """File name → why it was skipped, beside one good document."""
     (folder / "good.md").write_text("Enough to ask about. " * 10)
     corpus = ingest([folder], limits=limits)
@@ -153,7 +153,7 @@ def test_a_text_too_short_to_ask_about_is_skipped_with_its_length(tmp_path: Path
 
 def test_files_beyond_the_limits_are_named_and_not_opened(tmp_path: Path) -> None:
     """By their size, by what they unpack to, and whatever is not a file at all."""
-    limits = LIMITS._replace(file_bytes=2 * MEGABYTE, unpacked_bytes=3 * MEGABYTE)
+    limits = DEFAULT_LIMITS._replace(file_bytes=2 * MEGABYTE, unpacked_bytes=3 * MEGABYTE)
     write(tmp_path, long_dot_txt="x" * (2 * MEGABYTE + 1))
     with ZipFile(tmp_path / "bomb.docx", "w", ZIP_DEFLATED) as bomb:
         bomb.writestr("word/document.xml", b"0" * 4 * MEGABYTE)
@@ -169,7 +169,7 @@ def test_files_beyond_the_limits_are_named_and_not_opened(tmp_path: Path) -> Non
 
 def test_a_file_that_takes_too_long_is_given_up_and_the_next_is_read(tmp_path: Path) -> None:
     write(tmp_path, hostile_dot_md="<!--" * 100_000, z_dot_md="Long, and still read. " * 5_000)
-    corpus = ingest([tmp_path], limits=LIMITS._replace(seconds=1))
+    corpus = ingest([tmp_path], limits=DEFAULT_LIMITS._replace(seconds=1))
     assert [document.name for document in corpus] == ["z.md [1/5]"]
     [hostile] = corpus.skipped
     assert hostile.reason == "reading it takes longer than 1 s: split it"
@@ -177,7 +177,7 @@ def test_a_file_that_takes_too_long_is_given_up_and_the_next_is_read(tmp_path: P
 
 def test_a_file_that_eats_memory_is_given_up(tmp_path: Path) -> None:
     write(tmp_path, huge_dot_txt="word " * MEGABYTE)
-    limits = LIMITS._replace(memory_bytes=60 * MEGABYTE)
+    limits = DEFAULT_LIMITS._replace(memory_bytes=60 * MEGABYTE)
     assert skipped(tmp_path, limits) == {"huge.txt": "reading it takes more than 60 MB of memory"}
 
 
