@@ -26,7 +26,7 @@ from autodata.tasks.measurement import (
 )
 from autodata.tasks.types import Frozen
 
-Rule = Literal["strict", "paper", "confirm"]
+AcceptanceRule = Literal["strict", "paper", "confirm"]
 EvaluationOutcome = Literal["accepted", "failed", "missing"]
 Finding = Literal["no winner", "untested", "too few", "better", "open", "worse"]
 
@@ -78,7 +78,7 @@ class PassCount(Frozen):
         return self.tried > 0 and self.accepted + self.failed >= COVERAGE * self.tried
 
 
-def evaluations_wanted(rule: Rule, made: int) -> int:
+def evaluations_wanted(rule: AcceptanceRule, made: int) -> int:
     """How many evaluations stand behind the score of a parent that has been evaluated `made` times.
 
     The first one let it win and flatters it, so each time it is chosen a fresh one is added:
@@ -88,7 +88,7 @@ def evaluations_wanted(rule: Rule, made: int) -> int:
 
 
 def more_documents(
-    rule: Rule, parent: PassCount, mutant: PassCount, documents: int, at_least: int = 1
+    rule: AcceptanceRule, parent: PassCount, mutant: PassCount, documents: int, at_least: int = 1
 ) -> int:
     """How many more documents to try before looking again; 0 when the decision is settled.
 

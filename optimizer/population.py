@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from autodata.ledger.iterations import Iteration, finals, iterations
-from autodata.optimizer.acceptance import PassCount, Rule, verdict
+from autodata.optimizer.acceptance import AcceptanceRule, PassCount, verdict
 from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.selection import Harness, best
 from autodata.optimizer.state import Plan
@@ -168,7 +168,7 @@ def made(seen: Sequence[Iteration], number: int) -> int:
     return max([1, *(i.parent_evaluations for i in seen if i.parent == number)])
 
 
-def pooled(made: Sequence[Iteration], rule: Rule) -> dict[int, PassCount]:
+def pooled(made: Sequence[Iteration], rule: AcceptanceRule) -> dict[int, PassCount]:
     """What each harness came to on the validation documents, over all its evaluations.
 
     Its first evaluation stands on its own record, the later ones on those of its mutants: pooled
@@ -186,7 +186,9 @@ def pooled(made: Sequence[Iteration], rule: Rule) -> dict[int, PassCount]:
     return counts
 
 
-def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -> CommitMessage:
+def message(
+    run: str, rule: AcceptanceRule, iteration: Iteration, quotes: Sequence[str]
+) -> CommitMessage:
     """Subject, body and trailers of the commit of an iteration."""
     parts = [
         _wrapped(iteration.intent),
@@ -200,7 +202,7 @@ def message(run: str, rule: Rule, iteration: Iteration, quotes: Sequence[str]) -
         "Autodata-Decision": iteration.decision,
         "Autodata-Score": score(iteration.score, iteration.pass_count),
         "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_pass_count),
-        "Autodata-Rule": rule,
+        "Autodata-AcceptanceRule": rule,
         "Autodata-Evaluation": iteration.evaluation(),
         "Autodata-Predicts": iteration.predicts,
     }

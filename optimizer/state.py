@@ -7,7 +7,7 @@ from itertools import combinations
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autodata.ledger.iterations import EditDecision
-from autodata.optimizer.acceptance import PassCount, Rule
+from autodata.optimizer.acceptance import AcceptanceRule, PassCount
 from autodata.optimizer.selection import TEMPERATURE, Select
 from autodata.tasks.types import Document, Frozen, digest
 
@@ -17,7 +17,9 @@ class Choices(Frozen):
 
     iterations: int = Field(20, ge=0, le=10_000, description="edits to try")
     parallel: int = Field(1, ge=1, le=64, description="iterations under way at once")
-    rule: Rule = Field("strict", description="when an edit is kept; see optimizer/acceptance.py")
+    rule: AcceptanceRule = Field(
+        "strict", description="when an edit is kept; see optimizer/acceptance.py"
+    )
     select: Select = Field("boltzmann", description="how a parent is chosen")
     temperature: float = Field(TEMPERATURE, gt=0, le=10, description="of the Boltzmann choice")
     minibatch: int = Field(8, ge=1, le=200, description="training documents studied each time")

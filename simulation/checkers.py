@@ -15,7 +15,7 @@ from autodata.simulation.scenario import QUOTED, Scenario, kind_of
 from autodata.simulation.writing import as_json, excerpt, listed, quoted
 
 # The verifier.
-MISSED = {"verifier": 0.15, "final_verifier": 0.05}  # share of real faults that are overlooked
+MISSED = {"verifier": 0.15, "final_verifier": 0.05}  # share of real flaws that are overlooked
 FALSE_ALARM = 0.02  # share of sound candidates that are sent back
 VERDICT_MALFORMED = 0.01
 LEAK_WORDS = 5  # length of the word sequences compared
@@ -50,7 +50,7 @@ _ATTEMPT = re.compile(
 
 
 @dataclass(frozen=True)
-class Fault:
+class Flaw:
     """One thing that is wrong: the field of the reply it concerns, what it is, what to do."""
 
     field: str
@@ -61,9 +61,9 @@ class Fault:
 def verify(scenario: Scenario, brief: Brief, rng: Rng) -> str:
     """A verdict as JSON: findings, problems, fixes, PASS or FAIL."""
     question = brief.section("question")
-    found = [*_question_faults(scenario, brief, rng), *_text_faults(brief), *_rubric_faults(brief)]
+    found = [*_question_flaws(scenario, brief, rng), *_text_flaws(brief), *_rubric_flaws(brief)]
     flat = "recall" if kind_of(question) == "recall" else "too_easy"
-    if any(fault.field == "leak" for fault in found):
+    if any(flaw.field == "leak" for flaw in found):
         own = f"The context says it: {excerpt(brief.section('reference_answer'), 20)}"
     else:
         known = study(brief.section("document")).terms[:2]
@@ -71,14 +71,14 @@ def verify(scenario: Scenario, brief: Brief, rng: Rng) -> str:
     return verdict(brief, found, own, flat, rng)
 
 
-def verdict(brief: Brief, faults: list[Fault], own: str, flat: str, rng: Rng) -> str:
-    """The verdict on these faults, some of them overlooked; `own` is the verifier's own answer and
+def verdict(brief: Brief, flaws: list[Flaw], own: str, flat: str, rng: Rng) -> str:
+    """The verdict on these flaws, some of them overlooked; `own` is the verifier's own answer and
     `flat` what it calls a question that asks too little."""
     missed = MISSED.get(brief.role, MISSED["verifier"])
-    found = [fault for fault in faults if not rng.happens(missed)]
+    found = [flaw for flaw in flaws if not rng.happens(missed)]
     if not found and rng.happens(FALSE_ALARM):
-        found = [Fault("single_focus", "the question reads as if it asked two things", "Ask one.")]
-    fields = {fault.field for fault in found}
+        found = [Flaw("single_focus", "the question reads as if it asked two things", "Ask one.")]
+    fields = {flaw.field for flaw in found}
     reply = {
         "answer_from_context": own,
         "leak": "leak" in fields,
@@ -87,8 +87,8 @@ def verdict(brief: Brief, faults: list[Fault], own: str, flat: str, rng: Rng) ->
             name: name not in fields
             for name in ("single_focus", "grounded", "rubric_specific", "type_consistent")
         },
-        "problems": [fault.problem for fault in found],
-        "fixes": [fault.fix for fault in found],
+        "problems": [flaw.problem for flaw in found],
+        "fixes": [flaw.fix for flaw in found],
         "verdict": "FAIL" if found else "PASS",
     }
     return as_json(reply, VERDICT_MALFORMED, brief.reasked, rng)
@@ -105,39 +105,39 @@ def _sequences(text: str, size: int) -> list[tuple[str, ...]]:
     return list(zip(*(words[start:] for start in range(size)), strict=False))
 
 
-def _question_faults(scenario: Scenario, brief: Brief, rng: Rng) -> list[Fault]:
+def _question_flaws(scenario: Scenario, brief: Brief, rng: Rng) -> list[Flaw]:
     question, label = brief.section("question"), brief.section("question_type").casefold()
     kind, aspects, found = kind_of(question), QUOTED.findall(question), []
     if kind == "recall":
-        found.append(Fault("question", "the question asks for recall", "Ask for a prediction."))
+        found.append(Flaw("question", "the question asks for recall", "Ask for a prediction."))
     common = [aspect for aspect in aspects if aspect in scenario.common]
     if aspects and len(common) == len(aspects) and rng.happens(NOTICED_COMMONPLACE):
         problem = f"general knowledge answers it: {', '.join(common)} are not the document's matter"
-        found.append(Fault("grounded", problem, "Build on a mechanism of the document."))
+        found.append(Flaw("grounded", problem, "Build on a mechanism of the document."))
     if question.count("?") > 1 and "Also, " in question:
-        found.append(Fault("single_focus", "the question asks several things", "Ask one thing."))
+        found.append(Flaw("single_focus", "the question asks several things", "Ask one thing."))
     if kind == "explanation" and rng.happens(NOTICED_ESSAY):
         problem = "a fluent essay would satisfy it: it asks to explain"
-        found.append(Fault("question", problem, "Ask for a decision or a prediction."))
+        found.append(Flaw("question", problem, "Ask for a decision or a prediction."))
     if label and kind not in ("recall", "explanation") and scenario.label(kind) != label:
         problem = f"labelled {label}, but it asks for a {kind}"
-        found.append(Fault("type_consistent", problem, "Name the type that is asked."))
+        found.append(Flaw("type_consistent", problem, "Name the type that is asked."))
     return found
 
 
-def _text_faults(brief: Brief) -> list[Fault]:
+def _text_flaws(brief: Brief) -> list[Flaw]:
     context, found = brief.section("context"), []
     share = overlap(brief.section("reference_answer"), context)
     if share >= LEAKED:
         problem = f"the context repeats {share:.0%} of the reference answer"
-        found.append(Fault("leak", problem, "Take the conclusions out of the context."))
+        found.append(Flaw("leak", problem, "Take the conclusions out of the context."))
     if source := _SOURCE.search(context + " " + brief.section("question")):
         problem = f"“{source.group(0)}” points to a source that solvers never see"
-        found.append(Fault("grounded", problem, "State the setup without naming the source."))
+        found.append(Flaw("grounded", problem, "State the setup without naming the source."))
     return found
 
 
-def _rubric_faults(brief: Brief) -> list[Fault]:
+def _rubric_flaws(brief: Brief) -> list[Flaw]:
     rubric, found = brief.section("rubric"), []
     texts = [text for _, text in criteria(rubric)]
     if not texts:
@@ -153,13 +153,13 @@ def _rubric_faults(brief: Brief) -> list[Fault]:
         high = brief.policy.get(f"{what}_max", count)
         if not low <= count <= high:
             problem = f"{count} {what} in the rubric; the rubric policy asks for {low} to {high}"
-            found.append(Fault("rubric_specific", problem, "Follow the rubric policy."))
+            found.append(Flaw("rubric_specific", problem, "Follow the rubric policy."))
     if sum(bool(_IDLE.match(text)) for text in texts) > len(texts) * NOTICED_PADDING:
         problem = "most criteria repeat what the context states"
-        found.append(Fault("rubric_specific", problem, "Demand reasoning beyond the context."))
+        found.append(Flaw("rubric_specific", problem, "Demand reasoning beyond the context."))
     if any(text.casefold().startswith("avoids ") for text in texts) and len(texts) % 2:
         problem = "a negative criterion is worded “avoids …” and would punish good answers"
-        found.append(Fault("rubric_specific", problem, "Name the error itself."))
+        found.append(Flaw("rubric_specific", problem, "Name the error itself."))
     return found
 
 
@@ -216,7 +216,7 @@ SUGGESTIONS = {
 }
 
 
-class Side:
+class AttemptGroup:
     """The attempts of one solver, as a section describes them; those without a score left out.
 
     `scores` are 0 … 1; `shared` are the criteria that every attempt meets, `separating` those that
@@ -242,8 +242,8 @@ class Side:
 
 def judge_round(brief: Brief, rng: Rng) -> str:
     """A judgement as JSON: patterns and spread, accept or improve with a suggestion."""
-    weak = Side("Weak", brief.section("weak_attempts"))
-    strong = Side("Strong", brief.section("strong_attempts"))
+    weak = AttemptGroup("Weak", brief.section("weak_attempts"))
+    strong = AttemptGroup("Strong", brief.section("strong_attempts"))
     finding = _finding(weak, strong)
     if finding == "" and rng.happens(DOUBT):
         finding = "unsure"
@@ -271,7 +271,7 @@ def judge_round(brief: Brief, rng: Rng) -> str:
     return as_json(reply, JUDGEMENT_MALFORMED, brief.reasked, rng)
 
 
-def _finding(weak: Side, strong: Side) -> str:
+def _finding(weak: AttemptGroup, strong: AttemptGroup) -> str:
     """Why the round cannot teach, as a key of `SUGGESTIONS`; nothing when it can."""
     if weak.mean < WEAK_RANGE[0]:
         return "all fail"

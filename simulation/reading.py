@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Messages = Sequence[Mapping[str, Any]]
+ChatMessages = Sequence[Mapping[str, Any]]
 
 # Sections in the order of the prompts. A document comes first and may contain anything, such as
 # tags that look like ours: it ends at the last closing tag.
@@ -56,7 +56,7 @@ class Brief:
         return self.sections.get(name, "")
 
 
-def read(messages: Messages, model: str = "") -> Brief:
+def read(messages: ChatMessages, model: str = "") -> Brief:
     """The brief that the messages (OpenAI's: {"role", "content", …}) contain."""
     texts = [(str(m.get("role", "user")), plain(m.get("content"))) for m in messages]
     system = "\n".join(text for role, text in texts if role == "system")
@@ -88,7 +88,7 @@ def _sections(text: str) -> tuple[dict[str, str], str]:
     return sections, text
 
 
-def _done(messages: Messages) -> list[Done]:
+def _done(messages: ChatMessages) -> list[Done]:
     """The tool calls of a conversation in OpenAI's form, in order, each with its result."""
     calls = [call for message in messages for call in message.get("tool_calls") or ()]
     results = {m.get("tool_call_id"): plain(m.get("content")) for m in messages} if calls else {}

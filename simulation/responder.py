@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from autodata.simulation import optimizer
-from autodata.simulation.reading import Messages, plain, read
+from autodata.simulation.reading import ChatMessages, plain, read
 from autodata.simulation.rng import Rng
 from autodata.simulation.roles import Role, roles
 from autodata.simulation.scenario import GENERAL
@@ -38,7 +38,7 @@ class SimulatedReply:
 
 
 def respond(
-    model: str, messages: Messages, seed: int | None = None, max_tokens: int | None = None
+    model: str, messages: ChatMessages, seed: int | None = None, max_tokens: int | None = None
 ) -> SimulatedReply:
     """The reply of `model` to chat messages ({"role", "content"}).
 

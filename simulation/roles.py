@@ -1,7 +1,7 @@
 """The simulated solver, orchestrator and extractor, and which function answers as which role."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from autodata.simulation.challenger import challenge
@@ -77,7 +77,7 @@ def _stated(aspect: str, context: str, scenario: Scenario) -> str:
 def _paragraph(case: Case, aspect: str, ability: float, rng: Rng) -> str:
     fact, difficulty = case.fact(aspect), case.difficulty(aspect)
 
-    def facet(name: str, right: str, tempting: str, others: tuple[str, ...]) -> str:
+    def facet(name: str, right: str, tempting: str, others: Sequence[str]) -> str:
         """The words for one facet: right, tempted, some other mistake, or nothing."""
         if rng.happens(chance_of_success(ability, difficulty + FACET_DIFFICULTY[name])):
             return right

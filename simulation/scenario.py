@@ -9,6 +9,10 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from autodata.simulation.behaviour import Behaviour
 from autodata.simulation.documents import ReadText
@@ -54,19 +58,20 @@ class Scenario:
     """
 
     # What can be said of an aspect, by facet. Phrases are modal: they fit any number and noun.
-    conclusions: tuple[str, ...]
-    extents: tuple[str, ...]
-    common: tuple[str, ...]  # matters that need no document: general knowledge answers
+    conclusions: Sequence[str]
+    extents: Sequence[str]
+    common: Sequence[str]  # matters that need no document: general knowledge answers
     stage: Callable[[str, Sequence[str], Sequence[str], ReadText, Rng], tuple[str, str]]
-    asks: Mapping[str, tuple[str, ...]]
+    asks: Mapping[str, Sequence[str]]
     second_question: str
-    rumours: tuple[str, ...]
-    source_hints: tuple[str, ...]
-    reasons: tuple[str, ...]
+    rumours: Sequence[str]
+    source_hints: Sequence[str]
+    reasons: Sequence[str]
     labels: Mapping[str, str]
+    words: Mapping[str, Sequence[str]]  # what `stage` and `finish` put together
     aspects: tuple[int, int]
     aims: tuple[tuple[int, int], tuple[int, int]]
-    criteria: Mapping[str, tuple[str, str]]
+    criteria: Mapping[str, Sequence[str]]
     difficulty: float = 0.0
     fame: bool = False
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -174,110 +179,35 @@ def _key(question: str) -> str:
     return " ".join(question.casefold().split())
 
 
-# A system, its changes, and what is hard about them: for every domain without words of its own.
-_SETTINGS = (
-    "A six-person team runs a service of this kind for a regional hospital network.",
-    "A research group keeps such a system alive on forty borrowed machines.",
-    "An online shop rebuilt its back end along these lines last winter.",
-    "A national weather office depends on such a system around the clock.",
-    "A start-up offers this as a hosted product to a few hundred customers.",
-    "A university operates a test bed of this kind for its graduate course.",
-    "A logistics company has run this design in two data centres since spring.",
-    "A games studio adopted the design for its live events.",
-)
-_BASIS = (
-    "Day to day the design rests on one observation: “{sentence}”",
-    "The team's notes sum up the starting point in one line: “{sentence}”",
-    "Everyone involved takes this as given: “{sentence}”",
-    "The run book opens with the words “{sentence}”",
-)
-_CHANGES = (
-    "puts a tight limit on «{term}»",
-    "removes the safeguard around «{term}»",
-    "doubles the pressure on «{term}»",
-    "makes «{term}» optional for half of the machines",
-    "delays everything that touches «{term}»",
-    "lets two tenants share «{term}»",
-    "moves «{term}» to a slower path",
-    "starts to batch all work on «{term}»",
-)
-_WEEKDAYS = (
-    "On Monday", "A day later", "In the same week", "Shortly after", "Before the weekend",
-    "On Sunday night", "After that", "Last of all",
-)  # fmt: skip
-_HARD = (
-    "What makes the situation hard is that the changes pull on the same mechanism, so that "
-    "following any one of them alone gives a wrong picture.",
-    "The difficulty is that no single change is alarming; only their order and their overlap are.",
-    "It is hard to judge because the usual dashboards show none of the quantities that matter.",
-    "The catch is that the obvious reading of the numbers fits a system without these changes.",
-)
-_EVENTS = (
-    "the load doubles for ten minutes",
-    "one machine is lost without warning",
-    "a slow network link sits between the two halves",
-    "a backlog of an hour is replayed at once",
-    "the oldest node is restarted under load",
-    "a second client starts to behave like the first",
-)
-_ASKS = {
-    "recall": (
-        "What is meant by {aspects}?",
-        "Define {aspects}, and name what each of them depends on.",
-    ),
-    "explanation": (
-        "Explain why {aspects} behave as they do when {event}.",
-        "When {event}, why do {aspects} react in the way they do?",
-    ),
-    "prediction": (
-        "Now {event}. Predict what happens to {aspects}, and say for each what drives it and "
-        "when the effect shows.",
-        "Suppose that {event}. Predict the course of {aspects}: in which direction, driven by "
-        "what, and from when on?",
-    ),
-    "decision": (
-        "Then {event}, and only one change can be taken back. Decide which, judging by what "
-        "happens to {aspects}, what drives each of them and when the effect shows.",
-        "Before {event}, the team has to choose which change to keep. Base the choice on what "
-        "happens to {aspects}, naming the driver and the onset of each.",
-    ),
-    "interaction": (
-        "Taken together, what do the changes do to {aspects} once {event}? Name the driver of "
-        "each effect and when it shows.",
-        "Once {event}, the changes interact. Work out where that takes {aspects}, what drives "
-        "each and when the effect shows.",
-    ),
-    "contradiction": (
-        "When {event}, one engineer reports that {first} got worse, another that it could not "
-        "have, and both are right. Reconcile the reports: what happens to {aspects}, driven by "
-        "what, and when?",
-        "As {event}, two dashboards contradict each other about {first}. Resolve it by saying "
-        "what happens to {aspects}, what drives each and when the effect shows.",
-    ),
-}
+def words(domain: str) -> dict[str, Any]:
+    """What a domain says, from its file in `words/`: fields of a `Scenario`."""
+    text = (Path(__file__).parent / "words" / f"{domain}.yaml").read_text("utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
 
 
 def _stage(
     kind: str, conditions: Sequence[str], aspects: Sequence[str], reading: ReadText, rng: Rng
 ) -> tuple[str, str]:
     """Context (area, setup and difficulty, in readable prose) and question."""
-    event = rng.choice(_EVENTS)
-    question = rng.choice(_ASKS[kind]).format(
+    words = GENERAL.words
+    event = rng.choice(words["events"])
+    question = rng.choice(GENERAL.asks[kind]).format(
         aspects=quoted(aspects), first=f"«{aspects[0]}»", event=event
     )
     area = listed(list(reading.terms[:2]) or ["distributed services"])
-    setup = [rng.choice(_SETTINGS)]
+    setup = [rng.choice(words["settings"])]
     if basis := _basis(reading, rng):
-        setup.append(rng.choice(_BASIS).format(sentence=basis))
-    changes = rng.sample(_CHANGES, len(_CHANGES))
+        setup.append(rng.choice(words["basis"]).format(sentence=basis))
+    changes = rng.sample(words["changes"], len(words["changes"]))
     told = [
         f"{day} the team {change.format(term=term)}."
-        for day, change, term in zip(_WEEKDAYS, changes, conditions, strict=False)
+        for day, change, term in zip(words["weekdays"], changes, conditions, strict=False)
     ]
     parts = (
         f"This is about {area}. {' '.join(setup)}",
         f"{' '.join(told)} Nothing else in the deployment is touched.".strip(),
-        rng.choice(_HARD),
+        rng.choice(words["hard"]),
     )
     return "\n\n".join(parts), question
 
@@ -290,42 +220,5 @@ def _basis(reading: ReadText, rng: Rng) -> str:
 
 
 GENERAL = Scenario(
-    conclusions=(
-        "will rise", "will fall", "will stay bounded", "will oscillate", "will stall",
-        "will stay as before",
-    ),
-    extents=("from the start", "only at first", "only past a threshold", "with a delay"),
-    common=(
-        "latency", "throughput", "memory use", "error rate", "processor load", "availability",
-        "queue length",
-    ),
-    stage=_stage,
-    asks=_ASKS,
-    second_question=" Also, how would you migrate the system afterwards? And which tools would you "
-    "use?",
-    rumours=(
-        "A colleague who tried it on a copy reports that",
-        "In last year's rehearsal it turned out that",
-        "The vendor's support has already confirmed that",
-    ),
-    source_hints=(
-        "As this document describes, the design is deliberate.",
-        "The authors argue that this is the common case.",
-    ),
-    reasons=(
-        "The ground for this lies in the observation that “{sentence}”",
-        "This follows the mechanism by which “{sentence}”",
-        "It agrees with the finding “{sentence}”",
-    ),
-    labels={"recall": "prediction", "explanation": "interaction"},  # what it takes its own for
-    aspects=(3, 4),
-    aims=((7, 10), (3, 5)),
-    criteria={
-        "conclusion": ("insight", "prediction"),
-        "driver": ("step", "causal reasoning"),
-        "extent": ("condition", "scope of a claim"),
-        "": ("step", "use of the setup"),
-        "error": ("error", "causal reasoning"),
-    },
-    fame=True,
-)  # fmt: skip
+    **words("general"), stage=_stage, aspects=(3, 4), aims=((7, 10), (3, 5)), fame=True
+)

@@ -10,7 +10,7 @@ import sympy
 from sympy import Expr
 
 from autodata.simulation.behaviour import behaviour
-from autodata.simulation.checkers import ERROR, MARKS_MALFORMED, Fault, criteria, verdict
+from autodata.simulation.checkers import ERROR, MARKS_MALFORMED, Flaw, criteria, verdict
 from autodata.simulation.documents import study
 from autodata.simulation.formulas import (
     Answer,
@@ -132,17 +132,17 @@ def verify(brief: Brief, rng: Rng) -> str:
     found = []
     if own and not _agree(own.latex(), reference):
         result = f"my own result is ${own.latex()}$"
-        found.append(Fault("grounded", result, "Solve it a second way."))
+        found.append(Flaw("grounded", result, "Solve it a second way."))
     if reference in context:
-        found.append(Fault("leak", "the context states the answer", "Take the answer out."))
+        found.append(Flaw("leak", "the context states the answer", "Take the answer out."))
     if source := _SOURCE.search(context):
-        found.append(Fault("grounded", f"“{source.group(0)}” names the source", "Leave it out."))
+        found.append(Flaw("grounded", f"“{source.group(0)}” names the source", "Leave it out."))
     if "Also, " in question:
-        found.append(Fault("single_focus", "two things are asked", "Ask for one object."))
+        found.append(Flaw("single_focus", "two things are asked", "Ask for one object."))
     if family and family.difficulty < EASY and rng.happens(NOTICED_EASY):
-        found.append(Fault("question", "one substitution answers it", "Ask for more steps."))
+        found.append(Flaw("question", "one substitution answers it", "Ask for more steps."))
     if family is None:
-        found.append(Fault("question", "no calculation leads to the answer", "Ask for an object."))
+        found.append(Flaw("question", "no calculation leads to the answer", "Ask for an object."))
     return verdict(brief, found, f"${own.latex()}$" if own else "", "too_easy", rng)
 
 
