@@ -39,7 +39,7 @@ def open_prompts(prompts: PromptSettings) -> tuple[PromptSet, str | None]:
 
 def _packaged(revision: str | None) -> PromptSet:
     shipped = packaged()
-    if revision not in (None, shipped.revision):
+    if revision not in (None, shipped.revision, *shipped.elsewhere.values()):
         raise PromptError(
             f"the packaged prompts are {shipped.revision}, not {revision}: the run was begun by "
             "another version of autodata; go on with that version, or begin a new run"
@@ -50,7 +50,7 @@ def _packaged(revision: str | None) -> PromptSet:
 def resolve(settings: Settings, task: str) -> tuple[Settings, PromptSet]:
     """The settings with nothing left open, and the prompts that they name."""
     prompts, path = open_prompts(settings.prompts)
-    return settings.resolved(task, prompts.revision, path), prompts
+    return settings.resolved(task, prompts.revision_of(task), path), prompts
 
 
 def run_row(settings: Settings, run_id: str | None = None) -> RunRow:
@@ -60,7 +60,7 @@ def run_row(settings: Settings, run_id: str | None = None) -> RunRow:
         id=run_id or f"{task}-{begun:%Y%m%d-%H%M%S}",
         task=task,
         prompts_revision=settings.prompts.revision or "",
-        locked_revision=locked_revision(),
+        locked_revision=locked_revision(task),
         config=settings.plain(),
         models=settings.roles,
         seed=settings.run.seed,

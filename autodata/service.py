@@ -76,7 +76,7 @@ def _run_context(folder: RunFolder) -> RunContext:
 def _run_of(ledger: Ledger, settings: Settings, choices: RunChoices) -> str:
     """The run with this configuration and these choices, which an earlier server may have begun."""
     config = settings.stating(choices)
-    identity = digest(shaping(config), locked_revision())[:8]
+    identity = digest(shaping(config), locked_revision(settings.run.task or ""))[:8]
     run = run_row(settings, f"studio-{settings.run.task}-{identity}")
     return ledger.run_like(run.model_copy(update={"config": config}))
 

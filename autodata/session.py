@@ -121,8 +121,8 @@ class Session(ABC):
             for change in changes(run.config, self.config(run, settings))
             if not change.startswith(self.may_change)
         ]
-        if run.locked_revision != locked_revision():
-            found.append(f"locked prompts: {run.locked_revision} → {locked_revision()}")
+        if run.locked_revision != (now := locked_revision(run.task)):
+            found.append(f"locked prompts: {run.locked_revision} → {now}")
         if found:
             place, lines = self.folder.path, "\n  ".join(found)
             raise RunFolderError(

@@ -70,7 +70,9 @@ async def run_context(folder: Path, documents: Iterable[Document], task: str = "
     if not ledger.runs():
         revision = packaged().revision
         ledger.start_run(
-            RunRow(id=RUN, task=task, prompts_revision=revision, locked_revision=locked_revision())
+            RunRow(
+                id=RUN, task=task, prompts_revision=revision, locked_revision=locked_revision(task)
+            )
         )
     log = CallLog(folder / FILE)
     simulated = {SIMULATED: SimulatedTransport()}

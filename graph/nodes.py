@@ -88,7 +88,7 @@ class Nodes:
             "document": None,
             "document_id": document_id,
             "choices": context.choices.stated_over(runtime.context),
-            "prompts_revision": context.prompts.revision,
+            "prompts_revision": context.prompts.revision_of(state.task),
         }
 
     async def extractor(self, state: State) -> Update:

@@ -6,10 +6,9 @@ Locked prompts come from the package and from nowhere else: no optimizer can rea
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import Literal
 
 import yaml
@@ -20,6 +19,7 @@ from autodata.tasks.rubric import RubricPolicy
 from autodata.tasks.types import Frozen, digest
 
 USER_LINE = "<!-- user -->"
+OURS = "autodata.prompt_store"  # the package whose prompts these are, unless a task names another
 PLACEHOLDER = re.compile(r"\{\{([^{}\n]*)\}\}")
 
 # Role → what its prompt must contain, each exactly once. A name with a companion file is needed
@@ -144,11 +144,17 @@ class PromptSet(Frozen):
     """All editable prompts of one revision.
 
     `files` maps a path such as `cs/challenger.md` to its text; `revision` is a commit of a prompt
-    store or `seed-<12 hex digits>` for the packaged prompts. Examples cite it.
+    store or `seed-<12 hex digits>` for the packaged prompts, and `elsewhere` the revision by task
+    where another package ships the prompts. Examples cite it.
     """
 
     revision: str
     files: Mapping[str, str]
+    elsewhere: Mapping[str, str] = {}
+
+    def revision_of(self, task: str) -> str:
+        """The revision of a task's prompts."""
+        return self.elsewhere.get(task, self.revision)
 
     @property
     def content_hash(self) -> str:
@@ -188,25 +194,34 @@ class PromptSet(Frozen):
 
 @cache
 def packaged() -> PromptSet:
-    """The seed prompts that ship with the package, cited by content as `seed-<12 hex digits>`."""
-    texts = dict(_texts("seed"))
-    content = PromptSet(revision="", files=texts).content_hash
-    return PromptSet(revision=f"seed-{content[:12]}", files=texts)
+    """The seed prompts that ship with the package, cited by content as `seed-<12 hex digits>`.
+
+    Another package's prompts are cited apart: its coming and going leaves ours as they are.
+    """
+    others = {task.name: _cited("seed", task.prompts) for task in TASKS.values()}
+    ours = _cited("seed", OURS)
+    elsewhere = {task: cited for task, cited in others.items() if cited != ours}
+    return PromptSet(revision=ours, files=_all_texts("seed"), elsewhere=elsewhere)
 
 
 def locked(task: str, role: str) -> Prompt:
     """The prompt of a locked role, from the package only; raises PromptError when none exists."""
     path = f"{task}/{role}.md"
-    if path not in _locked():
+    if path not in _all_texts("locked"):
         raise PromptError(
-            f"{path}: no such locked prompt; there are {', '.join(sorted(_locked()))}"
+            f"{path}: no such locked prompt; there are {', '.join(sorted(_all_texts('locked')))}"
         )
-    return Prompt(path=f"locked/{path}", text=_locked()[path])
+    return Prompt(path=f"locked/{path}", text=_all_texts("locked")[path])
 
 
-def locked_revision() -> str:
-    """`locked-<12 hex digits>`: content hash of all locked prompts."""
-    return f"locked-{digest(sorted(_locked().items()))[:12]}"
+def locked_revision(task: str) -> str:
+    """`locked-<12 hex digits>`: content hash of the locked prompts that ship with a task."""
+    return _cited("locked", TASKS[task].prompts)
+
+
+@cache
+def _cited(tree: str, package: str) -> str:
+    return f"{tree}-{digest(sorted(_texts(tree, package).items()))[:12]}"
 
 
 def braced(name: str) -> str:
@@ -251,28 +266,24 @@ def _differences(what: str, given: Iterable[str], declared: tuple[str, ...]) -> 
 @cache
 def _companions(task: str) -> frozenset[str]:
     """Names of all packaged files of a task, editable and locked."""
-    paths = [*packaged().files, *_locked()]
+    paths = [*packaged().files, *_all_texts("locked")]
     return frozenset(path.partition("/")[2] for path in paths if path.startswith(f"{task}/"))
 
 
 @cache
-def _locked() -> Mapping[str, str]:
-    return dict(_texts("locked"))
+def _all_texts(tree: str) -> Mapping[str, str]:
+    packages = {OURS, *(task.prompts for task in TASKS.values())}
+    return {path: text for package in packages for path, text in _texts(tree, package).items()}
 
 
-def _texts(tree: str) -> Iterator[tuple[str, str]]:
-    """(`<task>/<file>`, text) of every file of a packaged tree, other packages' tasks included."""
-    ours = "autodata.prompt_store"
-    others = [task for task in TASKS.values() if task.prompts != ours]
-    folders = [
-        *files(ours).joinpath(tree).iterdir(),
-        *(files(task.prompts).joinpath(tree, task.name) for task in others),
-    ]
-    for folder in folders:
-        for file in _files(folder):
-            yield f"{folder.name}/{file.name}", file.read_text(encoding="utf-8")
-
-
-def _files(folder: Traversable) -> Iterator[Traversable]:
-    if folder.is_dir():
-        yield from (file for file in folder.iterdir() if file.name.endswith((".md", ".yaml")))
+@cache
+def _texts(tree: str, package: str) -> Mapping[str, str]:
+    """`<task>/<file>` → text of a package's tree; another package's for its own tasks alone."""
+    its = {task.name for task in TASKS.values() if task.prompts == package}
+    return {
+        f"{folder.name}/{file.name}": file.read_text(encoding="utf-8")
+        for folder in files(package).joinpath(tree).iterdir()
+        if folder.is_dir() and (package == OURS or folder.name in its)
+        for file in folder.iterdir()
+        if file.name.endswith((".md", ".yaml"))
+    }

@@ -66,7 +66,7 @@ def optimization_context(
                     kind="optimization",
                     task="cs",
                     prompts_revision=store.resolve("main"),
-                    locked_revision=locked_revision(),
+                    locked_revision=locked_revision("cs"),
                     seed=seed,
                     simulated=True,
                 )

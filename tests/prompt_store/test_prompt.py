@@ -116,8 +116,8 @@ def test_equal_prompts_are_cited_alike_and_an_edit_changes_the_citation():
     assert shuffled.content_hash == seeds.content_hash
     assert seeds.revision == f"seed-{seeds.content_hash[:12]}"
     assert edited("cs/challenger.md", "short").content_hash != seeds.content_hash
-    assert locked_revision().startswith("locked-")
-    assert len(locked_revision()) == len("locked-") + 12
+    assert locked_revision("cs").startswith("locked-")
+    assert len(locked_revision("cs")) == len("locked-") + 12
 
 
 def test_the_policy_is_read_from_yaml_and_shown_as_yaml():

@@ -77,6 +77,22 @@ def test_the_locked_prompts_of_a_package_are_those_of_its_own_domain_alone(tmp_p
     assert before.split("prompts")[1].split()[0] == after.split("prompts")[1].split()[0]
 
 
+def test_a_package_that_comes_or_goes_leaves_the_runs_of_other_domains_as_they_are(
+    tmp_path: Path,
+) -> None:
+    package = Package(tmp_path)
+    registered, away = package.site / "medicine_domain-1.0.dist-info", tmp_path / "away"
+    registered.rename(away)
+    package.autodata("demo", "--task", "cs", "--documents", "1", "--out", "cs")
+    away.rename(registered)
+    package.autodata("resume", "cs")
+    document = min((DEMO / "cs").iterdir())
+    package.autodata("run", str(document), "--task", "medicine", "--out", "run")
+    prompt = package.room / "seed" / "medicine" / "orchestrator.md"
+    prompt.write_text(prompt.read_text() + "\nBe brief.\n")
+    assert "another version" in package.autodata("resume", "run", code=2)
+
+
 @pytest.mark.parametrize(
     ("entry_point", "said"),
     [
