@@ -1,14 +1,13 @@
 """A working directory and an endpoint, for stories told from outside."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.outside import DEMO, Folder, Simulated
+from tests.processes import simulation, started
 
 
 @pytest.fixture
@@ -24,14 +23,8 @@ def folder(tmp_path: Path) -> Folder:
 def server(folder: Folder) -> Iterator[Simulated]:
     """A server that takes 10 ms per reply and demands the key `right`."""
     words = ("--port", "0", "--latency", "0.01", "--key", "right")
-    with subprocess.Popen(
-        [sys.executable, "-m", "autodata.simulation", *words],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
+    with started(simulation, words) as process:
         simulated = Simulated(process.stdout.readline().split(" at ")[1].split()[0])
         folder.configure(simulated.base_url)
         folder.env["SIMULATED_KEY"] = "right"
         yield simulated
-        process.terminate()

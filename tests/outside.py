@@ -3,10 +3,8 @@
 import json
 import os
 import sqlite3
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -14,6 +12,7 @@ from urllib.request import urlopen
 from click.testing import CliRunner
 
 from autodata.cli import main
+from tests.processes import Started, command, started
 
 BIN = Path(sys.executable).parent
 DEMO = Path(__file__).parents[1] / "autodata" / "demo"
@@ -31,7 +30,7 @@ class Folder:
         """What `autodata …` prints; it must end with this exit code.
 
         In this process, since loading the libraries takes longer than most commands; `started`
-        has the command as users have it.
+        has one of its own.
         """
         before, environment = Path.cwd(), dict(os.environ)
         os.chdir(self.path)
@@ -48,21 +47,9 @@ class Folder:
         assert done.exit_code == code, done.output
         return done.output
 
-    @contextmanager
-    def started(self, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    def started(self, *words: str, session: bool = False) -> AbstractContextManager[Started]:
         """The command while it runs, with its output to be read line by line."""
-        with subprocess.Popen(
-            [BIN / "autodata", *words],
-            cwd=self.path,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+        return started(command, words, self.path, self.env, session=session)
 
     def query(self, sql: str, run: str = "run") -> list[tuple[Any, ...]]:
         with sqlite3.connect(self.path / run / "run.db") as database:

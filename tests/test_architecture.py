@@ -4,20 +4,20 @@ AUTODATA_WRITE_DOCS=1 writes the ways into the page.
 """
 
 import ast
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import apart
 from tests.sources import ROOT
+from tests.way import call, document
 
 PAGE = ROOT / "docs" / "architecture.md"
 ROOMS = sorted(link.name for link in (ROOT / "autodata").iterdir() if link.is_symlink())
 SOURCES = [file for room in (*ROOMS, "autodata") for file in (ROOT / room).rglob("*.py")]
 
+WAYS = {"document": document, "call": call}
 MOST = {"document": 45, "call": 12}  # files on the way, the practice models apart
 MOST_FILES = 140  # of the product, apart from tests and benchmarks
 MOST_LINES = 60  # of one function
@@ -31,10 +31,8 @@ def lines(files: list[Path]) -> int:
 
 @pytest.mark.parametrize("way", MOST)
 def test_the_page_tells_the_way_as_it_is_and_the_way_is_short(way: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.way", way, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    files = [f for f in json.loads(done.stdout.splitlines()[-1]) if not f.startswith("simulation")]
+    went = apart(WAYS[way], tmp_path)
+    files = [file for file in went if not file.startswith("simulation")]
     rows = [f"| {n} | [`{f}`](../{f}) | {_purpose(f)} |" for n, f in enumerate(files, 1)]
     told = "\n".join(["| | file | |", "|---|---|---|", *rows])
     before, _, rest = PAGE.read_text().partition(f"<!-- {way} -->\n")

@@ -19,18 +19,23 @@ from autodata.assembly import open_models
 from autodata.cli import main
 from autodata.ledger.calls import CallLog
 from autodata.settings import load
+from tests.processes import command, started
 from tests.sources import PAGES, ROOT, Block, blocks, commands, steady
 
 WALKTHROUGH = ROOT / "docs" / "walkthrough.md"
 
 
-def run(command: str, folder: Path) -> str:
-    """What a shell command prints, standard error included."""
+def run(line: str, folder: Path) -> str:
+    """What a command prints, standard error included."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    if line.startswith("autodata "):
+        with started(command, tuple(shlex.split(line)[1:]), folder, env) as process:
+            return process.stdout.read()
     done = subprocess.run(
-        ["bash", "-c", command],
+        ["bash", "-c", line],
         cwd=folder,
-        env={**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -51,12 +56,12 @@ def test_the_walkthrough_shows_what_really_happens(
         if block.language == "python":
             exec(compile(block.text, block.name, "exec"), {})
             continue
-        for command, shown in commands(block):
-            printed = steady(run(command, tmp_path))
+        for line, shown in commands(block):
+            printed = steady(run(line, tmp_path))
             if os.environ.get("AUTODATA_WRITE_DOCS"):
-                page = page.replace(f"$ {command}\n{shown}", f"$ {command}\n{printed}")
+                page = page.replace(f"$ {line}\n{shown}", f"$ {line}\n{printed}")
             else:
-                assert printed == shown, f"{block.name}: {command}"
+                assert printed == shown, f"{block.name}: {line}"
     if os.environ.get("AUTODATA_WRITE_DOCS"):
         WALKTHROUGH.write_text(page)
 
@@ -65,8 +70,8 @@ def test_the_readme_shows_what_a_run_prints(tmp_path: Path) -> None:
     readme = ROOT / "README.md"
     names = ("write-ahead-log-group-commit", "leader-lease-reads", "work-stealing-scheduler")
     files = " ".join(f"{ROOT}/autodata/demo/cs/{name}.md" for name in names)
-    command = f"autodata run {files} --task cs --out RUN --set run.documents_in_flight=1"
-    printed = steady(run(command, tmp_path))
+    line = f"autodata run {files} --task cs --out RUN --set run.documents_in_flight=1"
+    printed = steady(run(line, tmp_path))
     before, _, rest = readme.read_text().partition("<!-- demo -->\n")
     after = rest.partition("<!-- /demo -->")[2]
     page = f"{before}<!-- demo -->\n```text\n{printed}```\n<!-- /demo -->{after}"
@@ -83,9 +88,15 @@ def test_python_in_the_docs_compiles(block: Block) -> None:
     compile(block.text, block.name, "exec")
 
 
+def _program(text: str, folder: Path) -> None:
+    os.chdir(folder)
+    exec(compile(text, "program", "exec"), {"__name__": "__main__"})
+
+
 def test_the_python_in_the_readme_runs(tmp_path: Path) -> None:
-    (tmp_path / "example.py").write_text(blocks(ROOT / "README.md", "python")[0].text)
-    printed = run(f"{sys.executable} example.py", tmp_path)
+    program = blocks(ROOT / "README.md", "python")[0].text
+    with started(_program, program, tmp_path) as process:
+        printed = process.stdout.read()
     assert re.match(r"1 (accepted|revise) \[", printed), printed
 
 

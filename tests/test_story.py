@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from fractions import Fraction
 from typing import Any
 
@@ -16,13 +15,13 @@ import pytest
 
 from autodata.run_folder import RunFolder
 from tests.outside import DEMO, IN_FLIGHT, Folder, Simulated
+from tests.processes import Started
 
 ANSWERED = "select count(distinct scope || request_key) from calls where status != 'failed'"
 
 
-def until(process: "subprocess.Popen[str]", word: str, times: int = 1) -> None:
+def until(process: Started, word: str, times: int = 1) -> None:
     """Reads the command's output until a line begins with the word."""
-    assert process.stdout is not None
     for line in process.stdout:
         times -= line.startswith(word)
         if not times:

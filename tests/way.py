@@ -1,9 +1,7 @@
 """The way through the house: which files of the product run a function, in their first order.
 
-    python -m tests.way document FOLDER     one document through `autodata run`
-    python -m tests.way call FOLDER         one challenger call over HTTP
-
-Prints a JSON list. Modules and class bodies, which run when they are imported, do not count.
+Modules and class bodies, which run when they are imported, do not count. What a process remembers
+is not done again: a way is gone in a process of its own.
 """
 
 import asyncio
@@ -65,8 +63,12 @@ def document(folder: Path) -> list[str]:
     return list(found)
 
 
-async def call(folder: Path) -> list[str]:
+def call(folder: Path) -> list[str]:
     """From the challenger to the recorded call, over HTTP on loopback."""
+    return asyncio.run(_call(folder))
+
+
+async def _call(folder: Path) -> list[str]:
     from autodata.agents.challenger import challenge
     from autodata.prompt_store.prompt import packaged, policy_text
     from autodata.tasks import TASKS
@@ -92,9 +94,3 @@ async def call(folder: Path) -> list[str]:
             )
     assert isinstance(written, Candidate), written
     return list(found)
-
-
-if __name__ == "__main__":
-    what, place = sys.argv[1:]
-    way = document(Path(place)) if what == "document" else asyncio.run(call(Path(place)))
-    print(json.dumps(way))

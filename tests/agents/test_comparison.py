@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,7 @@ from autodata.agents.comparison import ComparisonPool
 from autodata.tasks.science import TASK
 from autodata.tasks.task import Comparison
 from autodata.tasks.types import Candidate
-from tests.outside import BIN, DEMO
+from tests.outside import DEMO, Folder
 
 
 def of(answer: str, reference: str) -> Comparison:
@@ -96,19 +95,11 @@ def test_several_event_loops_at_once_share_the_processes() -> None:
 
 def test_ctrl_c_while_formulas_are_compared_ends_cleanly(tmp_path: Path) -> None:
     """The terminal sends it to every process of the session."""
-    with subprocess.Popen(
-        [BIN / "autodata", "run", DEMO / "science", "--task", "science", "--out", "run"],
-        cwd=tmp_path,
-        env={**os.environ, "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as run:
-        assert run.stdout is not None
+    words = ("run", str(DEMO / "science"), "--task", "science", "--out", "run")
+    with Folder(tmp_path).started(*words, session=True) as run:
         assert any(re.match("accepted|rejected", line) for line in run.stdout)
         os.killpg(run.pid, signal.SIGINT)
         rest = run.stdout.read()
-    assert run.returncode == 130, rest
+        assert run.wait() == 130, rest
     assert "Traceback" not in rest
     assert "Error" not in rest

@@ -46,7 +46,6 @@ def test_a_dead_endpoint_does_not_look_idle(folder: Folder) -> None:
     config.write_text(config.read_text().replace("give_up_after: 0.2", "give_up_after: 60"))
     folder.env["SIMULATED_KEY"] = "right"
     with folder.started("run", "docs", "--task", "cs", "--out", "run") as process:
-        assert process.stdout is not None
         line = next(line for line in process.stdout if "here:" in line)
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130

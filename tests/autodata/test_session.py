@@ -1,7 +1,6 @@
 """A session ends as it should whatever ends it, and another one goes on from any state it left."""
 
 import ctypes
-import fcntl
 import gzip
 import json
 import os
@@ -9,17 +8,18 @@ import pty
 import shutil
 import signal
 import sqlite3
-import subprocess
-import termios
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings, load
-from tests.outside import BIN, Folder, Simulated
+from tests.outside import Folder, Simulated
+from tests.processes import apart, at_terminal, command, forked, started
 
 OLD_RUN = Path(__file__).parents[1] / "data" / "run-before-rooms"
 RUN = ("run", "docs", "--task", "cs", "--out", "run")
@@ -32,7 +32,6 @@ def status(folder: Folder) -> str:
 
 def test_a_hangup_stops_a_run_that_goes_on_later(folder: Folder, server: Simulated) -> None:
     with folder.started(*RUN) as process:
-        assert process.stdout is not None
         assert any(line.startswith("accepted") for line in process.stdout)
         process.send_signal(signal.SIGHUP)
         said = process.stdout.read()
@@ -45,36 +44,25 @@ def test_a_hangup_stops_a_run_that_goes_on_later(folder: Folder, server: Simulat
 
 def test_a_terminal_that_is_closed_stops_the_run(folder: Folder, server: Simulated) -> None:
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [BIN / "autodata", *RUN],
-        cwd=folder.path,
-        env=folder.env,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    ) as process:
-        os.close(theirs)
-        seen = b""
-        while b"accepted  " not in seen:
-            seen += os.read(ours, 4096)
-        os.close(ours)
-        assert process.wait() == 130
+    with Connection(theirs) as terminal:
+        process = forked(at_terminal, terminal, command, RUN, folder.path, folder.env)
+    seen = b""
+    while b"accepted  " not in seen:
+        seen += os.read(ours, 4096)
+    os.close(ours)
+    process.join()
+    assert process.exitcode == 130
     assert status(folder) == "interrupted"
     assert folder.query("select count(*) from calls where status = 'failed'") == [(0,)]
 
 
+def as_nohup(*given: Any) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    command(*given)
+
+
 def test_a_run_that_was_started_to_survive_a_hangup_does(folder: Folder, server: Simulated) -> None:
-    with subprocess.Popen(
-        ["nohup", BIN / "autodata", *RUN],
-        cwd=folder.path,
-        env=folder.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
+    with started(as_nohup, RUN, folder.path, folder.env) as process:
         assert any(line.startswith("accepted") for line in process.stdout)
         process.send_signal(signal.SIGHUP)
         process.stdout.read()
@@ -114,13 +102,19 @@ def test_a_configuration_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert load(folder.config) == Settings()
 
 
-# What lets root write where nobody may: a process without it reads like anybody else.
-OVERRIDE, DROP = 1, 24  # CAP_DAC_OVERRIDE, PR_CAPBSET_DROP of Linux
+OVERRIDE = 1 << 1  # CAP_DAC_OVERRIDE of Linux, which lets root write where nobody may
+VERSION = 0x20080522  # of the sets of what a process may do
 
 
 def without_override() -> None:
-    if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).prctl(DROP, OVERRIDE, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "cannot drop a capability")
+    """Makes this process read and write like anybody else."""
+    if os.geteuid():
+        return
+    libc, header, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(VERSION), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    for number in (0, 1):  # in effect, and permitted
+        sets[number] &= ~OVERRIDE
+    assert libc.capset(header, sets) == 0
 
 
 @pytest.fixture(params=["closed", "killed", "of an earlier version"])
@@ -150,27 +144,19 @@ def sealed(folder: Folder, request: pytest.FixtureRequest) -> Iterator[Folder]:
 
 
 def test_a_folder_that_cannot_be_written_can_be_read(sealed: Folder) -> None:
-    def autodata(*words: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [BIN / "autodata", *words],
-            cwd=sealed.path,
-            env=sealed.env,
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=without_override,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+    apart(_read, sealed)
 
+
+def _read(sealed: Folder) -> None:
+    without_override()
     run = sealed.path / "run"
     before = {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
-    documents = json.loads(autodata("status", "run", "--json"))["documents"]
-    shown = autodata("show", "run")
+    documents = json.loads(sealed("status", "run", "--json"))["documents"]
+    shown = sealed("show", "run")
     assert ("renamed.md" in shown) == (run / "run.db-wal").exists()
-    assert "by these thresholds" in autodata("redecide", "run")
+    assert "by these thresholds" in sealed("redecide", "run")
     if documents["accepted"]:
-        autodata("export", "run", "--format", "jsonl", "-o", "out.jsonl")
+        sealed("export", "run", "--format", "jsonl", "-o", "out.jsonl")
         assert len((sealed.path / "out.jsonl").read_text().splitlines()) == documents["accepted"]
-    assert "run cannot be written" in autodata("resume", "run", code=2)
+    assert "run cannot be written" in sealed("resume", "run", code=2)
     assert before == {file.name: file.stat().st_mtime_ns for file in run.iterdir()}

@@ -1,12 +1,12 @@
 """An optimization in a process of its own that may be killed at any moment."""
 
 import asyncio
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from autodata.optimizer.loop import optimize
 from tests.optimizer.context import optimization_context
+from tests.processes import forked
 
 CHOICES = {
     "iterations": 3,
@@ -20,12 +20,8 @@ CHOICES = {
 
 
 def started(folder: Path) -> BaseProcess:
-    """The process, forked from one that has imported everything: imports cost three seconds."""
-    forks = get_context("forkserver")
-    forks.set_forkserver_preload([__name__])
-    process = forks.Process(target=_run, args=(folder,))
-    process.start()
-    return process
+    """The process, which has only just begun."""
+    return forked(_run, folder)
 
 
 def _run(folder: Path) -> None:

@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.outside import DEMO
+from tests.processes import command, started
 from tests.sources import ROOT, blocks
 
 PROMPTS = ROOT / "prompt_store"
@@ -37,18 +36,12 @@ class Package:
 
     def autodata(self, *words: str, code: int = 0) -> str:
         """What the command prints where the package is installed."""
-        path = os.pathsep.join([str(self.site), os.environ.get("PYTHONPATH", "")])
-        done = subprocess.run(
-            [sys.executable, "-m", "autodata", *words],
-            cwd=self.site,
-            env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+        environment = {**os.environ, "COLUMNS": "200"}
+        with started(command, words, self.site, environment, self.site) as process:
+            told = process.stdout.read()
+            assert process.wait() == code, told
+        assert "Traceback" not in told
+        return told
 
 
 def test_a_domain_of_another_package_runs_from_end_to_end(tmp_path: Path) -> None:
