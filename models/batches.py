@@ -8,8 +8,9 @@ the run's batches at the endpoint by their metadata and takes its answers from t
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -30,6 +31,7 @@ ODD = (LookupError, TypeError, ValueError, AttributeError)  # a field missing, o
 RESULTS = 2**30  # bytes of a batch's results
 
 BatchLine = dict[str, Any]
+Sent = TypeVar("Sent", bytes, BatchLine)
 Promises = dict[str, "asyncio.Future[BatchLine]"]  # request id → its line of the result
 
 
@@ -137,26 +139,37 @@ class BatchTransport(HttpTransport):
             raise _unfinished(batch)
 
     async def _look(self, batch_id: str) -> BatchLine:
-        """The batch as it stands; a short outage does not matter. Raises WireError."""
+        """The batch as it stands. Raises WireError."""
+        return await self._patiently(lambda: self.get(f"/batches/{batch_id}"))
+
+    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, Sent]]) -> Sent:
+        """What an endpoint says of a batch that it has taken: a short outage does not matter, and
+        must not have the batch sent, and paid for, again. Raises WireError."""
         answered = time.monotonic()
         while True:
             try:
-                return await self.get(f"/batches/{batch_id}")
+                return await ask()
             except WireError as error:
                 if not error.transient or (time.monotonic() - answered > self.config.give_up_after):
                     raise
                 await asyncio.sleep(self.poll)
 
     async def _results(self, batch: BatchLine) -> AsyncIterator[tuple[str, BatchLine]]:
-        """Each request's id with its line, from the files of answers and of errors."""
+        """Each request's id with its line, from the files of answers and of errors. A line that
+        cannot be read costs its own request, not those of the others."""
         for name in ("output_file_id", "error_file_id"):
             if file_id := batch.get(name):
                 for line in await self._lines(file_id):
-                    yield str(line["custom_id"]), line
+                    yield str(line.get("custom_id")), line
 
     async def _lines(self, file_id: str) -> list[BatchLine]:
-        content = await self.exchange("GET", f"/files/{file_id}/content", most=RESULTS)
-        return [json_object(line) for line in content.splitlines() if line.strip()]
+        path = f"/files/{file_id}/content"
+        content = await self._patiently(lambda: self.exchange("GET", path, most=RESULTS))
+        lines = []
+        for line in content.splitlines():
+            with suppress(WireError):
+                lines.append(json_object(line))
+        return lines
 
     async def _recovered(self) -> None:
         """Once per process, before the first request."""

@@ -25,6 +25,9 @@ class BatchServer:
         self.seen: dict[str, int] = {}
         self.looked = asyncio.Event()
         self.trouble: list[int] = []  # statuses with which the next looks fail
+        self.unreadable: list[int] = []  # statuses with which the next files cannot be had
+        self.odd: list[bytes] = []  # lines that stand before the answers
+        self.distort: Callable[[dict[str, Any]], dict[str, Any]] | None = None  # the next answer
         self.lost: list[int] = []  # statuses that hide that a batch was taken
         self.url = ""
 
@@ -48,6 +51,8 @@ class BatchServer:
         return web.json_response({"id": self.keep(file.file.read())})
 
     async def download(self, request: web.Request) -> web.Response:
+        if self.unreadable:
+            return web.json_response({}, status=self.unreadable.pop(0))
         return web.Response(body=self.files[request.match_info["id"]])
 
     async def create(self, request: web.Request) -> web.Response:
@@ -79,7 +84,8 @@ class BatchServer:
         return web.json_response({"data": page, "has_more": len(names) > 1})
 
     def end(self, batch: dict[str, Any]) -> None:
-        results: dict[bool, list[bytes]] = {True: [], False: []}
+        results: dict[bool, list[bytes]] = {True: self.odd, False: []}
+        self.odd = []
         batch["status"] = "completed"
         for line in map(json.loads, self.files[batch["input_file_id"]].splitlines()):
             reply = self.answer(line["body"])
@@ -88,6 +94,8 @@ class BatchServer:
                 continue
             response = {"status_code": reply.status, "body": json.loads(reply.body)}
             result = {"custom_id": line["custom_id"], "response": response, "error": None}
+            if self.distort:
+                result, self.distort = self.distort(result), None
             results[reply.status == 200].append(json.dumps(result).encode())
         batch["output_file_id"] = self.keep(b"\n".join(results[True]))
         batch["error_file_id"] = self.keep(b"\n".join(results[False]))

@@ -120,6 +120,42 @@ async def test_a_short_outage_while_waiting_does_not_matter(tmp_path: Path) -> N
     assert rows(tmp_path) == ["ok"] * 2
 
 
+async def test_results_that_cannot_be_had_at_first_are_not_paid_for_again(tmp_path: Path) -> None:
+    async with batching(fine) as server, running(tmp_path, server) as models:
+        server.unreadable = [500, 503]
+        assert [s.text for s in await solve(models, 3)] == ["fine"] * 3
+    assert server.lines == [3]
+
+
+async def test_an_odd_line_costs_its_own_request_alone(tmp_path: Path) -> None:
+    """Half a line, a line of another kind, one without an id, one of nobody's request, and one
+    whose answer is none: the answers beside them count."""
+    async with batching(fine) as server, running(tmp_path, server) as models:
+        server.odd = [
+            b'{"custom_id": "half',
+            b'["not", "an", "object"]',
+            b"\xff\xfe",
+            b'{"response": null}',
+            b'{"custom_id": "nobody", "response": {"status_code": 200, "body": {}}}',
+        ]
+        assert [s.text for s in await solve(models, 3)] == ["fine"] * 3
+    assert server.lines == [3]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [None, {}, [], "late", {"status_code": "odd"}, {"status_code": 200, "body": None},
+     {"status_code": 200, "body": []}, {"status_code": 200, "body": {"choices": [None]}}],
+)  # fmt: skip
+async def test_an_answer_in_a_batch_that_is_none_is_asked_for_again(
+    tmp_path: Path, response: object
+) -> None:
+    async with batching(fine) as server, running(tmp_path, server) as models:
+        server.distort = lambda line: {**line, "response": response}
+        assert [s.text for s in await solve(models, 2)] == ["fine"] * 2
+    assert server.lines == [2, 1]
+
+
 async def test_an_endpoint_without_batches_says_so_before_anything_is_sent(tmp_path: Path) -> None:
     async with scripted() as server, calling(tmp_path, server.url, batch="r1") as models:
         with pytest.raises(Paused, match="has no batch API"):
