@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import pytest
@@ -180,18 +180,22 @@ def test_early_stopping_decides_as_the_full_evaluation_does(
         for given in product(values, repeat=size)
     }
 
+    @cache
     def objected(weak: tuple[float, ...], strong: tuple[float, ...]) -> bool:
         sides = {"weak": rounds["weak", weak], "strong": rounds["strong", strong]}
         return bool(policy.objections(Round.model_construct(number=1, judgement=None, **sides)))
 
+    @cache
+    def asked_strong(weak: tuple[float, ...], strong: tuple[float, ...]) -> tuple[float, ...]:
+        if policy.weak_objections(rounds["weak", weak]):
+            return ()
+        return _asked(partial(policy.strong_settled, scores(rounds["weak", weak])), strong)
+
     for weak in product(values, repeat=planned[0]):
         asked_weak = _asked(policy.weak_settled, weak)
-        weak_fails = bool(policy.weak_objections(rounds["weak", asked_weak]))
-        settled = partial(policy.strong_settled, scores(rounds["weak", asked_weak]))
         for strong in product(values, repeat=planned[1]):
-            asked_strong = () if weak_fails else _asked(settled, strong)
-            early, full = objected(asked_weak, asked_strong), objected(weak, strong)
-            assert early == full, (weak, strong, asked_weak, asked_strong)
+            asked = asked_weak, asked_strong(asked_weak, strong)
+            assert objected(*asked) == objected(weak, strong), (weak, strong, asked)
 
 
 def _asked(settled: Callable[[Scores], bool], planned: tuple[float, ...]) -> tuple[float, ...]:
