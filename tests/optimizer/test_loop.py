@@ -22,7 +22,7 @@ from autodata.prompt_store.store import Commit, champion_ref
 from autodata.simulation.server import serve
 from tests.optimizer.context import RUN, optimization_context
 
-ITERATIONS = 5
+ITERATIONS = 4
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,9 +30,7 @@ ROOT = Path(__file__).parents[2]
 def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OptimizationContext]:
     """A finished optimization; it is only looked at."""
     folder = tmp_path_factory.mktemp("climb")
-    with optimization_context(
-        folder, iterations=ITERATIONS, validation=8, test=4, seed=1
-    ) as context:
+    with optimization_context(folder, iterations=ITERATIONS, validation=4, test=2) as context:
         asyncio.run(optimize(context))
         yield context
 
@@ -114,9 +112,7 @@ async def test_more_iterations_have_their_final_and_the_same_one(
     """The run that went on in two sessions ends like the one that never stopped, and says that its
     test documents were looked at in between."""
     for iterations in (1, ITERATIONS):
-        with optimization_context(
-            tmp_path, iterations=iterations, validation=8, test=4, seed=1
-        ) as context:
+        with optimization_context(tmp_path, iterations=iterations, validation=4, test=2) as context:
             await optimize(context)
             held = finals(context.ledger, RUN)
             branch = context.population.store.resolve(champion_ref(RUN))
