@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from autodata.ledger.iterations import EditDecision
 from autodata.optimizer.acceptance import (
+    AcceptanceRule,
     EvaluationOutcome,
     PassCount,
-    Rule,
     decide,
     evaluations_wanted,
     more_documents,
@@ -29,7 +29,7 @@ def count(accepted: int, failed: int, missing: int = 0) -> PassCount:
 
 
 def played(
-    rule: Rule, parent: PassCount, outcomes: list[EvaluationOutcome], at_least: int = 1
+    rule: AcceptanceRule, parent: PassCount, outcomes: list[EvaluationOutcome], at_least: int = 1
 ) -> PassCount:
     """The mutant's count when documents are tried in this order, as far as the rule wants."""
     mutant = PassCount()
@@ -107,18 +107,18 @@ def test_a_pooled_parent_keeps_fewer_edits_that_do_nothing() -> None:
     assert kept["strict"] < 0.75 * kept["paper"]
 
 
-def survivors(rule: Rule, seed: int, iterations: int, gain: float) -> list[float]:
+def survivors(rule: AcceptanceRule, seed: int, iterations: int, gain: float) -> list[float]:
     return Climb(rule, seed, gain).run(iterations).rates[1:]
 
 
-def simulated(rule: Rule, seed: int, iterations: int) -> list[int]:
+def simulated(rule: AcceptanceRule, seed: int, iterations: int) -> list[int]:
     return Climb(rule, seed, gain=0.06).run(iterations).costs
 
 
 class Climb:
     """An optimizer with nothing real in it: harnesses are true pass rates, documents are coins."""
 
-    def __init__(self, rule: Rule, seed: int, gain: float) -> None:
+    def __init__(self, rule: AcceptanceRule, seed: int, gain: float) -> None:
         self.rule = rule
         self.gain = gain
         self.source = random.Random(seed)
