@@ -52,7 +52,7 @@ async def test_loading_the_algebra_takes_nothing_from_the_time_of_a_comparison()
 
 
 async def test_easy_comparisons_do_not_wait_for_six_that_take_long() -> None:
-    with closing(ComparisonPool()) as pool:
+    with closing(ComparisonPool(quick=0.2)) as pool:
         hostile = [asyncio.ensure_future(pool.settle(comparison)) for comparison in HOSTILE]
         easy = [pool.settle(of(f"{n} a + x + x", f"2 x + {n} a")) for n in range(2, 8)]
         assert await asyncio.gather(*easy) == [True] * 6
@@ -62,13 +62,13 @@ async def test_easy_comparisons_do_not_wait_for_six_that_take_long() -> None:
 
 
 async def test_a_comparison_that_takes_too_long_is_left_to_a_judge() -> None:
-    with closing(ComparisonPool(quick=0.2, patient=1)) as impatient:
+    with closing(ComparisonPool(quick=0.2, patient=0.5)) as impatient:
         assert await impatient.settle(HOSTILE[0]) is None
         assert await impatient.settle(EASY) is True
 
 
 async def test_a_comparison_that_hangs_or_takes_all_memory_ends_only_its_own_process() -> None:
-    with closing(ComparisonPool(quick=0.2, patient=1)) as pool:
+    with closing(ComparisonPool(quick=0.2, patient=0.5)) as pool:
         for decide in (endless, greedy):
             assert await pool.settle(Comparison(decide, "", "", load=nothing)) is None
         assert await pool.settle(EASY) is True
