@@ -12,6 +12,8 @@ LangChain's preparations take longer than all of our own.
 """
 
 import json
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -29,8 +31,8 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables.config import ensure_config
 from langchain_openai import ChatOpenAI
 
-from autodata.models.config import ModelConfig
-from autodata.models.errors import WireError
+from autodata.models.config import ModelConfig, Streaming
+from autodata.models.errors import TIMED_OUT, WireError
 from autodata.models.replies import Reading, hide, read
 from autodata.models.transport import Transport
 
@@ -41,6 +43,7 @@ FORMATS = ("json_schema", "json_object", "plain")  # how a structured reply is a
 FORMAT_WORDS = ("response_format", "json_schema", "json_object", "schema", "guided", "grammar")
 OPTIONS = ("temperature", "seed")  # what a model may refuse without the request losing its sense
 UNKNOWN = ("unsupported", "not supported", "unknown", "unrecognized", "not permitted", "instead")
+SOON = 0.1  # of the time-out: an answer within it is no sign of slowness
 KEYS = {"content", "tool_calls"}
 REQUEST_ID = "request_id"  # an option that names the request within the run; it is not sent
 
@@ -48,8 +51,15 @@ REQUEST_ID = "request_id"  # an option that names the request within the run; it
 class Dialect:
     """Shapes payloads for one model; `learn` after each refusal with status 400 or 422."""
 
-    def __init__(self, limit: str = LIMIT_NAMES[0]) -> None:
+    def __init__(
+        self, limit: str = LIMIT_NAMES[0], stream: Streaming = "never", patience: float = math.inf
+    ) -> None:
+        """`patience` is in seconds, those of silence after which a request counts as hung."""
         self.limit = limit
+        self.stream = stream
+        self.streaming = stream != "never"  # whether the next answer is taken word by word
+        self.counts_streams = True  # whether it tells, on request, what a streamed answer used
+        self._soon = SOON * patience
         self.format = FORMATS[0]
         self.left_out: set[str] = set()
         self.system_role = True
@@ -68,7 +78,24 @@ class Dialect:
             shaped["messages"] = _with_schema(shaped["messages"], asked)
             if self.format == "json_object":
                 shaped["response_format"] = {"type": "json_object"}
+        if self.streaming:
+            shaped.setdefault("stream", True)
+            if self.counts_streams and shaped["stream"]:
+                shaped.setdefault("stream_options", {"include_usage": True})
         return shaped
+
+    def answered(self, seconds: float) -> None:
+        """Take note of how long an answer took: what comes soon need not come word by word."""
+        if self.stream == "auto":
+            self.streaming = seconds > self._soon
+
+    def too_slow(self, failed: WireError, now: float) -> None:
+        """Take note of a failure: what may have been slow is taken word by word from now on, and
+        only silence from now on is one. `now` is by the monotonic clock."""
+        unheard = failed.code == TIMED_OUT and not failed.sent.get("stream")
+        if unheard and self.stream == "auto" and not self.streaming:
+            self.streaming = True
+            failed.heard = now
 
     def learn(self, refused: WireError) -> bool:
         """Whether putting the request differently may help; it then will be, from now on."""
@@ -79,6 +106,7 @@ class Dialect:
             self._learn_format(text, sent)
             or self._learn_limit(text, sent)
             or self._learn_option(text, sent)
+            or self._learn_stream(text, sent)
             or self._learn_roles(text, sent)
         )
 
@@ -103,6 +131,15 @@ class Dialect:
         named = {name for name in OPTIONS if name in sent and name in text}
         self.left_out |= named
         return bool(named)
+
+    def _learn_stream(self, text: str, sent: Mapping[str, Any]) -> bool:
+        if "stream" not in text or "stream" not in sent:
+            return False
+        if self.counts_streams and ("stream_options" in text or "include_usage" in text):
+            self.counts_streams = False
+        else:
+            self.stream, self.streaming = "never", False
+        return True
 
     def _learn_roles(self, text: str, sent: Mapping[str, Any]) -> bool:
         messages: Any = sent.get("messages", ())
@@ -133,12 +170,15 @@ class Completions:
         """The answer. Raises WireError, which carries what was sent."""
         request_id = payload.pop(REQUEST_ID)
         sent = self.dialect.shape({**payload, **self.extra})
+        began = time.monotonic()
         try:
             reading = await read(await self.transport.complete(sent, request_id))
         except WireError as error:
             error.sent = sent
+            self.dialect.too_slow(error, time.monotonic())
             error.say(hide(error.message, self.secrets()))
             raise
+        self.dialect.answered(time.monotonic() - began)
         return reading.without(self.secrets())
 
 

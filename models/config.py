@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +29,9 @@ FALLBACK: Mapping[str, str] = {
 ROLES = ("challenger", "weak_solver", "strong_solver", *FALLBACK)
 
 
+Streaming = Literal["auto", "always", "never"]
+
+
 class EndpointConfig(BaseModel):
     """One OpenAI-compatible server.
 
@@ -45,7 +48,14 @@ class EndpointConfig(BaseModel):
     max_concurrency: int = Field(64, ge=1, le=10_000, description="Requests in flight at once")
     rpm: int | None = Field(None, ge=1)
     tpm: int | None = Field(None, ge=1)
-    timeout: float = Field(600.0, gt=0, description="Seconds until a request counts as hung")
+    timeout: float = Field(
+        600.0, gt=0, description="Seconds of silence until a request counts as hung"
+    )
+    stream: Streaming = Field(
+        "auto",
+        description="Whether answers are taken word by word, so that slow is told from dead; "
+        "auto: unless they come soon",
+    )
     batch: bool = Field(True, description="Whether it has a batch API, for runs in batch mode")
     max_reply_mb: float = Field(8.0, gt=0, le=1024, description="MiB that one reply may have")
     give_up_after: float = Field(

@@ -65,7 +65,8 @@ class WireError(Exception):
 
     `status` is the HTTP status, None when there was none (refused, reset, timed out); `retry_after`
     is the wait in seconds that the server asked for; `reached` is false when it cannot have worked
-    on the request; `sent` is the payload.
+    on the request; `sent` is the payload; `heard` is when the endpoint last gave a sign of life
+    while it worked, by the monotonic clock (0 where none is known).
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class WireError(Exception):
         code: str = "",
         retry_after: float | None = None,
         reached: bool = True,
+        heard: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -84,6 +86,7 @@ class WireError(Exception):
         self.code = code
         self.retry_after = retry_after
         self.sent: dict[str, object] = {}
+        self.heard = heard
 
     def say(self, message: str) -> None:
         """Put it in other words."""

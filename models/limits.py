@@ -333,7 +333,8 @@ def _ring(alarm: "asyncio.Future[None]") -> None:
 class CircuitBreaker:
     """One endpoint's circuit: open while `problem` is set, and then every call fails alike.
 
-    With `wait` an outage never opens it; a wrong key or model always does.
+    An outage lasts from the last sign of life: an answer, or a word of one that is under way. With
+    `wait` an outage never opens it; a wrong key or model always does.
     """
 
     def __init__(
@@ -388,6 +389,7 @@ class CircuitBreaker:
             return
         if not self.failures:
             self._since = max(started, self._answered)
+        self._since = max(self._since, error.heard)
         self.failures += 1
         failing = self._clock() - self._since
         ahead = error.retry_after or 0.0

@@ -75,6 +75,7 @@ class Endpoint:
     config: EndpointConfig
     limiter: RateLimiter
     transport: Transport
+    http: HttpTransport | None = None  # where a request is answered at once, over HTTP
     share: float = 1.0  # of the usual price
 
 
@@ -130,7 +131,7 @@ class ModelRegistry:
     def _build(self, role: str) -> RoleModel:
         config = resolve(role, self.models)
         at = self.endpoint(config.endpoint)
-        dialect = self._dialect(config, at.config)
+        dialect = self._dialect(config, at)
         chat = chat_model(config, at.transport, dialect, self._secrets)
         identity = digest(role, config.model_dump(exclude={"attempts"}))
         self.role_models[role] = RoleModel(role, config, at, chat, dialect, Usage(), identity)
@@ -151,17 +152,21 @@ class ModelRegistry:
             raise UnknownRole(f"nothing was handed in that reaches the endpoint {SIMULATED}")
         if self._batch is None or not config.batch:
             limiter = RateLimiter(name, config.address, config, wait=self._wait)
-            return Endpoint(name, config, limiter, HttpTransport(name, config))
+            http = HttpTransport(name, config)
+            return Endpoint(name, config, limiter, http, http)
         # What limits single requests does not limit batches; how many, their transport knows.
         wide = config.model_copy(update={"max_concurrency": LINES, "rpm": None, "tpm": None})
         limiter = RateLimiter(name, config.address, wide, wait=self._wait, adaptive=False)
-        return Endpoint(name, config, limiter, BatchTransport(name, config, self._batch), SHARE)
+        batches = BatchTransport(name, config, self._batch)
+        return Endpoint(name, config, limiter, batches, share=SHARE)
 
     def _secrets(self) -> tuple[str, ...]:
         return secrets(self.configs.values())
 
-    def _dialect(self, config: ModelConfig, at: EndpointConfig) -> Dialect:
+    def _dialect(self, config: ModelConfig, at: Endpoint) -> Dialect:
         """One per model and endpoint, shared by its roles. Only OpenAI's own models refuse
         `max_tokens`; older servers of other makes silently ignore its successor."""
-        limit = LIMIT_NAMES[at.address == OPENAI]
-        return self._dialects.setdefault((config.endpoint, config.model), Dialect(limit))
+        limit = LIMIT_NAMES[at.config.address == OPENAI]
+        stream = at.config.stream if at.http else "never"
+        dialect = Dialect(limit, stream, at.config.timeout)
+        return self._dialects.setdefault((config.endpoint, config.model), dialect)

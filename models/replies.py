@@ -108,7 +108,7 @@ def _reading(body: Mapping[str, Any]) -> Reading:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise WireError("the answer's first choice holds no message", status=200)
-    thought, text = split_thinking(clean(_words(message.get("content"))))
+    thought, text = split_thinking(clean(words(message.get("content"))))
     hidden = next((h for name in REASONING if isinstance(h := message.get(name), str) and h), "")
     reasoning = clean(hidden or thought)
     usage = _object(body.get("usage"))
@@ -169,8 +169,11 @@ def _json(raw: bytes) -> Any:
         return json.loads(raw)
 
 
-def _words(content: Any) -> str:
-    """The text of a message: a string, nothing, or a list of parts of which some are text."""
+def words(content: Any) -> str:
+    """The text of a message: a string, nothing, or a list of parts of which some are text.
+
+    Raises WireError for anything else.
+    """
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):

@@ -8,9 +8,10 @@ came. Retries, limits and meaning are not known here.
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from time import time
 from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -22,11 +23,15 @@ import orjson
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import TIMED_OUT, TOO_LARGE, Unauthorized, WireError
 from autodata.models.replies import EXCERPT, HIDDEN, completion
+from autodata.models.stream import AnswerStream
 
 JSON = {"Content-Type": "application/json"}
+EVENTS = "text/event-stream"  # content type of a streamed answer
+COMPLETIONS = "/chat/completions"
 SECRET = 8  # characters that a key has at the least; shorter ones are words, such as "none"
 COMPLAINT = 2**16  # bytes of an error that are read
 CONNECT = 20.0  # seconds to open a connection; a host that takes longer is not there
+ENDLESS = aiohttp.ClientTimeout(None, sock_connect=CONNECT)
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -53,6 +58,7 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._key = ""
+        self._heard = 0.0  # when a piece of a streamed answer last arrived; monotonic clock
 
     @property
     def largest(self) -> int:
@@ -60,8 +66,13 @@ class HttpTransport:
         return int(self.config.max_reply_mb * 2**20)
 
     async def complete(self, payload: Mapping[str, Any], request_id: str) -> bytes:
-        """The body of a chat completion. Raises WireError; Unauthorized when there is no key."""
-        return await self.exchange("POST", "/chat/completions", encode(payload), JSON)
+        """The body of a chat completion, put together where it was streamed.
+
+        Raises WireError; Unauthorized when there is no key.
+        """
+        if payload.get("stream"):
+            return await self._streamed(COMPLETIONS, encode(payload))
+        return await self.exchange("POST", COMPLETIONS, encode(payload), JSON)
 
     async def post(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The reply to a JSON payload. Raises WireError; Unauthorized when there is no key."""
@@ -84,29 +95,81 @@ class HttpTransport:
         Raises WireError; Unauthorized when there is no key. Our own key is not repeated.
         """
         session, url = self._open(), self.base_url + path
-        try:
+        with self._wire_errors():
             async with session.request(
                 method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
-                good = response.status == 200
-                limit = (most or self.largest) if good else COMPLAINT
-                raw = await _body(response, limit)
-                if len(raw) > limit:
-                    response.close()  # the rest is not waited for
-                if good and len(raw) > limit:
-                    raise self.too_large()
+                return await self._whole(response, most or self.largest)
+
+    async def _streamed(self, path: str, body: bytes) -> bytes:
+        """As `exchange`, of an answer that is sent while it is made: it may take as long as it
+        likes, and no silence in it longer than the time-out."""
+        session, url, silence = self._open(), self.base_url + path, self.config.timeout
+        loop = asyncio.get_running_loop()
+        with self._wire_errors() as begun:
+            async with (
+                asyncio.timeout(silence) as patience,
+                session.post(
+                    url,
+                    data=body,
+                    headers=JSON,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                    timeout=ENDLESS,
+                ) as response,
+            ):
+                if response.status != 200 or response.content_type != EVENTS:
+                    return await self._whole(response, self.largest)
+                begun.append(answer := AnswerStream())
+                async for part in response.content.iter_any():
+                    if answer.feed(part):
+                        self._heard = time.monotonic()
+                        patience.reschedule(loop.time() + silence)
+                    if max(answer.size, answer.pending) > self.largest:
+                        raise self.too_large()
+                    if answer.ended:
+                        break
+        return self._hidden(encode(answer.body()))
+
+    @contextmanager
+    def _wire_errors(self) -> Iterator[list[AnswerStream]]:
+        """Says what goes wrong inside as a WireError; takes the streams that have begun."""
+        begun: list[AnswerStream] = []
+        try:
+            yield begun
+        except WireError as error:
+            error.heard = max(error.heard, self._heard)
+            raise
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise WireError(str(error) or type(error).__name__, reached=False) from error
         except TimeoutError as error:
             message = f"no answer within {self.config.timeout:g} s"
-            raise WireError(message, code=TIMED_OUT) from error
+            if any(answer.chunks for answer in begun):
+                message = f"silent for {self.config.timeout:g} s in the midst of an answer"
+            raise WireError(message, code=TIMED_OUT, heard=self._heard) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise WireError(str(error) or type(error).__name__) from error
-        if len(self._key) >= SECRET:
-            raw = raw.replace(self._key.encode(), HIDDEN.encode())
+            message = str(error) or type(error).__name__
+            raise WireError(message, heard=self._heard) from error
+
+    async def _whole(self, response: aiohttp.ClientResponse, most: int) -> bytes:
+        """The body of a response that is a 200 of at most `most` bytes. Raises WireError."""
+        good = response.status == 200
+        limit = most if good else COMPLAINT
+        raw = await _body(response, limit)
+        if len(raw) > limit:
+            response.close()  # the rest is not waited for
+        if good and len(raw) > limit:
+            raise self.too_large()
+        raw = self._hidden(raw)
         if not good:
             raise refusal(response.status, raw, response.headers)
         return raw
+
+    def _hidden(self, raw: bytes) -> bytes:
+        """The body without our own key."""
+        if len(self._key) < SECRET:
+            return raw
+        return raw.replace(self._key.encode(), HIDDEN.encode())
 
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -208,6 +271,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             return None
         if value.strip().replace(".", "", 1).isdigit():
             return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
         return None

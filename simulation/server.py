@@ -22,9 +22,16 @@ from autodata.simulation.faults import REFUSALS, Fault, Faults, refusal, spoilt
 from autodata.simulation.reading import read
 from autodata.simulation.responder import respond
 from autodata.simulation.roles import ABILITIES
-from autodata.simulation.transport import CompletionRequest, Samples, complaint, completion
+from autodata.simulation.transport import (
+    CompletionRequest,
+    Samples,
+    complaint,
+    completion,
+    streamed,
+)
 
 MODELS = (*ABILITIES, "simulated")
+BROKEN = ("wrong_json", "truncated_body")  # faults in the bytes of an answer
 REQUEST_BYTES = 64 * 2**20
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -86,8 +93,6 @@ class Server:
             asked = CompletionRequest.model_validate_json(await request.read())
         except ValidationError as error:
             return refusal(400, complaint(error))
-        if asked.stream:
-            return refusal(400, "stream: this server answers in one piece; leave it out")
         if self.faults.models and asked.model not in self.faults.models:
             return refusal(404, f"The model {asked.model!r} does not exist.", "model_not_found")
         number, self._served = self._served, self._served + 1
@@ -104,7 +109,10 @@ class Server:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=499)  # nobody receives it
-        return await self._send(fault, self._answer(asked, number), request)
+        body = spoilt(fault, self._answer(asked, number))
+        if asked.stream and fault not in BROKEN:
+            return web.Response(body=streamed(body), content_type="text/event-stream")
+        return await self._send(fault, body, request)
 
     async def _took_its_time(self, number: int) -> bool:
         """Take the time of one completion; False when there was no room for it."""
@@ -127,8 +135,8 @@ class Server:
     async def _send(
         self, fault: Fault | None, body: dict[str, Any], request: web.Request
     ) -> web.StreamResponse:
-        """The answer, or what the fault makes of it."""
-        raw = json.dumps(spoilt(fault, body)).encode()
+        """The answer, or what the fault makes of its bytes."""
+        raw = json.dumps(body).encode()
         if fault == "wrong_json":
             raw = b"<html>502 Bad Gateway</html>"
         if fault != "truncated_body":

@@ -56,6 +56,18 @@ def completion(number: int, model: str, reply: SimulatedReply) -> dict[str, Any]
     }
 
 
+def streamed(body: Mapping[str, Any]) -> bytes:
+    """The same completion as a stream of events, in one piece after all."""
+    (choice,) = body["choices"]
+    calls = [
+        call | {"index": at} for at, call in enumerate(choice["message"].get("tool_calls", ()))
+    ]
+    delta = choice["message"] | ({"tool_calls": calls} if calls else {})
+    chunk = {**body, "object": "chat.completion.chunk"}
+    piece = {"index": 0, "delta": delta, "finish_reason": choice["finish_reason"]}
+    return f"data: {json.dumps(chunk | {'choices': [piece]})}\n\ndata: [DONE]\n\n".encode()
+
+
 def complaint(error: ValidationError) -> str:
     """What is wrong with a JSON body, field by field."""
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

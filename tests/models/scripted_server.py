@@ -13,7 +13,11 @@ from aiohttp.test_utils import TestServer
 
 @dataclass(frozen=True)
 class Reply:
-    """One scripted answer after `seconds`; `hang` never answers, `reset` cuts the connection."""
+    """One scripted answer after `seconds`; `hang` never answers, `reset` cuts the connection.
+
+    `pieces` are sent as a stream of events, each after `seconds`; then `hang` and `reset` say how
+    it ends.
+    """
 
     body: bytes = b""
     status: int = 200
@@ -21,6 +25,7 @@ class Reply:
     seconds: float = 0.0
     hang: bool = False
     reset: bool = False
+    pieces: Sequence[bytes] = ()
 
 
 Script = Callable[[dict[str, Any]], Reply]
@@ -42,6 +47,30 @@ def says(
     }
     body = {"id": "1", "model": "m", "choices": [choice], "usage": usage or counted}
     return Reply(json.dumps(body).encode())
+
+
+def streams(
+    *tokens: str,
+    seconds: float = 0.0,
+    finish_reason: str | None = "stop",
+    usage: Any = None,
+    **ends: bool,
+) -> Reply:
+    """The same text word by word, each `seconds` after the one before; without a `finish_reason`
+    it breaks off. `ends` are `hang` and `reset`."""
+    deltas: list[tuple[dict[str, Any], str | None]] = [({"content": t}, None) for t in tokens]
+    if finish_reason:
+        deltas.append(({}, finish_reason))
+    chunks: list[Any] = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+        for delta, reason in deltas
+    ]
+    if usage:
+        chunks.append({"choices": [], "usage": usage})
+    pieces = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
+    if finish_reason:
+        pieces.append(b"data: [DONE]\n\n")
+    return Reply(seconds=seconds, pieces=pieces, **ends)
 
 
 def refuses(status: int, message: str = "no", code: str = "", **headers: str) -> Reply:
@@ -73,6 +102,8 @@ class ScriptedServer:
             self.keys.append(request.headers.get("Authorization"))
             step = self.steps.pop(0) if self.steps else self.otherwise
             reply = step(payload) if callable(step) else step
+            if reply.pieces:
+                return await self._stream(reply, request)
             await asyncio.sleep(reply.seconds)
             if reply.hang:
                 await asyncio.Event().wait()
@@ -86,6 +117,19 @@ class ScriptedServer:
             )
         finally:
             self.in_flight -= 1
+
+    async def _stream(self, reply: Reply, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in reply.pieces:
+            await asyncio.sleep(reply.seconds)
+            await response.write(piece)
+        if reply.hang:
+            await asyncio.Event().wait()
+        if reply.reset:
+            assert request.transport is not None
+            request.transport.abort()
+        return response
 
     async def list_models(self, request: web.Request) -> web.Response:
         return web.json_response({"data": [{"id": name} for name in self.models]})

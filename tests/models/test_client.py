@@ -122,7 +122,11 @@ async def test_without_a_seed_none_is_sent(tmp_path: Path) -> None:
 
 async def test_the_configured_parameters_reach_the_server(tmp_path: Path) -> None:
     model = {"temperature": 1.0, "max_tokens": 99, "extra": {"chat_template_kwargs": {"a": False}}}
-    async with scripted() as server, calling(tmp_path, server.url, model=model) as models:
+    whole = {"stream": "never"}
+    async with (
+        scripted() as server,
+        calling(tmp_path, server.url, model=model, endpoint=whole) as models,
+    ):
         await models.complete("weak_solver", ASKED, scope="d1")
     assert server.requests == [
         {

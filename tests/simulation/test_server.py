@@ -81,13 +81,24 @@ async def test_a_wrong_key_is_refused_and_the_right_one_serves():
 
 @pytest.mark.parametrize(
     ("changed", "named"),
-    [({"model": ""}, "model"), ({"messages": []}, "messages"), ({"stream": True}, "stream")],
+    [({"model": ""}, "model"), ({"messages": []}, "messages")],
 )
 async def test_a_bad_request_is_told_what_is_wrong(changed: dict[str, Any], named: str):
     async with client() as at:
         status, body = await at.complete(**changed)
     assert status == 400
     assert named in body["error"]["message"]
+
+
+async def test_an_answer_that_is_asked_for_as_a_stream_comes_as_one():
+    async with client() as at:
+        url = f"{at.server.base_url}/chat/completions"
+        async with at.session.post(url, json=BODY | {"stream": True}) as response:
+            *events, last, _ = (await response.read()).split(b"\n\n")
+        _, body = await at.complete()
+    [choice] = json.loads(events[0].removeprefix(b"data: "))["choices"]
+    assert choice["delta"] == body["choices"][0]["message"]
+    assert last == b"data: [DONE]"
 
 
 async def test_it_listens_on_this_machine_only():
