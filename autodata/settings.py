@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -27,8 +26,11 @@ from autodata.documents.passages import BUDGET
 from autodata.graph.state import LoopChoices, RunChoices, TaskName
 from autodata.models.budget import Budget
 from autodata.models.config import (
+    ADDRESS_ENV,
     ROLES,
     SIMULATED,
+    VARIABLE,
+    WEB,
     EndpointConfig,
     ModelConfig,
     Price,
@@ -108,15 +110,13 @@ class Settings(SettingsSection):
 
     @field_validator("endpoints")
     @classmethod
-    def _no_secret_in_addresses(
+    def _addresses_can_be_reached(
         cls, endpoints: dict[str, EndpointConfig]
     ) -> dict[str, EndpointConfig]:
         for name, config in endpoints.items():
-            if config.base_url and "@" in urlsplit(config.base_url).netloc:
-                raise ValueError(
-                    f"base_url of {name} holds a user name or a key, and a configuration is "
-                    "written to run folders; name an environment variable as api_key_env instead"
-                )
+            if fault := config.fault:
+                what = f"base_url of {name}" if config.base_url else ADDRESS_ENV
+                raise ValueError(f"{what} {fault}")
         return endpoints
 
     @field_validator("models")
@@ -243,6 +243,8 @@ class Override:
             return cls(key, yaml.safe_load(value), f"--set {text}")
         except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
             raise SettingsError(f"--set {text}: the value is not YAML") from error
+        except RecursionError as error:
+            raise SettingsError(f"--set {key}=…: the value is nested too deeply") from error
 
 
 @dataclass
@@ -435,7 +437,12 @@ _SAID = {
     "missing": "is missing",
     "model_type": "must be a section, such as {key: value}",
     "dict_type": "must be a section, such as {key: value}",
-    "string_pattern_mismatch": "must begin with http:// or https://",
+}
+
+# What a text must be, by the pattern that it does not fit. It is not repeated: it may be a key.
+_PATTERNS = {
+    WEB: "must begin with http:// or https://",
+    VARIABLE: "must be the name of an environment variable that holds the key, not the key",
 }
 
 
@@ -443,6 +450,8 @@ def _message(found: Any, key: Key) -> str:
     """What is wrong with the key, to be read after its name."""
     if found["type"] == "extra_forbidden":
         return _unknown(key)
+    if found["type"] == "string_pattern_mismatch":
+        return _PATTERNS[found["ctx"]["pattern"]]
     if found["type"] in _SAID:
         return _SAID[found["type"]]
     return str(found["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")

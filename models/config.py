@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,8 +12,11 @@ from autodata.models.errors import UnknownRole
 
 SIMULATED = "simulated"  # the endpoint inside this process
 
+ADDRESS_ENV = "OPENAI_BASE_URL"
 OPENAI = "https://api.openai.com/v1"
 MILLION = 1_000_000
+WEB = r"^https?://"
+VARIABLE = r"^([A-Za-z_][A-Za-z0-9_]*)?$"  # a name; a key that was put in its place mostly is none
 
 # Role → the role whose model it takes when it has none of its own.
 FALLBACK: Mapping[str, str] = {
@@ -43,8 +47,8 @@ class EndpointConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base_url: str | None = Field(None, pattern=r"^https?://")
-    api_key_env: str | None = None
+    base_url: str | None = Field(None, pattern=WEB)
+    api_key_env: str | None = Field(None, pattern=VARIABLE)
     max_concurrency: int = Field(64, ge=1, le=10_000, description="Requests in flight at once")
     rpm: int | None = Field(None, ge=1)
     tpm: int | None = Field(None, ge=1)
@@ -66,7 +70,25 @@ class EndpointConfig(BaseModel):
     @property
     def address(self) -> str:
         """Where it is reached."""
-        return (self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
+        return (self.base_url or os.environ.get(ADDRESS_ENV) or OPENAI).rstrip("/")
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can be asked at its address, to be read after its name; "" if it can."""
+        try:
+            parts = urlsplit(self.address)
+            host, _ = (parts.hostname or "").encode("idna"), parts.port
+        except ValueError:
+            return "is no address: its host or port cannot be"
+        if "@" in parts.netloc:
+            return (
+                "holds a user name or a key, and a configuration is written to run folders; name "
+                "an environment variable as api_key_env instead"
+            )
+        if parts.query or parts.fragment:
+            return "holds a ? or #, and paths are added at its end; leave that part out"
+        good = host and parts.scheme in ("http", "https") and len(self.address.split()) == 1
+        return "" if good else "is no address: write http:// or https:// and a host, no spaces"
 
     @property
     def key_env(self) -> str | None:

@@ -215,7 +215,9 @@ class RateLimiter:
         if not error.transient:
             raise CallRefused(
                 f"{self.circuit_breaker.where} refuses this request: {describe(error)}",
-                "If the prompt is too long, lower the tokens per passage or max_tokens",
+                "If replies may be so long, raise that limit, then resume"
+                if error.code == TOO_LARGE
+                else "If the prompt is too long, lower the tokens per passage or max_tokens",
             )
         if tries >= TRIES and not (error.overloaded or self.circuit_breaker.wait):
             raise CallRefused(

@@ -67,12 +67,12 @@ class Reading:
 
     def without(self, secrets: Iterable[str]) -> "Reading":
         """The answer with none of these texts in it."""
-        found = [s for s in secrets if s in self.text or s in self.reasoning]
-        return (
-            self
-            if not found
-            else replace(self, text=hide(self.text, found), reasoning=hide(self.reasoning, found))
-        )
+        said = (self.text, self.reasoning, self.finish_reason)
+        found = [secret for secret in secrets if any(secret in words for words in said)]
+        if not found:
+            return self
+        text, reasoning, finish_reason = (hide(words, found) for words in said)
+        return replace(self, text=text, reasoning=reasoning, finish_reason=finish_reason)
 
     def check(self) -> None:
         """Raises WireError for silence: a model that says nothing at all is unwell."""

@@ -202,6 +202,12 @@ class HttpTransport:
                 f"{variable} is not set",
                 f"export {variable}=… and resume",
             )
+        if not key.isprintable():
+            raise Unauthorized(
+                f"the key of endpoint {self.name} ({self.base_url}) holds a line break or another "
+                "character that no key has",
+                f"Set {variable} to the key alone and resume",
+            )
         self._key = key
         return {"Authorization": f"Bearer {key}"}
 
@@ -253,8 +259,10 @@ def refusal(status: int, raw: bytes, headers: Mapping[str, str] = NO_HEADERS) ->
     details = found if isinstance(found, dict) else {}
     words = (details.get("message"), details.get("detail"), found, text)
     message = next((word for word in words if isinstance(word, str) and word), "")
+    if 300 <= status < 400 and (elsewhere := headers.get("Location")):
+        message = f"a redirect, which is not followed, to {elsewhere}"
     return WireError(
-        message[:EXCERPT] or f"HTTP {status} without a word",
+        " ".join(message.split())[:EXCERPT] or "an answer without a word",
         status=status,
         code=str(details.get("code") or ""),
         retry_after=retry_after(headers),

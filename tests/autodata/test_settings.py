@@ -96,6 +96,11 @@ def test_what_is_written_to_a_run_folder_reads_back_equal(tmp_path: Path) -> Non
         ("run: {task: science}\nacceptance: {strong_correct_min: 9}", "nothing could be accepted"),
         ("endpoints: {a: {}}", "no models"),
         ("endpoints: {a: {base_url: localhost:1}}", "base_url must begin with http:// or https://"),
+        ("endpoints: {a: {base_url: 'http://'}}", "base_url of a is no address"),
+        ("endpoints: {a: {base_url: 'http://a b/v1'}}", "base_url of a is no address"),
+        ("endpoints: {a: {base_url: 'http://h..h/v1'}}", "base_url of a is no address"),
+        ("endpoints: {a: {base_url: 'http://h:99999/v1'}}", "its host or port cannot be"),
+        ("endpoints: {a: {base_url: 'http://h/v1?version=2'}}", "base_url of a holds a ? or #"),
         ("run: 3", "line 1: run must be a section, such as {key: value}, not 3"),
         ("run: &run {rounds: *run}", "a part of it contains itself"),
         ("run: {rounds: 2026-13-01}", "not YAML: month must be in 1..12"),
@@ -126,6 +131,7 @@ def test_a_fault_of_a_flag_names_the_flag(tmp_path: Path) -> None:
     assert fault(path, "a.b=1").startswith("--set a.b=1: a is not a known key")
     assert fault(path, "rounds").startswith("--set rounds: write --set key=value")
     assert fault(path, "run.rounds=[").endswith("the value is not YAML")
+    assert "the value is nested too deeply" in fault(path, "run.rounds=" + "[" * 5000 + "]" * 5000)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -141,6 +147,19 @@ def test_a_key_is_never_taken_from_the_file(tmp_path: Path) -> None:
     assert "sk-secret" not in said
     address = COMPLETE.replace("http://localhost", "http://me:sk-secret@localhost")
     assert "environment variable" in fault(written(tmp_path, address))
+    said = fault(written(tmp_path, "endpoints: {a: {api_key_env: sk-secret}}"))
+    assert "api_key_env must be the name of an environment variable that holds the key" in said
+    assert "sk-secret" not in said
+
+
+@pytest.mark.parametrize("address", ["localhost", "http://me:sk-secret@localhost/v1"])
+def test_an_address_from_the_environment_is_held_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    said = fault(written(tmp_path, COMPLETE))
+    assert "OPENAI_BASE_URL" in said
+    assert "sk-secret" not in said
 
 
 def test_only_what_shapes_examples_counts_as_a_change(tmp_path: Path) -> None:

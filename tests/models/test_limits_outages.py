@@ -86,6 +86,23 @@ async def test_a_missing_key_is_named_before_any_request(tmp_path: Path) -> None
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["sk-first\nsk-second", "sk-\x1b[2J-key", b"sk-\xff-key".decode("utf-8", "surrogateescape")],
+)
+async def test_a_key_that_no_request_can_carry_is_named_before_any_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Two lines where one belongs; the key itself is not repeated."""
+    monkeypatch.setenv("LOCAL_KEY", key)
+    endpoint = {"api_key_env": "LOCAL_KEY"}
+    async with scripted() as server, calling(tmp_path, server.url, endpoint=endpoint) as models:
+        with pytest.raises(Unauthorized, match=r"holds a line break .* Set LOCAL_KEY") as refused:
+            await models.complete("weak_solver", ASKED, scope="d1")
+    assert "sk-" not in str(refused.value)
+    assert server.requests == []
+
+
 async def test_a_used_up_quota_is_not_waited_for(tmp_path: Path) -> None:
     quota = refuses(429, "You exceeded your current quota", code="insufficient_quota")
     async with scripted(otherwise=quota) as server, calling(tmp_path, server.url) as models:
@@ -106,7 +123,7 @@ async def test_an_unknown_model_is_named(tmp_path: Path) -> None:
 async def test_a_redirected_address_is_named_not_followed(tmp_path: Path) -> None:
     moved = Reply(status=308, headers={"Location": "/v1/models"})
     async with scripted(moved) as server, calling(tmp_path, server.url) as models:
-        with pytest.raises(ModelMissing, match=r"HTTP 308.*base_url"):
+        with pytest.raises(ModelMissing, match=r"HTTP 308: a redirect.* to /v1/models .*base_url"):
             await models.complete("weak_solver", ASKED, scope="d1")
 
 

@@ -152,8 +152,11 @@ async def test_a_reply_that_is_too_large_costs_one_document_and_no_memory(tmp_pa
         scripted(says("a" * 20_000_000), says("a" * 90_000)) as server,
         calling(tmp_path, server.url, endpoint=endpoint) as models,
     ):
-        with pytest.raises(CallRefused, match=r"larger than 0\.1 MiB \(endpoints\.local"):
+        with pytest.raises(
+            CallRefused, match=r"larger than 0\.1 MiB \(endpoints\.local"
+        ) as refused:
             await models.complete("weak_solver", ASKED, scope="d1")
+        assert "raise that limit" in str(refused.value)
         assert len((await models.complete("weak_solver", ASKED, scope="d2")).text) == 90_000
     assert rows(tmp_path, "status, length(response)") == [("failed", 0), ("ok", 90_000)]
 
@@ -190,7 +193,7 @@ async def test_a_key_that_a_server_repeats_is_seen_by_nobody(
 
     async with (
         scripted(
-            echoing(says(words, reasoning_content=words)),
+            echoing(says(words, reasoning_content=words, finish_reason=words)),
             echoing(refuses(400, words)),
             otherwise=echoing(refuses(401, words)),
         ) as server,
