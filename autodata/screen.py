@@ -153,7 +153,8 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
     used = tokens(summary.tokens, summary.estimated)
     yield "calls", Text(f"{summary.calls:,} with {used}, {spent}")
     if summary.estimated:
-        said = f"the tokens of {summary.estimated:,} calls are not known and taken at their most"
+        calls = "1 call" if summary.estimated == 1 else f"{summary.estimated:,} calls"
+        said = f"the tokens of {calls} are not known and taken at their most"
         yield "estimates", Text(said)
     yield "prompts", Text(summary.run.prompts_revision)
 

@@ -33,7 +33,8 @@ USAGE = """
 select role, count(*) filter (where status != 'failed') as calls,
   total(input_tokens) as input_tokens, total(output_tokens) as output_tokens,
   total(lost_tokens) as lost_tokens,
-  case when count(*) filter (where usd is null and status != 'failed') = 0
+  case when count(*) filter (
+    where usd is null and (status != 'failed' or lost_tokens > 0 and lost_usd = 0)) = 0
     then total(usd) + total(lost_usd) end as usd,
   sum(failures) as failures,
   count(*) filter (where estimated or lost_tokens > 0) as estimated

@@ -360,11 +360,11 @@ class Models:
                 reservation.used = cost.spent(calls=1)
                 permit.used = expected if cost.estimated else cost.tokens
         except WireError as error:
-            await self._record(_failed(request, began, str(error), lost))
+            await self._record(_failed(request, began, str(error), worst, lost))
             raise
         except asyncio.CancelledError:
             if lost:
-                self.log.submit(_failed(request, began, "cancelled while under way", lost))
+                self.log.submit(_failed(request, began, "cancelled while under way", worst, lost))
             raise
         status, problem, value = verdict
         call = _call(request, began, status, problem, reading, cost)
@@ -443,10 +443,13 @@ def _cost(reading: Reading, worst: WorstCase) -> Cost:
     return worst.settle(reading.input_tokens, reading.cached_tokens, reading.output_tokens)
 
 
-def _failed(request: Request, began: float, error: str, lost: Cost | None) -> Call:
+def _failed(
+    request: Request, began: float, error: str, worst: WorstCase, lost: Cost | None
+) -> Call:
     """The row of a request that brought no answer; `lost` is what it may have taken even so."""
     return replace(
         _call(request, began, "failed", error, Reading(), None),
+        usd=0.0 if worst.tariff else None,
         failures=1,
         lost_tokens=lost.tokens if lost else 0,
         lost_usd=(lost.usd or 0.0) if lost else 0.0,

@@ -59,12 +59,12 @@ class Usage:
         self.lost_tokens += call.lost_tokens
         self.failed += call.failures
         self.estimated += call.estimated or call.lost_tokens > 0
+        self.unpriced += call.usd is None and (call.status != "failed" or call.lost_tokens > 0)
         if call.status == "failed":
             return
         self.calls += 1
         self.malformed += call.status == "malformed"
         self.truncated += call.status == "truncated"
-        self.unpriced += call.usd is None
 
 
 @dataclass(frozen=True, slots=True)

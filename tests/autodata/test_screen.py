@@ -152,6 +152,21 @@ def test_ctrl_c_while_a_command_loads_is_an_interruption() -> None:
     assert b"Traceback" not in done.stderr
 
 
+async def test_what_was_lost_at_an_unknown_price_is_no_upper_bound(tmp_path: Path) -> None:
+    """Requests that brought no answer, and may have been paid for even so."""
+    console, log = terminal(200), CallLog(tmp_path / "run.db")
+    real = RUN.model_copy(update={"models": {"judge": "openai/m"}})
+    with Ledger.open(tmp_path) as ledger:
+        ledger.start_run(real)
+        await log.record(replace(LOST, lost_usd=0.0))
+        print_summary(console, summarize(ledger), "paused")
+        assert "0 with at most 30 tokens, cost unknown" in shown(console)
+        await log.record(replace(LOST, role="verifier", usd=0.0, lost_usd=0.0, request_key="k2"))
+        assert summarize(ledger).usage["verifier"].usd == 0.0  # it costs nothing
+    log.close()
+    assert "the tokens of 1 call are not known" in shown(console)
+
+
 async def test_figures_that_nobody_counted_are_shown_as_upper_bounds(tmp_path: Path) -> None:
     """In `status`, and so where anybody looks for what a run has cost."""
     console, log = terminal(80), CallLog(tmp_path / "run.db")

@@ -12,8 +12,8 @@ from langchain_core.tracers.context import register_configure_hook
 
 from autodata.ledger.calls import CallLog
 from autodata.models.client import Models
-from autodata.models.config import SIMULATED, EndpointConfig, ModelConfig
-from autodata.models.errors import UnknownRole
+from autodata.models.config import SIMULATED, EndpointConfig, ModelConfig, Price
+from autodata.models.errors import EndpointDown, UnknownRole
 from autodata.prompt_store.prompt import Message
 from autodata.simulation.transport import SimulatedTransport
 from tests.models.calling import ASKED, calling, rows
@@ -233,6 +233,25 @@ async def test_what_a_call_used_is_on_record(tmp_path: Path) -> None:
     assert recorded == [("weak_solver", "local", "m", 100, 60, 7)]
     counted = (usage.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)
     assert counted == (1, 100, 60, 7)
+
+
+@pytest.mark.parametrize(
+    ("prices", "unpriced", "usd"),
+    [({}, 1, None), ({"local/m": Price(input=0, output=0)}, 0, 0.0)],
+)
+async def test_a_lost_request_of_unknown_price_is_not_free(
+    tmp_path: Path, prices: dict[str, Price], unpriced: int, usd: float | None
+) -> None:
+    endpoint = {"give_up_after": 0.0}
+    async with (
+        scripted(otherwise=Reply(b"<html>")) as server,
+        calling(tmp_path, server.url, endpoint=endpoint, prices=prices) as models,
+    ):
+        with pytest.raises(EndpointDown):
+            await models.complete("weak_solver", ASKED, scope="d1")
+        used = models.usage()["weak_solver"]
+    assert (used.unpriced, used.lost_tokens > 0) == (unpriced, True)
+    assert rows(tmp_path, "status, usd") == [("failed", usd)]
 
 
 async def test_a_role_without_a_model_takes_its_neighbours(tmp_path: Path) -> None:
