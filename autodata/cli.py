@@ -100,6 +100,13 @@ settings = click.option(
     metavar="KEY=VALUE",
     help="Override one key, such as run.rounds=6; the value is YAML. Repeatable.",
 )
+thresholds = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one threshold, such as acceptance.weak_max=0.45. Repeatable.",
+)
 wait = click.option(
     "--wait", is_flag=True, help="Wait for an endpoint that is down instead of pausing."
 )
@@ -364,7 +371,7 @@ def export(**given: Any) -> None:
 @main.command(short_help="Decide a run's recorded scores by other thresholds; asks no model.")
 @run_folder
 @flags("preset")
-@settings
+@thresholds
 @run_id
 def redecide(**given: Any) -> None:
     """Decide a run's recorded scores by other thresholds. Asks no model and changes nothing.

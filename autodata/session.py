@@ -263,13 +263,14 @@ class RunWork:
     def tell(self, ledger: Ledger, status: RunStatus) -> int:
         """The run in numbers, what the user must know, and what to do next."""
         self.console.print()
-        print_summary(self.console, summarize(ledger, self.run.id), status)
+        summary = summarize(ledger, self.run.id)
+        print_summary(self.console, summary, status)
         for document_id, reason in self.batch.refused.items():
             self.console.print(f"undecided  {document_id}  {reason}", style="red", soft_wrap=True)
         if status == "done":
-            self.console.print(
-                f"Read it with: autodata show {self.folder.path}\n"
-                f"Take it along: autodata export {self.folder.path} --format jsonl",
-                soft_wrap=True,
-            )
+            place = self.folder.path
+            self.console.print(f"Read it with: autodata show {place}", soft_wrap=True)
+            if summary.documents["accepted"]:
+                take = f"Take it along: autodata export {place} --format jsonl"
+                self.console.print(take, soft_wrap=True)
         return FAILED if self.batch.refused else DONE

@@ -24,11 +24,12 @@ from autodata.screen import (
     screen,
     table,
 )
-from autodata.settings import Override, with_attempts
+from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell
 from autodata.tasks.acceptance import Policy
 from autodata.tasks.redecide import Redecision, redecide
 
+DECIDING = ("acceptance", "models")  # sections that decide: thresholds, and numbers of attempts
 COLUMNS = ("document", "name", "outcome", "rounds", "weak", "strong", "gap", "objection")
 
 
@@ -101,6 +102,12 @@ def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
 
 def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -> None:
     """Prints what would be decided otherwise, and the counts."""
+    for override in overrides:
+        if override.key.partition(".")[0] not in DECIDING:
+            raise SettingsError(
+                f"{override.source}: no recorded score is decided otherwise by {override.key}; "
+                "redecide takes keys of acceptance"
+            )
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
         row = ledger.run(run_id)

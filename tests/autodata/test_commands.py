@@ -226,6 +226,9 @@ def test_export_writes_examples_or_says_why_not(tmp_path: Path, run: Path) -> No
     assert "unknown format 'csv'" in autodata("export", "all", "--format", "csv", code=2)
     autodata("run", DOCUMENT, "--task", "cs", "--out", "none", "--budget-calls", "0", code=3)
     assert "no accepted example" in autodata("export", "none", "--format", "jsonl", code=2)
+    said = autodata("run", DOCUMENT, "--task", "cs", "--out", "rejected", "--rounds", "1")
+    assert "0 accepted" in said
+    assert "autodata export" not in said  # there is nothing to take along
 
 
 def test_redecide_shows_what_other_thresholds_would_change() -> None:
@@ -235,6 +238,8 @@ def test_redecide_shows_what_other_thresholds_would_change() -> None:
     assert f"{accepted} accepted as recorded; by these thresholds {accepted} accepted" in same
     stricter = autodata("redecide", "run", "--set", "acceptance.weak_max=0.0")
     assert "by these thresholds 0 accepted" in stricter
+    refused = autodata("redecide", "run", "--set", "run.rounds=1", code=2)
+    assert "redecide takes keys of acceptance" in refused
 
 
 def test_the_demo_shows_acceptances_rejections_and_a_story(tmp_path: Path) -> None:
