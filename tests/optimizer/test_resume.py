@@ -2,18 +2,16 @@
 
 import asyncio
 import random
-import sqlite3
-from contextlib import closing
+import signal
 from pathlib import Path
 from typing import Any
 
 from autodata.ledger.iterations import finals
-from autodata.ledger.ledger import FILE
 from autodata.models.errors import BudgetReached
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.loop import optimize
 from tests.optimizer.context import RUN, optimization_context
-from tests.optimizer.killable import CHOICES, started
+from tests.optimizer.killable import CHOICES, calls, started
 
 KILLS = 10
 
@@ -33,26 +31,11 @@ def story(context: OptimizationContext) -> list[Any]:
     ]
 
 
-def calls(folder: Path, what: str = "count(*)") -> int:
-    """Calls on record so far."""
-    if not (folder / FILE).exists():
-        return 0
-    with closing(sqlite3.connect(folder / FILE)) as database:
-        try:
-            return int(database.execute(f"select {what} from calls").fetchone()[0])
-        except sqlite3.OperationalError:  # killed before the table was made
-            return 0
-
-
 def run_and_kill(folder: Path, after: int) -> bool:
     """Start, and kill -9 after so many more calls; False when it came to its end."""
-    goal = calls(folder) + after
-    process = started(folder)
-    while process.exitcode is None:
-        if calls(folder) >= goal:
-            process.kill()
-        process.join(0.02)
-    return process.exitcode != 0
+    process = started(folder, after)
+    process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 def test_killed_ten_times_it_ends_with_the_same_refs(tmp_path: Path) -> None:

@@ -159,9 +159,9 @@ async def test_a_model_that_is_not_served_is_not_found():
         assert (await at.complete(model="simulated-weak"))[0] == 200
 
 
-@pytest.mark.parametrize(("queue", "refused"), [(False, 4), (True, 0)])
-async def test_beyond_its_capacity_it_refuses_or_queues(queue: bool, refused: int):
-    faults = Faults(capacity=2, queue=queue, latency=Latency(median=0.1))
+@pytest.mark.parametrize(("queue", "refused", "takes"), [(False, 4, 0.5), (True, 0, 0.01)])
+async def test_beyond_its_capacity_it_refuses_or_queues(queue: bool, refused: int, takes: float):
+    faults = Faults(capacity=2, queue=queue, latency=Latency(median=takes))
     async with client(faults=faults) as at:
         statuses = [s for s, _ in await asyncio.gather(*(at.complete() for _ in range(6)))]
     assert statuses.count(429) == refused
