@@ -4,6 +4,7 @@ What a command does stands in `autodata/commands/` and is loaded when the comman
 help needs click alone and answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -129,6 +130,7 @@ def call(module: str, name: str, **given: Any) -> NoReturn:
         if "sets" in given:
             given["overrides"] = _overrides(given)
         code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         _say("stopped")
         code = INTERRUPTED
@@ -138,6 +140,9 @@ def call(module: str, name: str, **given: Any) -> NoReturn:
     except _user_errors() as error:
         _say(error)
         code = WRONG_USE
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}")
         code = WRONG_USE
@@ -191,10 +196,11 @@ def _task_error() -> type[Exception]:
     return TaskError
 
 
-def _paused() -> type[Exception]:
+def _paused() -> tuple[type[Exception], ...]:
+    from autodata.ledger.database import NotWritten
     from autodata.models.errors import Paused
 
-    return Paused
+    return Paused, NotWritten
 
 
 def _say(error: object) -> None:

@@ -27,11 +27,17 @@ from autodata.ledger.calls import create_calls
 BUSY_TIMEOUT = 60.0
 """Seconds a writer waits for another one (the call log writes through its own connection)."""
 
+DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)  # kinds of error
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class LedgerError(ValueError):
     """The run's database cannot be used; the message says which one, why and what to do."""
+
+
+class NotWritten(RuntimeError):
+    """The disk does not take what is to be written; the run can go on when it does."""
 
 
 @cache
@@ -127,15 +133,23 @@ def transaction(database: Database) -> Iterator[None]:
     """One transaction that has the write lock from its start.
 
     A deferred one (`Database.atomic`) that first reads fails at once, whatever the busy timeout,
-    when another connection commits before it writes.
+    when another connection commits before it writes. Raises NotWritten when the disk is full or
+    gone.
     """
-    database.execute("BEGIN IMMEDIATE")
     try:
+        database.execute("BEGIN IMMEDIATE")
         yield
-    except BaseException:
-        database.rollback()
+        database.commit()
+    except BaseException as error:
+        if database.conn.in_transaction:  # SQLite ends one itself when the disk is full
+            database.rollback()
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in DISK:
+            file = database.execute("PRAGMA database_list").fetchone()[2]
+            raise NotWritten(
+                f"{file} cannot be written: {error}. Free the disk or fix its permissions, then "
+                "resume"
+            ) from error
         raise
-    database.commit()
 
 
 def to_text(text: str) -> str | bytes:

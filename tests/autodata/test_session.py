@@ -8,6 +8,7 @@ import pty
 import shutil
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing.connection import Connection
@@ -18,7 +19,7 @@ import pytest
 
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings, load
-from tests.outside import Folder, Simulated
+from tests.outside import BIN, Folder, Simulated
 from tests.processes import apart, at_terminal, command, forked, started
 
 OLD_RUN = Path(__file__).parents[1] / "data" / "run-before-rooms"
@@ -38,6 +39,22 @@ def test_a_hangup_stops_a_run_that_goes_on_later(folder: Folder, server: Simulat
         assert process.wait() == 130
     assert "Go on with: autodata resume run" in said
     assert status(folder) == "interrupted"
+    folder("resume", "run")
+    assert status(folder) == "done"
+
+
+@pytest.mark.parametrize("kilobytes", [200, 400, 700])
+def test_a_disk_that_fills_up_pauses_the_run(
+    folder: Folder, server: Simulated, kilobytes: int
+) -> None:
+    """Whatever is written when it does: a call, a round, or how the run stands."""
+    short = ("sh", "-c", f'ulimit -f {2 * kilobytes}; exec "$0" "$@"', str(BIN / "autodata"), *RUN)
+    done = subprocess.run(
+        short, cwd=folder.path, env=folder.env, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "cannot be written" in done.stdout + done.stderr
+    assert done.returncode == 3
     folder("resume", "run")
     assert status(folder) == "done"
 
