@@ -78,7 +78,8 @@ def _tree(made: Sequence[Iteration], known: Mapping[int, PassCount]) -> Html:
 
     def branch(i: Iteration) -> Html:
         title = i.subject if i.number else "the start"
-        more = f", {lost[i.number]} mutants not kept" if lost[i.number] else ""
+        mutants = "1 mutant" if lost[i.number] == 1 else f"{lost[i.number]} mutants"
+        more = f", {mutants} not kept" if lost[i.number] else ""
         inner = "".join(map(branch, children.get(i.number, ())))
         label = escape(f"{i.number}: {title} ({_shown(known[i.number])}{more})")
         return f"<li>{label}{f'<ul>{inner}</ul>' if inner else ''}</li>"
