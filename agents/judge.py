@@ -3,15 +3,14 @@
 from autodata.agents.comparison import ComparisonPool
 from autodata.agents.replies import MarksReply, marks_reply
 from autodata.models.client import Models, StructuredReply, TextReply
-from autodata.prompt_store.prompt import Prompt
+from autodata.prompt_store.prompt import Prompt, locked
 from autodata.tasks import Task, rubric
-from autodata.tasks.task import Comparison
-from autodata.tasks.types import Attempt, Candidate, Mark, Side
+from autodata.tasks.task import Comparison, Unreadable
+from autodata.tasks.types import FORMAT_NOTE, Attempt, Candidate, Mark, Side
 
 
 async def score(
     models: Models,
-    prompt: Prompt,
     task: Task,
     candidate: Candidate,
     said: TextReply,
@@ -23,8 +22,9 @@ async def score(
 ) -> Attempt:
     """The attempt with its marks and score.
 
-    A truncated answer scores 0 unread. What the task's comparison settles needs no judge. Marks
-    that stay malformed leave the score None, with the reason in `note`.
+    A truncated answer scores 0 unread, and one without a final answer to compare scores 0 with the
+    reason in `note`. What the task's comparison settles needs no judge. Marks that stay malformed
+    leave the score None, with the reason in `note`.
     """
     attempt = Attempt(
         solver=side, number=number, answer=said.text, score=None, call_id=said.call_id
@@ -33,10 +33,14 @@ async def score(
         marks = alike(candidate, False, "cut off by the token limit")
         return scored(attempt, marks, truncated=True)
     right = task.compare(said.text, candidate)
+    if isinstance(right, Unreadable):
+        attempt = attempt.model_copy(update={"note": FORMAT_NOTE + right.why})
+        return scored(attempt, alike(candidate, False, right.why))
     if isinstance(right, Comparison):
         right = await comparisons.settle(right)
     if right is not None:
         return scored(attempt, alike(candidate, right, f"{_last_line(said.text)} was compared"))
+    prompt = locked(task.name, "judge")
     reply = await judge(models, prompt, candidate, said.text, scope=scope, sample=number)
     if reply.value is None:
         return attempt.model_copy(update={"note": reply.problem})

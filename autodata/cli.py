@@ -22,7 +22,7 @@ INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
 
 # Where the names of tasks stand without loading one: a task has a folder of prompts here, or an
 # entry point in another package. The registry costs more to load than all the rest of a help text.
-PROMPTS = Path(__file__).parent / "prompt_store" / "seed"
+PROMPTS = Path(__file__).parent / "prompt_store" / "locked"
 GROUP = "autodata.tasks"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,7 +58,7 @@ def tasks() -> str:
     """The names of all tasks."""
     from importlib.metadata import entry_points
 
-    ours = sorted(folder.name for folder in PROMPTS.iterdir() if folder.is_dir())
+    ours = sorted(solver.parent.name for solver in PROMPTS.glob("*/solver.md"))
     return ", ".join([*ours, *(entry.name for entry in entry_points(group=GROUP))])
 
 

@@ -149,6 +149,12 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
     if summary.documents["accepted"]:
         weak, strong, gap = map(number, (summary.weak_mean, summary.strong_mean, summary.gap_mean))
         yield "examples", Text(f"mean scores: weak {weak}, strong {strong}, gap {gap}")
+    if any(count.format_errors for count in summary.attempts.values()):
+        said = ", ".join(
+            f"{side} {count.format_errors + count.cut_off} of {count.made}"
+            for side, count in sorted(summary.attempts.items(), reverse=True)
+        )
+        yield "form", Text(f"{said} attempts failed without a final answer that could be read")
     spent = cost(summary.usd, summary.run.models.values(), summary.estimated)
     used = tokens(summary.tokens, summary.estimated)
     yield "calls", Text(f"{summary.calls:,} with {used}, {spent}")

@@ -60,6 +60,8 @@ CHOICES = "choices"  # where the configuration of a served run keeps what its do
 ATTEMPTS = (
     "weak_attempts",
     "strong_attempts",
+    "weak_examples",
+    "strong_examples",
 )  # choices that a configuration keeps with the models
 
 # Roles that no run asks; the optimizer resolves them itself.
@@ -133,13 +135,26 @@ class Settings(SettingsSection):
     def _models_are_complete(self) -> "Settings":
         if self.endpoints and not self.models:
             raise ValueError("endpoints are configured but no models; add models.challenger, …")
-        for role in ROLES if self.models else ():
+        for role in self._asked if self.models else ():
             endpoint(self.model(role).endpoint, self.endpoints)
         return self
+
+    @property
+    def _asked(self) -> list[str]:
+        """Every role, or those that the run's task asks where code plays the others."""
+        task = TASKS.get(self.run.task or "")
+        return [role for role in ROLES if task is None or task.asks(role)]
 
     @model_validator(mode="after")
     def _gate_can_be_passed(self) -> "Settings":
         if task := TASKS.get(self.run.task or ""):
+            if task.procedure is None and (
+                self.choices.weak_examples or self.choices.strong_examples
+            ):
+                raise ValueError(
+                    f"a solver is to be shown worked examples, and {task.name} has none; leave out "
+                    "models.weak_solver.examples and models.strong_solver.examples"
+                )
             weak = self.choices.weak_attempts or task.weak_attempts
             task.policy(self.acceptance, weak, self.choices.strong_attempts or task.strong_attempts)
         return self
@@ -150,8 +165,8 @@ class Settings(SettingsSection):
 
     @property
     def roles(self) -> dict[str, str]:
-        """Role → `endpoint/model`, for every role that a run of any task asks."""
-        asked = [role for role in ROLES if role not in OPTIMIZER_ROLES]
+        """Role → `endpoint/model`, for every role that a run asks: of its task, else of any."""
+        asked = [role for role in self._asked if role not in OPTIMIZER_ROLES]
         return {role: f"{self.model(role).endpoint}/{self.model(role).model}" for role in asked}
 
     @property
@@ -167,6 +182,8 @@ class Settings(SettingsSection):
             **{name: getattr(self.run, name) for name in LoopChoices.model_fields},
             weak_attempts=self.model("weak_solver").attempts,
             strong_attempts=self.model("strong_solver").attempts,
+            weak_examples=self.model("weak_solver").examples,
+            strong_examples=self.model("strong_solver").examples,
         )
 
     def resolved(self, task: TaskName, revision: str, path: str | None) -> "Settings":

@@ -76,7 +76,8 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Story
 
 def _candidate(candidate: Candidate, *, full: bool, answered: bool) -> Iterator[StoryRow]:
     kind = f" ({candidate.question_type})" if candidate.question_type else ""
-    yield "context", _shortened(candidate.context, full)
+    if candidate.context:
+        yield "context", _shortened(candidate.context, full)
     yield "question", Text.assemble((one_line(candidate.question), "bold"), (kind, "dim"))
     if answered:
         yield "reference", one_line(candidate.reference_answer)
@@ -105,7 +106,8 @@ def _scores(round: Round) -> Iterator[StoryRow]:
 
 
 def _score(attempt: Attempt) -> str:
-    return f"{number(attempt.score)}{' cut off' if attempt.truncated else ''}"
+    form = " cut off" if attempt.truncated else " no answer" if attempt.format_error else ""
+    return number(attempt.score) + form
 
 
 def _sides(round: Round) -> Iterator[tuple[Side, tuple[Attempt, ...]]]:
@@ -123,6 +125,8 @@ def _answers(round: Round) -> Iterator[StoryRow]:
                 met = Text("met      " if mark.met else "not met  ", style="dim")
                 evidence = f" — {one_line(mark.evidence)}" if mark.evidence else ""
                 yield "", met.append(f"{mark.weight:+d}  {one_line(mark.criterion)}{evidence}")
+            if attempt.note:
+                yield "", one_line(attempt.note)
 
 
 def _criteria(candidate: Candidate, round: Round) -> Iterator[StoryRow]:

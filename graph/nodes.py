@@ -26,6 +26,7 @@ from autodata.graph.state import (
     RunChoices,
     State,
     closed,
+    earlier,
     kept,
     planned,
     policy_of,
@@ -35,7 +36,7 @@ from autodata.graph.state import (
 )
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import next_batch, scores, verdict_objections
-from autodata.tasks.task import final_filters, objections_on_record, screen
+from autodata.tasks.task import Worked, final_filters, objections_on_record, screen
 from autodata.tasks.types import (
     Attempt,
     Candidate,
@@ -97,13 +98,19 @@ class Nodes:
         found = await extract(context.models, locked(state.task, "extractor"), document)
         if isinstance(found, str):
             return {"case_file": found}
-        decision: Decision = "skipped" if found.code == "UNSUITABLE" else "rejected"
-        ended = Round(number=0, objections=(found,), decision=decision)
-        return {"objections": (found,), "decision": decision, "rounds": [ended]}
+        return _ended_early(found, "skipped" if found.code == "UNSUITABLE" else "rejected")
 
     async def challenger(self, state: State) -> Update:
-        """Writes new candidates: one, or several from different angles in parallel."""
+        """Writes new candidates: one, or several from different angles in parallel.
+
+        Where the task has a procedure for it, that makes one, or skips the document.
+        """
         context, document = await self._at_hand(state)
+        if procedure := task_of(state).procedure:
+            made = procedure.challenge(document.text, earlier(state))
+            if isinstance(made, Candidate):
+                return {**FRESH_ROUND, "candidates": (made,)}
+            return {**FRESH_ROUND, **_ended_early(made, "skipped")}
         prompt = context.prompts.prompt(state.task, "challenger")
         ask = partial(challenge, context.models, prompt, task_of(state), document)
         written = await all_done(
@@ -131,7 +138,6 @@ class Nodes:
     async def verifier(self, state: State) -> Update:
         """Screens by code, then asks; the first candidate that passes is evaluated."""
         context, document = await self._at_hand(state)
-        prompt = context.prompts.prompt(state.task, "verifier")
         task, rubric = task_of(state), context.prompts.rubric_policy(state.task)
         failed: list[Update] = []
         for candidate in state.candidates:
@@ -139,12 +145,21 @@ class Nodes:
             if found:
                 failed.append({"candidate": candidate, "objections": found})
                 continue
-            values = _rubric_values(context, state.task, candidate)
-            reply = await verify(context.models, prompt, document, candidate, values)
+            reply = await self._verdict(context, state, document, candidate)
             if isinstance(reply, Verdict) and reply.passed:
                 return {"candidate": candidate, "verdict": reply}
             failed.append({"candidate": candidate, **_objected(reply)})
         return closed(state, **failed[0])
+
+    async def _verdict(
+        self, context: RunContext, state: State, document: Document, candidate: Candidate
+    ) -> Verdict | Objection:
+        """The verifier's finding, or the procedure's own where code makes the candidates."""
+        if procedure := task_of(state).procedure:
+            return procedure.verdict(document, candidate)
+        prompt = context.prompts.prompt(state.task, "verifier")
+        values = _rubric_values(context, state.task, candidate)
+        return await verify(context.models, prompt, document, candidate, values)
 
     async def weak_solver(self, state: State) -> Update:
         """Weak attempts, judged; when they settle the round, no strong attempt is made."""
@@ -183,12 +198,19 @@ class Nodes:
 
     async def _attempt(self, state: State, side: Side, number: int) -> Attempt:
         """One answer and its marks."""
-        context, candidate = self.context(), _chosen(state)
-        prompt, scope = locked(state.task, "solver"), state.document_id
-        said = await solve(context.models, prompt, candidate, side, number, scope=scope)
+        context, document = await self._at_hand(state)
+        candidate, scope = _chosen(state), state.document_id
+        said = await solve(
+            context.models,
+            locked(state.task, "solver"),
+            candidate,
+            side,
+            number,
+            scope=scope,
+            worked=_worked(state, document, side),
+        )
         return await score(
             context.models,
-            locked(state.task, "judge"),
             task_of(state),
             candidate,
             said,
@@ -221,9 +243,13 @@ class Nodes:
     async def final_verifier(self, state: State) -> Update:
         """The frozen candidate passes the locked filters and the locked verifier, once."""
         context, document = await self._at_hand(state)
-        candidate, prompt = _chosen(state), locked(state.task, "final_verifier")
+        candidate = _chosen(state)
         if objections := final_filters(task_of(state), candidate, document):
             return closed(state, objections)
+        if procedure := task_of(state).procedure:
+            verdict = procedure.verdict(document, candidate)
+            return closed(state, verdict_objections(verdict), final_verdict=verdict)
+        prompt = locked(state.task, "final_verifier")
         values = _rubric_values(context, state.task, candidate)
         reply = await verify(context.models, prompt, document, candidate, values, "final_verifier")
         found = _objected(reply)
@@ -231,9 +257,14 @@ class Nodes:
 
     async def orchestrator(self, state: State) -> Update:
         """Turns the grouped objections into the instruction for the next round."""
-        context = self.context()
-        prompt = context.prompts.prompt(state.task, "orchestrator")
-        instruction = await instruct(context.models, prompt, state.rounds, scope=state.document_id)
+        context, document = await self._at_hand(state)
+        if procedure := task_of(state).procedure:
+            instruction = procedure.instruct(document.text, state.rounds)
+        else:
+            prompt = context.prompts.prompt(state.task, "orchestrator")
+            instruction = await instruct(
+                context.models, prompt, state.rounds, scope=state.document_id
+            )
         return {"instruction": instruction, "number": state.number + 1, "decision": None}
 
     def record(self, state: State) -> Update:
@@ -276,6 +307,19 @@ class Nodes:
         """The context, and the document of the state."""
         context = self.context()
         return context, await context.document(state.document_id)
+
+
+def _ended_early(found: Objection, decision: Decision) -> Update:
+    """What is decided about a document before its first round."""
+    ended = Round(number=0, objections=(found,), decision=decision)
+    return {"objections": (found,), "decision": decision, "rounds": [ended]}
+
+
+def _worked(state: State, document: Document, side: Side) -> tuple[Worked, ...]:
+    """The solved items that a side is shown, as its model is configured."""
+    procedure, choices = task_of(state).procedure, state.choices
+    count = (choices.weak_examples if side == "weak" else choices.strong_examples) or 0
+    return procedure.worked(document.text, earlier(state), count) if procedure else ()
 
 
 def _chosen(state: State) -> Candidate:

@@ -196,8 +196,9 @@ def expected_calls(batch: Batch) -> float:
     attempts = (choices.weak_attempts or task.weak_attempts) + (
         choices.strong_attempts or task.strong_attempts
     )
-    writers = choices.challengers or task.challengers
-    return (choices.rounds or task.rounds) / 2 * (2 + writers + attempts)
+    # Candidate, verdict and instruction; a procedure asks nobody for them, nor for marks.
+    written = 0 if task.procedure else 2 + (choices.challengers or task.challengers)
+    return (choices.rounds or task.rounds) / 2 * (written + attempts)
 
 
 @contextmanager

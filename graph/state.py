@@ -65,6 +65,15 @@ class RunChoices(LoopChoices, Acceptance):
 
     weak_attempts: int | None = Field(None, ge=1, le=32, description="weak attempts per question")
     strong_attempts: int | None = Field(None, ge=1, le=32, description="strong attempts likewise")
+    weak_examples: int | None = Field(
+        None,
+        ge=0,
+        le=32,
+        description="worked examples shown to the weak solver, where there are some",
+    )
+    strong_examples: int | None = Field(
+        None, ge=0, le=32, description="worked examples shown to the strong solver likewise"
+    )
 
     def stated_over(self, stated: "RunChoices | None") -> "RunChoices":
         """These choices with what a caller stated, and nothing but that, in their place."""
@@ -177,6 +186,11 @@ def _policy(task: str, choices: RunChoices, weak: int, strong: int) -> Policy:
 def sides_together(state: State) -> bool:
     """True when both solvers are asked whatever the weak side scores."""
     return state.choices.attempts == "all" or policy_of(state).both_sides
+
+
+def earlier(state: State) -> list[Round]:
+    """The finished rounds before the one in progress."""
+    return [round for round in state.rounds if 0 < round.number < state.number]
 
 
 def round_so_far(state: State) -> Round:

@@ -22,8 +22,8 @@ MARGIN = Fraction(1, 5)
 _RUBRIC = [{"criterion": str, "weight": int, "category": str, "capability": str}]
 _MARKS = [{"criterion": str, "weight": int, "met": bool, "evidence": str}]
 _ATTEMPTS = [
-    {"number": int, "answer": str, "score": float, "truncated": bool, "tokens": int,
-     "marks": _MARKS}
+    {"number": int, "answer": str, "score": float, "truncated": bool,
+     "format_error": bool, "tokens": int, "marks": _MARKS}
 ]  # fmt: skip
 _MESSAGES = [{"role": str, "content": str}]
 _ROLES = (
@@ -104,6 +104,7 @@ def _attempts(attempts: Sequence[Attempt], usage: ExampleUsage) -> list[Record]:
             "answer": attempt.answer,
             "score": attempt.score,
             "truncated": attempt.truncated,
+            "format_error": attempt.format_error,
             "tokens": usage.by_call.get(attempt.call_id) if attempt.call_id else None,
             "marks": [mark.model_dump() for mark in attempt.marks],
         }

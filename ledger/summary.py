@@ -7,7 +7,7 @@ from typing import Any
 from autodata.ledger.database import from_text
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Row, RunRow
-from autodata.tasks.types import Decision, Frozen
+from autodata.tasks.types import FORMAT_NOTE, Decision, Frozen
 
 OUTCOMES = """
 select documents.id as document_id, documents.name, last.decision, last.number as rounds,
@@ -27,6 +27,13 @@ OBJECTIONS = """
 select json_extract(objections, '$[0].code') as code, count(*) as rounds
 from rounds where run_id = ? and json_array_length(objections) > 0
 group by code order by rounds desc, code
+"""
+
+# Attempts that failed by their form, of all that were made.
+FORM = """
+select solver, count(*) as made, sum(score is not null and note like ?2 || '%') as format_errors,
+  sum(truncated) as cut_off
+from attempts join rounds on rounds.id = round_id where run_id = ?1 group by solver
 """
 
 USAGE = """
@@ -76,17 +83,27 @@ class RoleUsage(Frozen):
     estimated: int = 0
 
 
+class AttemptCount(Frozen):
+    """How many attempts a side made, how many ended without an answer to compare, or cut off."""
+
+    made: int
+    format_errors: int
+    cut_off: int
+
+
 class Summary(Frozen):
     """One run in numbers.
 
     `documents` counts total, accepted, rejected, skipped and undecided; `objections` counts rounds
-    by their first objection. Means and gap are those of accepted examples, 0 … 1; `rounds_mean` is
+    by their first objection, `attempts` those of each side. Means and gap are those of accepted
+    examples, 0 … 1; `rounds_mean` is
     over all documents decided in a round. Each is None where there is nothing to average.
     """
 
     run: RunRow
     documents: Mapping[str, int]
     objections: Mapping[str, int]
+    attempts: Mapping[str, AttemptCount]
     rounds_mean: float | None
     weak_mean: float | None
     strong_mean: float | None
@@ -151,12 +168,18 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         run=run,
         documents={"total": len(found), **{name: counted[name] for name in names}},
         objections={row["code"]: row["rounds"] for row in ledger.query(OBJECTIONS, [run.id])},
+        attempts=_attempts(ledger, run.id),
         rounds_mean=_mean(outcome.rounds or None for outcome in found),
         weak_mean=_mean(outcome.weak_mean for outcome in accepted),
         strong_mean=_mean(outcome.strong_mean for outcome in accepted),
         gap_mean=_mean(outcome.gap for outcome in accepted),
         usage={row.pop("role"): RoleUsage.model_validate(row) for row in ledger.query(USAGE)},
     )
+
+
+def _attempts(ledger: Ledger, run_id: str) -> dict[str, AttemptCount]:
+    rows = ledger.query(FORM, [run_id, FORMAT_NOTE])
+    return {row.pop("solver"): AttemptCount.model_validate(row) for row in rows}
 
 
 def _outcome(row: Row) -> Outcome:

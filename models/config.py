@@ -99,8 +99,9 @@ class EndpointConfig(BaseModel):
 class ModelConfig(BaseModel):
     """One model on one endpoint. What is null is left to the endpoint's own default.
 
-    `attempts` is how often a solver answers each question; `extra` is sent along as it is, for
-    instance {"reasoning_effort": "low"} or vLLM's {"chat_template_kwargs": {…}}.
+    `attempts` is how often a solver answers each question, `examples` how many worked examples it
+    is shown first, where its task has some; `extra` is sent along as it is, for instance
+    {"reasoning_effort": "low"} or vLLM's {"chat_template_kwargs": {…}}.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,6 +111,7 @@ class ModelConfig(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1)
     attempts: int | None = Field(None, ge=1, le=32)
+    examples: int | None = Field(None, ge=0, le=32)
     extra: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -133,7 +133,7 @@ class ModelRegistry:
         at = self.endpoint(config.endpoint)
         dialect = self._dialect(config, at)
         chat = chat_model(config, at.transport, dialect, self._secrets)
-        identity = digest(role, config.model_dump(exclude={"attempts"}))
+        identity = digest(role, config.model_dump(exclude={"attempts", "examples"}))
         self.role_models[role] = RoleModel(role, config, at, chat, dialect, Usage(), identity)
         return self.role_models[role]
 

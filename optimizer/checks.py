@@ -82,12 +82,11 @@ async def _change(
     rounds = context.ledger.rounds(context.iterations()[0].evaluation(), document_id)
     candidate = next(r.candidate for r in rounds if r.number == round_number)
     assert candidate is not None
-    solver, judged = locked(context.task, "solver"), locked(context.task, "judge")
+    solver = locked(context.task, "solver")
     try:
         said = await solve(models, solver, candidate, "weak", 1, scope=document_id)
         attempt = await score(
             models,
-            judged,
             TASKS[context.task],
             candidate,
             said,

@@ -66,7 +66,7 @@ class PromptError(ValueError):
 class Message(Frozen):
     """One chat message as sent to a model."""
 
-    role: Literal["system", "user"]
+    role: Literal["system", "user", "assistant"]
     content: str
 
 

@@ -63,11 +63,13 @@ def read(messages: ChatMessages, model: str = "") -> Brief:
     users = [text for role, text in texts if role == "user"]
     title = _TITLE.search(system or (users[0] if users else ""))
     role, domain = (part.casefold() for part in title.groups("")) if title else ("", "")
-    sections, rest = _sections(users[0] if users else "")
+    role = role.replace(" ", "_")
+    worked = role == "solver"  # is asked once, at the end, after worked examples
+    asked = users[-1 if worked else 0] if users else ""
+    sections, rest = _sections(asked)
     guidance = " ".join([*system.split(), *rest.split()])
     policy = {name: int(value) for name, value in _POLICY.findall(system + "\n" + rest)}
-    reasked = max(len(users) - 1, 0)
-    role = role.replace(" ", "_")
+    reasked = 0 if worked else max(len(users) - 1, 0)
     return Brief(model, role, domain, guidance, sections, policy, reasked, _done(messages))
 
 

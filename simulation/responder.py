@@ -16,7 +16,7 @@ from autodata.simulation.scenario import GENERAL
 
 # Domains with a module of their own here, by the title of their prompts. Every other one, also one
 # that nobody here has heard of, is practised with the general scenario.
-OWN = ("legal", "science")
+OWN = ("legal", "science", "procedural")
 CHARACTERS_PER_TOKEN = 4  # the usual rule of thumb for English
 OUTPUT_MAX = 8192  # tokens that a reply may have when the request states no limit
 

@@ -5,6 +5,7 @@ from autodata.tasks.task import Registry, Task
 TASKS = Registry(
     "autodata.tasks.cs",
     "autodata.tasks.legal",
+    "autodata.tasks.procedural",
     "autodata.tasks.science",
 )
 

@@ -7,7 +7,7 @@ compared as exact fractions, so 0.8 − 0.6 counts as 0.20.
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -157,6 +157,22 @@ def truncated(attempts: Sequence[Attempt], side: Side) -> tuple[Objection, ...]:
     return (Objection(code="TRUNCATED", message=message),)
 
 
+def by_form(attempts: Sequence[Attempt], side: Side) -> tuple[Objection, ...]:
+    """FORMAT when most failures of a side are of form: cut off, or no final answer to compare.
+
+    Such a round says how a model writes, not how hard the question is.
+    """
+    failed = [a for a in attempts if a.score is not None and a.score < 1]
+    formless = sum(a.format_error or a.truncated for a in failed)
+    if 2 * formless <= len(failed):
+        return ()
+    message = (
+        f"{formless} of {len(failed)} failed {side} attempts end without a final answer that can "
+        "be read: that is no difficulty"
+    )
+    return (Objection(code="FORMAT", message=message),)
+
+
 def _mean_bounds(made: Scores, planned: int) -> tuple[Fraction, Fraction]:
     left = max(planned - len(made), 0)
     total = sum(made, Fraction(0))
@@ -273,6 +289,21 @@ class CountPolicy(Frozen):
     weak_planned: int = 4
     strong_planned: int = 4
 
+    @classmethod
+    def of(cls, acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Self:
+        """The configured counts of so many attempts. Raises ValueError where they cannot be met."""
+        if acceptance.strong_correct_min > strong_attempts:
+            raise ValueError(
+                f"acceptance.strong_correct_min is {acceptance.strong_correct_min} of "
+                f"{strong_attempts} strong attempts: nothing could be accepted"
+            )
+        return cls(
+            weak_correct_max=acceptance.weak_correct_max,
+            strong_correct_min=acceptance.strong_correct_min,
+            weak_planned=weak_attempts,
+            strong_planned=strong_attempts,
+        )
+
     @property
     def both_sides(self) -> bool:
         return False
@@ -362,12 +393,13 @@ def summary(round: Round) -> dict[str, Any]:
 
 # What finished rounds teach the next one: verdicts to objections, objections to groups.
 
-# The three groups of the paper, section 1; a group without members is left out.
+# The three groups of the paper, section 1, and ours; a group without members is left out.
 GROUPS: dict[str, frozenset[Code]] = {
     "Too easy": frozenset({"TOO_EASY", "STRONG_SATURATED"}),
     "Failed on strong": frozenset({"STRONG_FAILED", "GAP_TOO_SMALL", "TRUNCATED"}),
     "Not learnable": frozenset({"NOT_LEARNABLE", "WEAK_ALL_ZERO"}),
     "Failed quality check": frozenset({"QUALITY", "MALFORMED", "LEAK"}),
+    "Failed by form": frozenset({"FORMAT"}),
 }
 
 

@@ -19,6 +19,7 @@ BY_POLICY: frozenset[Code] = frozenset(
         "WEAK_ALL_ZERO",
         "NOT_LEARNABLE",
         "TRUNCATED",
+        "FORMAT",
     }
 )
 

@@ -203,17 +203,7 @@ def screen(candidate: Candidate) -> tuple[Objection, ...]:
 
 def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:
     """Exact counts: by default weak ≤ 1 and strong ≥ 3 of 4 (paper, section 2)."""
-    if acceptance.strong_correct_min > strong_attempts:
-        raise ValueError(
-            f"acceptance.strong_correct_min is {acceptance.strong_correct_min} of "
-            f"{strong_attempts} strong attempts: nothing could be accepted"
-        )
-    return CountPolicy(
-        weak_correct_max=acceptance.weak_correct_max,
-        strong_correct_min=acceptance.strong_correct_min,
-        weak_planned=weak_attempts,
-        strong_planned=strong_attempts,
-    )
+    return CountPolicy.of(acceptance, weak_attempts, strong_attempts)
 
 
 # 4 attempts each; 3 to 5 challengers in parallel from different angles (paper, section 2).

@@ -1,14 +1,22 @@
 """What a task is: one domain in one frozen value, and the locked checks that its examples pass."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 
 from autodata.tasks.acceptance import Acceptance, Policy, missing
 from autodata.tasks.rubric import LEAST, RubricPolicy, score
-from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Objection, Round
+from autodata.tasks.types import (
+    Attempt,
+    Candidate,
+    Criterion,
+    Document,
+    Objection,
+    Round,
+    Verdict,
+)
 
 # Final filters (paper, section 1). They are locked: no prompt set can loosen them.
 CONTEXT_MIN_CHARACTERS = 80
@@ -41,6 +49,41 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """What a comparison finds where an answer has no final answer to compare, and why."""
+
+    why: str
+
+
+Worked = tuple[str, str, str]  # context and question of a solved item, and how it is answered
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """A challenger that is code, and the checks of what it makes. Every function is pure.
+
+    They take the document's text and its finished rounds, so that a run that goes on makes the same
+    again:
+
+    - `challenge`: the candidate of the next round, or UNSUITABLE for a document it can do nothing
+      with.
+    - `instruct`: what it does next and why, in words for people.
+    - `problems`: what is wrong with a candidate, worked out anew from its text; nobody else checks.
+    - `worked`: so many solved items like the next one, for a side that is shown examples.
+    """
+
+    challenge: Callable[[str, Sequence[Round]], Candidate | Objection]
+    instruct: Callable[[str, Sequence[Round]], str]
+    problems: Callable[[str, Candidate], tuple[str, ...]]
+    worked: Callable[[str, Sequence[Round], int], tuple[Worked, ...]]
+
+    def verdict(self, document: Document, candidate: Candidate) -> Verdict:
+        """The verdict that follows from `problems`, on exactly this candidate."""
+        found = self.problems(document.text, candidate)
+        return Verdict(passed=not found, problems=found, fingerprint=candidate.fingerprint)
+
+
+@dataclass(frozen=True)
 class Task:
     """One domain. Attempts and rounds are the paper's defaults; the configuration may change them.
 
@@ -51,7 +94,9 @@ class Task:
     - `make_criteria`: where challengers write no rubric, the criteria that follow from the
       reference answer.
     - `compare`: an answer and its candidate. True or False settles whether the answer is right,
-      None asks the judge, a Comparison is carried out elsewhere and says one of the three.
+      None asks the judge, a Comparison is carried out elsewhere and says one of the three, an
+      Unreadable answer is wrong by its form.
+    - `procedure`: where code makes and checks the candidates, and no model is asked to.
 
     `prompts` is the package that ships the folders `seed/<name>/` and `locked/<name>/`.
     """
@@ -67,13 +112,20 @@ class Task:
     judged_by_loop: bool = False
     screen: Callable[[Candidate], tuple[Objection, ...]] = lambda candidate: ()
     make_criteria: Callable[[str], tuple[Criterion, ...]] | None = None
-    compare: Callable[[str, Candidate], bool | Comparison | None] = lambda answer, candidate: None
+    compare: Callable[[str, Candidate], bool | Comparison | Unreadable | None] = (
+        lambda answer, candidate: None
+    )
+    procedure: Procedure | None = None
     prompts: str = "autodata.prompt_store"
 
     @property
     def has_rubric(self) -> bool:
         """Whether challengers write the criteria."""
         return self.make_criteria is None
+
+    def asks(self, role: str) -> bool:
+        """Whether a run asks this role anything."""
+        return self.procedure is None or role.endswith("_solver")
 
 
 GROUP = "autodata.tasks"  # of the entry points by which other packages add domains
@@ -186,6 +238,8 @@ def objections_on_record(
     if round.candidate is None:
         return (Objection(code="MALFORMED", message="there is no candidate"),)
     wrong = [*unverified(round), *unscored_by_us(round), *_unheard(round, answers)]
+    if task.procedure:
+        wrong += task.procedure.verdict(document, round.candidate).problems
     if not wrong and task.judged_by_loop and round.judgement is None:
         wrong = ["the loop judge did not read the round"]
     objections = tuple(Objection(code="MALFORMED", message=reason) for reason in wrong)

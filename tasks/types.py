@@ -24,7 +24,9 @@ Code = Literal[
     "UNSUITABLE",
     "NOT_LEARNABLE",
     "TRUNCATED",
+    "FORMAT",
 ]
+FORMAT_NOTE = "format: "  # how the note of an attempt begins in which no answer could be read
 
 
 def digest(*parts: object) -> str:
@@ -107,7 +109,8 @@ class Attempt(Frozen):
     """One solver's answer to one candidate.
 
     `score` is 0 … 1, recomputed by us from `marks`; None when the judge's marks stayed malformed.
-    `number` counts from 1 within its side. A truncated answer scores 0.
+    `number` counts from 1 within its side. A truncated answer scores 0, and so does one in which no
+    final answer can be read; the `note` of that one begins with FORMAT_NOTE.
     """
 
     solver: Side
@@ -118,6 +121,11 @@ class Attempt(Frozen):
     truncated: bool = False
     call_id: int | None = None
     note: str = ""
+
+    @property
+    def format_error(self) -> bool:
+        """True when it failed by its form: no final answer in it could be compared."""
+        return self.score is not None and self.note.startswith(FORMAT_NOTE)
 
 
 class Verdict(Frozen):

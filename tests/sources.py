@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_RUN_ID = re.compile(r"\b(cs|legal|science)-\d{8}-\d{6}\b")
+_RUN_ID = re.compile(r"\b(cs|legal|science|procedural)-\d{8}-\d{6}\b")
 _PROGRESS = re.compile(r"^… .*\n", re.MULTILINE)
 _SECONDS = re.compile(r"\b\d+(\.\d+)? ?s\b")
 

@@ -288,7 +288,9 @@ def test_a_refused_document_says_what_is_wrong(client: SyncLangGraphClient) -> N
     assert "there is no task 'sience'; did you mean science?" in refused(
         client, {**INPUT, "task": "sience"}
     )
-    assert "the tasks are cs, legal, science" in refused(client, {**INPUT, "task": "medicine"})
+    assert "the tasks are cs, legal, procedural, science" in refused(
+        client, {**INPUT, "task": "medicine"}
+    )
     blank = {"name": "blank.md", "text": " \n\t"}
     assert "text is blank" in refused(client, {"document": blank, "task": "cs"})
     assert "no document" in refused(client, {"task": "cs"})

@@ -8,7 +8,8 @@ from autodata.documents.corpus import ingest
 from autodata.optimization import OptimizationSession, planned
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
-from autodata.settings import Override, load, with_task
+from autodata.settings import Override, SettingsError, load, with_task
+from autodata.tasks import TASKS
 from autodata.tasks.types import Document
 
 
@@ -24,6 +25,11 @@ def optimize(
 ) -> int:
     """Begins an optimization, or goes on with the one in the folder."""
     settings = with_task(load(config, overrides))
+    if TASKS[settings.run.task or ""].procedure:
+        raise SettingsError(
+            f"{settings.run.task} has no prompt to improve: code writes and checks its questions, "
+            "and what its solvers are told is locked"
+        )
     console = screen()
 
     def read(given: Sequence[str]) -> list[Document]:

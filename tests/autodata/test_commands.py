@@ -75,7 +75,7 @@ def test_help_answers_at_once() -> None:
 
 
 def test_help_names_the_tasks_of_the_registry_and_says_what_the_configuration_says() -> None:
-    assert ", ".join(TASKS) in autodata("demo", "--help")
+    assert ", ".join(TASKS) in " ".join(autodata("demo", "--help").split())
     for name, flag in FLAGS.items():
         section, key = flag.key.split(".")
         kind = Settings.model_fields[section].annotation
@@ -100,8 +100,8 @@ def test_every_command_has_help_with_examples(words: list[str]) -> None:
         (["*.nothing", "--task", "cs"], "*.nothing: no file matches"),
         (["blank.md", "--task", "cs"], "blank.md: empty"),
         (["binary.md", "--task", "cs"], "binary.md: "),
-        ([str(DOCUMENT)], "--task cs, --task legal or --task science"),
-        ([str(DOCUMENT), "--task", "medicine"], "the tasks are cs, legal, science"),
+        ([str(DOCUMENT)], "--task cs, --task legal, --task procedural or --task science"),
+        ([str(DOCUMENT), "--task", "medicine"], "the tasks are cs, legal, procedural, science"),
         ([str(DOCUMENT), "--task", "cs", "--rounds", "-1"], "--rounds -1: run.rounds must be"),
         ([str(DOCUMENT), "--task", "cs", "--target", "0"], "--target 0: run.target must be"),
         ([str(DOCUMENT), "--task", "cs", "--budget-usd", "-1"], "--budget-usd -1.0: budget.usd"),
@@ -253,13 +253,53 @@ def test_the_demo_shows_acceptances_rejections_and_a_story(tmp_path: Path) -> No
     told = autodata("demo", "--out", "demo")
     for word in ("accepted", "rejected", "skipped", "TOO_EASY", "LEAK", "Round 1", "Simulated"):
         assert word in told
-    assert {folder.name for folder in (tmp_path / "demo").iterdir()} == {"cs", "legal", "science"}
+    assert {folder.name for folder in (tmp_path / "demo").iterdir()} == {
+        "cs",
+        "legal",
+        "science",
+        "procedural",
+    }
     assert "the tasks are" in autodata("demo", "--task", "medicine", code=2)
 
 
 def test_the_demo_may_be_one_task_and_few_documents() -> None:
     told = autodata("demo", "--task", "legal", "--documents", "2", "--out", "demo")
     assert "documents   2:" in told
+
+
+def test_the_procedural_demo_needs_solvers_alone_and_is_exported_with_its_answers(
+    tmp_path: Path,
+) -> None:
+    told = autodata("demo", "--task", "procedural", "--out", "demo")
+    assert "Simulated" in told
+    assert "attempts failed without a final answer" in told
+    assert "setting" in autodata("show", "demo", "products")
+    database = sqlite3.connect(tmp_path / "demo" / "run.db")
+    roles = {role for (role,) in database.execute("select distinct role from calls")}
+    database.close()
+    assert roles == {"weak_solver", "strong_solver"}
+    for format in ("jsonl", "parquet", "trl-grpo", "verl", "sft", "dpo"):
+        autodata("export", "demo", "--format", format)
+    lines = (tmp_path / "demo" / "trl-grpo.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert rows
+    assert all(row["reference_answer"] for row in rows)
+    accepted = json.loads(autodata("status", "demo", "--json"))["documents"]["accepted"]
+    assert f"by these thresholds {accepted} accepted" in autodata("redecide", "demo")
+    words = ("--train", DEMO / "procedural", "--validation", DEMO / "procedural", "--out", "opt")
+    assert "no prompt to improve" in autodata("optimize", "--task", "procedural", *words, code=2)
+
+
+def test_worked_examples_are_shown_where_the_task_has_some(tmp_path: Path) -> None:
+    solvers = "{endpoint: here, model: m, examples: 4}"
+    (tmp_path / "autodata.yaml").write_text(
+        "endpoints: {here: {base_url: 'http://127.0.0.1:9/v1', give_up_after: 0}}\n"
+        f"models: {{weak_solver: {solvers}, strong_solver: {solvers}}}\n"
+    )
+    told = autodata("run", DEMO / "procedural", "--task", "procedural", "--out", "p", code=3)
+    assert "challenger" not in told  # nobody else has to be configured
+    told = autodata("run", DOCUMENT, "--task", "cs", "--out", "cs", code=2)
+    assert "add models.challenger" in told or "cs has none" in told
 
 
 def test_a_target_stops_the_run_when_enough_is_accepted() -> None:

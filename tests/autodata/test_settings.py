@@ -86,7 +86,7 @@ def test_what_is_written_to_a_run_folder_reads_back_equal(tmp_path: Path) -> Non
             "run: {documents_in_flight: 0}",
             "must be 'auto' or must be greater than or equal to 1, not 0",
         ),
-        ("run: {task: medicine}", "the tasks are cs, legal, science"),
+        ("run: {task: medicine}", "the tasks are cs, legal, procedural, science"),
         ("acceptance: {weak_max: .nan}", "acceptance.weak_max is not a finite number"),
         ("acceptance: {weak_max: 1.5}", "must be less than or equal to 1, not 1.5"),
         ("budget: {usd: -1}", "budget.usd must be greater than or equal to 0, not -1"),

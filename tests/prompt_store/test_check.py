@@ -22,6 +22,7 @@ def test_what_ships_is_sound():
         for role in ("solver", "judge", "final_verifier"):
             assert prompt_faults(locked(task, role)) == []
     assert prompt_faults(locked("legal", "extractor")) == []
+    assert prompt_faults(locked("procedural", "solver")) == []
     assert prompt_faults(locked("legal", "loop_judge")) == []
 
 

@@ -22,7 +22,7 @@ REPLIES = {
 SEEDS = [packaged().prompt(*p[:-3].split("/")) for p in packaged().files if p.endswith("r.md")]
 LOCKED = [locked(t, r) for t in ("cs", "legal", "science") for r in ("judge", "final_verifier")]
 LOCKED += [locked("legal", "extractor"), locked("legal", "loop_judge")]
-SOLVERS = [locked(task, "solver") for task in ("cs", "legal", "science")]
+SOLVERS = [locked(task, "solver") for task in ("cs", "legal", "science", "procedural")]
 ALL = pytest.mark.parametrize("prompt", [*SEEDS, *LOCKED], ids=lambda prompt: prompt.path)
 
 

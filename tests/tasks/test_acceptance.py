@@ -235,4 +235,4 @@ def test_a_round_is_summed_up_with_exact_means() -> None:
 
 def test_each_task_carries_the_attempts_of_the_paper() -> None:
     planned = {n: (t.weak_attempts, t.strong_attempts) for n, t in TASKS.items()}
-    assert planned == {"cs": (3, 3), "legal": (5, 3), "science": (4, 4)}
+    assert planned == {"cs": (3, 3), "legal": (5, 3), "science": (4, 4), "procedural": (4, 4)}

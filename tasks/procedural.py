@@ -1,0 +1,509 @@
+"""Procedural: items of declared families with one exact answer, made by code with a dial.
+
+A document names a generator: a family, the setting at which its dial starts, a seed. The challenger
+is a procedure that turns the dial by the objections of the earlier rounds, the checks before and
+after the attempts work the answer out anew from the text alone, and answers are compared exactly.
+Small models are measured well so: nothing is asked of any model but to solve.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from random import Random
+from typing import NamedTuple
+
+import yaml
+from pydantic import Field, ValidationError
+
+from autodata.tasks.acceptance import Acceptance, CountPolicy, Policy, Scores, by_form
+from autodata.tasks.task import Procedure, Task, Unreadable, Worked
+from autodata.tasks.types import Attempt, Candidate, Criterion, Frozen, Objection, Round, digest
+
+Sizes = tuple[int, ...]
+Item = tuple[str, str, str, str]  # context, question, answer, and the steps that lead to it
+
+
+@dataclass(frozen=True)
+class ItemFamily:
+    """Items of one kind, from easy to hard.
+
+    `settings` are the positions of the dial, each with the sizes that `sizes` explains. `pose`
+    draws an item; `solve` works its answer out from context and question alone and raises
+    ValueError where it finds none of its own items. `choices` are the answers that a question
+    allows, empty for whole numbers.
+    """
+
+    name: str
+    sizes: str
+    settings: tuple[Sizes, ...]
+    pose: Callable[[Random, Sizes], Item]
+    solve: Callable[[str, str], str]
+    choices: Callable[[str], tuple[str, ...]] = lambda question: ()
+
+    @property
+    def hardest(self) -> int:
+        """The last position of the dial; the first is 0."""
+        return len(self.settings) - 1
+
+
+NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ida", "Jon", "Kim", "Leo")
+THINGS = ("shells", "stamps", "marbles", "books", "pears", "cards")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_WORDS = """
+apple bread chair dream eagle flute grape horse island jacket kettle lemon mirror needle orange
+pencil queen river saddle table uncle violet window yellow zebra bottle candle desert engine forest
+garden hammer insect jungle ladder meadow
+"""
+WORDS = tuple(_WORDS.split())
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def _groups(pattern: str, text: str) -> tuple[str, ...]:
+    """What a text says at the places of a pattern. Raises ValueError where it says otherwise."""
+    found = re.fullmatch(pattern, text)
+    if found is None:
+        raise ValueError(f"not of this family: {text[:60]}")
+    return found.groups()
+
+
+def _pose_sum(draw: Random, sizes: Sizes) -> Item:
+    terms, digits = sizes
+    numbers = [draw.randint(10 ** (digits - 1), 10**digits - 1) for _ in range(terms)]
+    steps, total = [], numbers[0]
+    for number in numbers[1:]:
+        steps.append(f"{total} + {number} = {total + number}")
+        total += number
+    return "", f"What is {' + '.join(map(str, numbers))}?", str(total), ", ".join(steps)
+
+
+def _solve_sum(context: str, question: str) -> str:
+    (added,) = _groups(r"What is (\d+(?: \+ \d+)+)\?", question)
+    return str(sum(_numbers(added)))
+
+
+def _pose_product(draw: Random, sizes: Sizes) -> Item:
+    left, right = (draw.randint(2, most) for most in sizes)
+    tens, ones = left // 10 * 10, left % 10
+    steps = f"{left} × {right} = {left * right}"
+    if tens and ones:
+        parts = f"{tens} × {right} = {tens * right}, {ones} × {right} = {ones * right}"
+        steps = f"{parts}, {tens * right} + {ones * right} = {left * right}"
+    return "", f"What is {left} × {right}?", str(left * right), steps
+
+
+def _solve_product(context: str, question: str) -> str:
+    left, right = _groups(r"What is (\d+) × (\d+)\?", question)
+    return str(int(left) * int(right))
+
+
+def _pose_passage(draw: Random, sizes: Sizes) -> Item:
+    people, most = sizes
+    thing, named = draw.choice(THINGS), draw.sample(NAMES, people)
+    owned = dict(zip(named, draw.sample(range(2, most + 1), people), strict=True))
+    asked = draw.choice(named)
+    context = " ".join(f"{name} has {number} {thing}." for name, number in owned.items())
+    steps = f"{asked} has {owned[asked]} {thing}"
+    return context, f"How many {thing} does {asked} have?", str(owned[asked]), steps
+
+
+def _solve_passage(context: str, question: str) -> str:
+    thing, asked = _groups(r"How many (\w+) does (\w+) have\?", question)
+    return _groups(rf"(?:.* )?{asked} has (\d+) {thing}\..*", context)[0]
+
+
+def _pose_largest(draw: Random, sizes: Sizes) -> Item:
+    count, most = sizes
+    numbers = draw.sample(range(1, most + 1), count)
+    listed = ", ".join(map(str, numbers))
+    question, largest = f"Which of these numbers is the largest: {listed}?", max(numbers)
+    return "", question, str(largest), f"The largest number is {largest}"
+
+
+def _solve_largest(context: str, question: str) -> str:
+    (listed,) = _groups(r"Which of these numbers is the largest: ([\d, ]+)\?", question)
+    return str(max(_numbers(listed)))
+
+
+def _pose_boxes(draw: Random, sizes: Sizes) -> Item:
+    moves, most = sizes
+    held = {"red": draw.randint(2, most), "blue": draw.randint(2, most)}
+    told = [f"The red box holds {held['red']} coins and the blue box {held['blue']}."]
+    steps = []
+    for _ in range(moves):
+        source, target = draw.choice((("red", "blue"), ("blue", "red")))
+        if not held[source]:
+            source, target = target, source
+        moved = draw.randint(1, held[source])
+        held[source] -= moved
+        held[target] += moved
+        told.append(f"Move {moved} from the {source} box to the {target} box.")
+        steps.append(f"red {held['red']} and blue {held['blue']}")
+    asked = draw.choice(("red", "blue"))
+    question = f"How many coins does the {asked} box hold now?"
+    return " ".join(told), question, str(held[asked]), ", then ".join(steps)
+
+
+def _solve_boxes(context: str, question: str) -> str:
+    (asked,) = _groups(r"How many coins does the (red|blue) box hold now\?", question)
+    start = re.match(r"The red box holds (\d+) coins and the blue box (\d+)\.", context)
+    if start is None:
+        raise ValueError("the boxes hold nothing at the start")
+    held = {"red": int(start[1]), "blue": int(start[2])}
+    for moved, source, target in re.findall(r"Move (\d+) from the (\w+) box to the (\w+)", context):
+        held[source] -= int(moved)
+        held[target] += int(moved)
+    return str(held[asked])
+
+
+def _pose_letters(draw: Random, sizes: Sizes) -> Item:
+    length, alphabet = sizes
+    letters = draw.sample("abcdefghknprst", alphabet)
+    row, asked = draw.choices(letters, k=length), letters[0]
+    question = f"How many times does the letter {asked} stand in this row: {' '.join(row)}?"
+    found = [f"{letter} {row[: at + 1].count(asked)}" for at, letter in enumerate(row)]
+    return "", question, str(row.count(asked)), ", ".join(found)
+
+
+def _solve_letters(context: str, question: str) -> str:
+    asked, row = _groups(
+        r"How many times does the letter (\w) stand in this row: ([\w ]+)\?", question
+    )
+    return str(sum(letter == asked for letter in row.split()))
+
+
+def _pose_day(draw: Random, sizes: Sizes) -> Item:
+    (most,) = sizes
+    today, ahead = draw.randrange(7), draw.randint(1, most)
+    days = "1 day" if ahead == 1 else f"{ahead} days"
+    question = f"Today is {DAYS[today]}. Which day of the week is it in {days}?"
+    rest = ahead % 7 or 7
+    steps = f"{ahead} days are as {rest}: " if rest < ahead else ""
+    steps += ", ".join(f"{day} {DAYS[(today + day) % 7]}" for day in range(1, rest + 1))
+    return "", question, DAYS[(today + ahead) % 7], steps
+
+
+def _solve_day(context: str, question: str) -> str:
+    today, ahead = _groups(
+        r"Today is (\w+)\. Which day of the week is it in (\d+) days?\?", question
+    )
+    return DAYS[(DAYS.index(today) + int(ahead)) % 7]
+
+
+def _pose_first(draw: Random, sizes: Sizes) -> Item:
+    (count,) = sizes
+    words = draw.sample(WORDS, count)
+    question = f"Which of these words comes first in the alphabet: {', '.join(words)}?"
+    return "", question, min(words), f"In order: {', '.join(sorted(words))}"
+
+
+def _listed(question: str) -> tuple[str, ...]:
+    (words,) = _groups(r"Which of these words comes first in the alphabet: ([\w, ]+)\?", question)
+    return tuple(words.split(", "))
+
+
+ITEM_FAMILIES = {
+    family.name: family
+    for family in (
+        ItemFamily(
+            "sums", "numbers to add, digits of each",
+            ((2, 1), (2, 2), (3, 2), (3, 3), (4, 3), (5, 4)), _pose_sum, _solve_sum,
+        ),
+        ItemFamily(
+            "products", "largest first factor, largest second factor",
+            ((5, 5), (9, 9), (19, 9), (99, 9), (99, 99), (999, 99)), _pose_product, _solve_product,
+        ),
+        ItemFamily(
+            "passage", "people, largest number",
+            ((2, 9), (3, 20), (4, 50), (6, 99), (8, 99), (12, 999)), _pose_passage, _solve_passage,
+        ),
+        ItemFamily(
+            "largest", "numbers to compare, largest of all",
+            ((2, 20), (3, 50), (4, 99), (6, 99), (8, 999), (12, 999)),
+            _pose_largest, _solve_largest,
+        ),
+        ItemFamily(
+            "boxes", "moves, most coins of a box at the start",
+            ((1, 5), (1, 10), (2, 10), (3, 10), (4, 20), (6, 50)), _pose_boxes, _solve_boxes,
+        ),
+        ItemFamily(
+            "letters", "letters in the row, different letters",
+            ((3, 2), (5, 3), (8, 3), (12, 4), (16, 4), (24, 5)), _pose_letters, _solve_letters,
+        ),
+        ItemFamily(
+            "weekdays", "most days ahead",
+            ((1,), (3,), (6,), (13,), (30,), (100,)), _pose_day, _solve_day,
+            choices=lambda question: DAYS,
+        ),
+        ItemFamily(
+            "alphabet", "words to compare",
+            ((2,), (3,), (4,), (6,), (8,), (12,)), _pose_first,
+            lambda context, question: min(_listed(question)), choices=_listed,
+        ),
+    )
+}  # fmt: skip
+
+# Reading a document: which generator it names.
+
+
+class Generator(Frozen):
+    """What a document says, as YAML: a family, where its dial starts, the seed of its draws."""
+
+    family: str
+    setting: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+    about: str = ""
+
+
+def generator(document: str) -> Generator | Objection:
+    """The generator that a document's text names, or UNSUITABLE with what is wrong with it."""
+    try:
+        found = Generator.model_validate(yaml.safe_load(document), strict=True)
+    except yaml.YAMLError as error:
+        return _unsuitable(f"it is not YAML: {' '.join(str(error).split())}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        return _unsuitable(f"{place}: {first['msg']}" if place else str(first["msg"]))
+    if found.family not in ITEM_FAMILIES:
+        return _unsuitable(
+            f"there is no family {found.family!r}; there are {', '.join(ITEM_FAMILIES)}"
+        )
+    if found.setting > (hardest := ITEM_FAMILIES[found.family].hardest):
+        return _unsuitable(f"setting {found.setting} of {found.family}: 0 … {hardest} are declared")
+    return found
+
+
+def _unsuitable(why: str) -> Objection:
+    return Objection(code="UNSUITABLE", message=f"the document names no generator: {why}")
+
+
+# Turning the dial, and making what it asks for.
+
+TURNS = {"TOO_EASY": 1, "STRONG_FAILED": -1}
+
+
+def dial(named: Generator, rounds: Sequence[Round]) -> int:
+    """Where the dial stands after these rounds: a step up or down for each that says which.
+
+    What is objected to for another reason, such as its form, leaves it where it is.
+    """
+    position, last = named.setting, ITEM_FAMILIES[named.family].hardest
+    for round in rounds:
+        turn = TURNS.get(round.objections[0].code, 0) if round.objections else 0
+        position = min(max(position + turn, 0), last)
+    return position
+
+
+def challenge(document: str, rounds: Sequence[Round]) -> Candidate | Objection:
+    """The item of the next round: its family's, at the dial, drawn by seed and round alone."""
+    named = generator(document)
+    if isinstance(named, Objection):
+        return named
+    family, position = ITEM_FAMILIES[named.family], dial(named, rounds)
+    drawn = _draw(named.family, position, named.seed, len(rounds) + 1)
+    context, question, answer, _ = family.pose(drawn, family.settings[position])
+    return Candidate(
+        context=context,
+        question=question,
+        reference_answer=answer,
+        rubric=make_criteria(answer),
+        question_type=family.name,
+        skills=(family.name,),
+        angle=_worded(family, position),
+    )
+
+
+def instruct(document: str, rounds: Sequence[Round]) -> str:
+    """What the procedure does next, in words: where the dial stands and what moved it."""
+    named = generator(document)
+    if isinstance(named, Objection):
+        return ""
+    before, now = dial(named, rounds[:-1]), dial(named, rounds)
+    codes = ", ".join(dict.fromkeys(o.code for o in rounds[-1].objections))
+    moved = f"from {before} to {now}" if now != before else f"stays at {now}"
+    return f"{codes}: the dial {moved}; {_worded(ITEM_FAMILIES[named.family], now)}"
+
+
+def _worded(family: ItemFamily, position: int) -> str:
+    sizes = ", ".join(map(str, family.settings[position]))
+    return f"setting {position} of {family.hardest} ({family.sizes}: {sizes})"
+
+
+def _draw(*which: object) -> Random:
+    """Draws that follow from these values alone."""
+    return Random(int(digest(*which), 16))
+
+
+def worked(document: str, rounds: Sequence[Round], count: int) -> tuple[Worked, ...]:
+    """So many solved items at the dial, with their steps: the same wherever it stands there, so
+    that an endpoint can keep them at hand, but never the very item that is asked."""
+    named, asked = generator(document), challenge(document, rounds)
+    if isinstance(named, Objection) or isinstance(asked, Objection):
+        return ()
+    family, position = ITEM_FAMILIES[named.family], dial(named, rounds)
+    found: list[Worked] = []
+    for number in range(2 * count):
+        drawn = _draw(named.family, position, "worked", number)
+        context, question, answer, steps = family.pose(drawn, family.settings[position])
+        if (context, question) != (asked.context, asked.question):
+            found.append((context, question, f"{steps}.\nAnswer: {answer}"))
+    return tuple(found[:count])
+
+
+def problems(document: str, candidate: Candidate) -> tuple[str, ...]:
+    """What is wrong with an item: its answer, worked out anew from the text alone, must agree."""
+    named = generator(document)
+    if isinstance(named, Objection):
+        return (named.message,)
+    try:
+        answer = ITEM_FAMILIES[named.family].solve(candidate.context, candidate.question)
+    except ValueError as error:
+        return (str(error),)
+    if answer != candidate.reference_answer:
+        return (f"the answer is {answer}, not {candidate.reference_answer}",)
+    if candidate.rubric != make_criteria(answer):
+        return ("its criterion is not the one of its answer",)
+    return ()
+
+
+# Comparing answers: lenient about form, but nothing is guessed into an answer.
+
+_ANSWER = re.compile(r"answers?\b(?:\s+(?:is|are)\b)?", re.IGNORECASE)
+_EQUALS = re.compile(r"=|\bequals?\b(?:\s+to\b)?", re.IGNORECASE)
+_IS = re.compile(r"\b(?:is|are|be|has|have|holds?|makes?|gives?)\b", re.IGNORECASE)
+_OR = re.compile(r"\W*\bor\b\W*", re.IGNORECASE)
+_NEAR, _SOON = 4, 80  # characters between a mark and the value that it leads to, at most
+_NUMBER = r"(?<![\w.,])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\w)|(?<![\w.])-?\d+(?:\.\d+)?(?!\w)"
+_BELOW_TWENTY = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen
+"""
+_ONES = _BELOW_TWENTY.split()
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_SPELLED = {word: n for n, word in enumerate(_ONES)} | {
+    word: 10 * n for n, word in enumerate(_TENS, 2)
+}
+_SPELLED |= {
+    f"{tens}-{_ONES[ones]}": _SPELLED[tens] + ones for tens in _TENS for ones in range(1, 10)
+}
+_SPELLED |= {"once": 1, "twice": 2}
+_SPELLED_OUT = rf"\b(?:{'|'.join(sorted(_SPELLED, key=len, reverse=True))})\b"
+
+
+def compare(answer: str, candidate: Candidate) -> bool | Unreadable:
+    """Whether an answer ends up with the reference answer; Unreadable where it does with none."""
+    family = ITEM_FAMILIES.get(candidate.question_type)
+    choices = family.choices(candidate.question) if family else ()
+    given = final_answer(answer.replace(candidate.question, " "), choices)
+    if given is None:
+        return Unreadable("no final answer can be told from the rest")
+    return given == candidate.reference_answer
+
+
+def final_answer(text: str, choices: Sequence[str] = ()) -> str | None:
+    """The one value that a text gives as its answer: a choice, or a number where there are none.
+
+    What it calls its answer goes first, then what an equals sign leads to, then the only value that
+    it names, then the only one that “is” or “has” leads to. None when none of these tells, and when
+    it offers one value or another.
+    """
+    values = list(_values(text, choices))
+    if any(_OR.fullmatch(text, one.end, other.start) for one, other in pairwise(values)):
+        return None
+    announced = [after for mark in _ANSWER.finditer(text) if (after := _after(mark, values, _SOON))]
+    if announced:
+        return announced[-1]
+    results = [after for mark in _EQUALS.finditer(text) if (after := _after(mark, values, _NEAR))]
+    if results:
+        return results[-1]
+    stated = {after for mark in _IS.finditer(text) if (after := _after(mark, values, _NEAR))}
+    for only in ({value.said for value in values}, stated):
+        if len(only) == 1:
+            return only.pop()
+    return None
+
+
+class Value(NamedTuple):
+    """A value in a text, and where it stands."""
+
+    said: str
+    start: int
+    end: int
+
+
+def _values(text: str, choices: Sequence[str]) -> Iterator[Value]:
+    """The choices in a text as they are written in the question, or its numbers in digits."""
+    pattern = rf"\b(?:{'|'.join(map(re.escape, choices))})\b" if choices else ""
+    written = {choice.casefold(): choice for choice in choices}
+    for found in re.finditer(pattern or rf"{_NUMBER}|{_SPELLED_OUT}", text, re.IGNORECASE):
+        word = found[0].casefold()
+        yield Value(written[word] if choices else _in_digits(word), *found.span())
+
+
+def _in_digits(word: str) -> str:
+    if word in _SPELLED:
+        return str(_SPELLED[word])
+    return re.sub(r"\.0+$", "", word.replace(",", ""))
+
+
+def _after(mark: re.Match[str], values: Sequence[Value], within: int) -> str:
+    """The first value after a mark, within so many characters; "" for none."""
+    return next((v.said for v in values if 0 <= v.start - mark.end() <= within), "")
+
+
+def make_criteria(reference_answer: str) -> tuple[Criterion, ...]:
+    """The one criterion of an item."""
+    criterion = f"The final answer is {reference_answer}"
+    return (Criterion(criterion=criterion, weight=1, category="correctness"),)
+
+
+# Deciding: exact counts, and no round whose failures are failures of form.
+
+
+class FormedPolicy(CountPolicy):
+    """Exact counts of correct attempts; a side that fails by form alone proves nothing.
+
+    A side that has not failed by its count is attempted in full: how its failures came about counts
+    as well.
+    """
+
+    def weak_objections(self, weak: Sequence[Attempt]) -> tuple[Objection, ...]:
+        return super().weak_objections(weak) or by_form(weak, "weak")
+
+    def objections(self, round: Round) -> tuple[Objection, ...]:
+        found = super().objections(round)
+        if any(objection.code == "STRONG_FAILED" for objection in found):
+            return by_form(round.strong, "strong") or found
+        return found
+
+    def weak_settled(self, weak: Scores) -> bool:
+        return (
+            list(weak).count(Fraction(1)) > self.weak_correct_max or len(weak) >= self.weak_planned
+        )
+
+    def strong_settled(self, weak: Scores, strong: Scores) -> bool:
+        correct = list(strong).count(Fraction(1))
+        return correct >= self.strong_correct_min or len(strong) >= self.strong_planned
+
+
+def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:
+    """Exact counts: by default weak ≤ 1 and strong ≥ 3 of 4, whatever fails by its form apart."""
+    return FormedPolicy.of(acceptance, weak_attempts, strong_attempts)
+
+
+TASK = Task(
+    name="procedural",
+    title="procedural",
+    weak_attempts=4,
+    strong_attempts=4,
+    rounds=8,
+    policy=policy,
+    make_criteria=make_criteria,
+    compare=compare,
+    procedure=Procedure(challenge, instruct, problems, worked),
+)
