@@ -2,12 +2,28 @@
 
 Types are strict: the string "false" is not a boolean, 7.0 is not a weight, NaN is no number. A
 reply that does not fit is malformed; it is re-asked with the error and never guessed at.
+
+Schemas bound what may be long, so that a model that is held to them cannot go round in circles. A
+reply beyond such a bound is no worse for it: only the schema states them.
 """
 
 from functools import cache
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+def _at_most(characters: int) -> Any:
+    return Field(json_schema_extra={"maxLength": characters})
+
+
+def _few(items: int) -> Any:
+    """An optional list of so many items, at the most."""
+    return Field(default_factory=list, json_schema_extra={"maxItems": items})
+
+
+Words = Annotated[str, _at_most(80)]  # a name, a kind, a few words
+Sentence = Annotated[str, _at_most(400)]  # or two
 
 
 class Reply(BaseModel):
@@ -19,21 +35,21 @@ class Reply(BaseModel):
 class CriterionReply(Reply):
     """One rubric line as the challenger writes it."""
 
-    criterion: str
-    weight: int
-    category: str = ""
-    capability: str = ""
+    criterion: Sentence
+    weight: int = Field(json_schema_extra={"minimum": -10, "maximum": 10})
+    category: Words = ""
+    capability: Words = ""
 
 
 class CandidateReply(Reply):
     """The challenger's example. The rubric stays empty where the task makes the criteria."""
 
-    question_type: str
-    skills: list[str] = Field(default_factory=list)
+    question_type: Words
+    skills: list[Words] = _few(8)
     context: str = Field(min_length=1)
     question: str = Field(min_length=1)
     reference_answer: str = Field(min_length=1)
-    rubric: list[CriterionReply] = Field(default_factory=list)
+    rubric: list[CriterionReply] = _few(40)
 
 
 class VerdictReply(Reply):
@@ -46,8 +62,8 @@ class VerdictReply(Reply):
     grounded: bool
     rubric_specific: bool
     type_consistent: bool
-    problems: list[str] = Field(default_factory=list)
-    fixes: list[str] = Field(default_factory=list)
+    problems: list[Sentence] = _few(8)
+    fixes: list[Sentence] = _few(8)
     verdict: Literal["PASS", "FAIL"]
 
 
@@ -55,7 +71,7 @@ class MarkReply(Reply):
     """The judge's finding on criterion `number`, counted from 1."""
 
     number: int
-    evidence: str = ""
+    evidence: Sentence = ""
     met: bool
 
 
@@ -68,8 +84,11 @@ class MarksReply(Reply):
 @cache
 def marks_reply(criteria: int) -> type[MarksReply]:
     """MarksReply for a rubric of this many criteria, 1 … 40: each is marked exactly once."""
+    all_of_them: dict[str, Any] = {"minItems": criteria, "maxItems": criteria}
 
     class CompleteMarksReply(MarksReply):
+        marks: list[MarkReply] = Field(json_schema_extra=all_of_them)
+
         @model_validator(mode="after")
         def every_criterion_once(self) -> Self:
             given = sorted(m.number for m in self.marks)
@@ -87,9 +106,9 @@ class CaseFileReply(Reply):
     suitable: bool
     reason: str
     principle: str = ""
-    facts: list[str] = Field(default_factory=list)
-    issues: list[str] = Field(default_factory=list)
-    holdings: list[str] = Field(default_factory=list)
+    facts: list[str] = _few(40)
+    issues: list[str] = _few(20)
+    holdings: list[str] = _few(20)
 
 
 class JudgementReply(Reply):
@@ -98,7 +117,7 @@ class JudgementReply(Reply):
     weak_pattern: str
     strong_pattern: str
     gap_interpretation: str
-    rubric_concerns: list[str] = Field(default_factory=list)
+    rubric_concerns: list[Sentence] = _few(8)
     grpo_suitability: Literal["high", "medium", "low"]
     verdict: Literal["accept", "improve"]
     verdict_reason: str

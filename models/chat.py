@@ -33,7 +33,7 @@ from langchain_openai import ChatOpenAI
 
 from autodata.models.config import ModelConfig, Streaming
 from autodata.models.errors import TIMED_OUT, WireError
-from autodata.models.replies import Reading, hide, read
+from autodata.models.replies import Reading, hide, keywords, read, without
 from autodata.models.transport import Transport
 
 Messages = Sequence[Mapping[str, str]]
@@ -62,6 +62,7 @@ class Dialect:
         self._soon = SOON * patience
         self.format = FORMATS[0]
         self.left_out: set[str] = set()
+        self.unbounded: set[str] = set()  # keywords of a JSON schema that it does not take
         self.system_role = True
         self._limit_refused = False
 
@@ -73,8 +74,11 @@ class Dialect:
                 shaped[self.limit] = shaped.pop(name)
         if not self.system_role:
             shaped["messages"] = _without_system(shaped["messages"])
+        if self.unbounded and "response_format" in shaped:
+            shaped["response_format"] = without(self.unbounded, shaped["response_format"])
         if self.format != "json_schema" and "response_format" in shaped:
-            asked = shaped.pop("response_format")["json_schema"]["schema"]
+            del shaped["response_format"]
+            asked = payload["response_format"]["json_schema"]["schema"]
             shaped["messages"] = _with_schema(shaped["messages"], asked)
             if self.format == "json_object":
                 shaped["response_format"] = {"type": "json_object"}
@@ -103,12 +107,24 @@ class Dialect:
             return False
         text, sent = refused.message.casefold(), refused.sent
         return (
-            self._learn_format(text, sent)
+            self._learn_bounds(text, sent)
+            or self._learn_format(text, sent)
             or self._learn_limit(text, sent)
             or self._learn_option(text, sent)
             or self._learn_stream(text, sent)
             or self._learn_roles(text, sent)
         )
+
+    def _learn_bounds(self, text: str, sent: Mapping[str, Any]) -> bool:
+        """A schema is refused for the keywords that are named; for any of them where none is."""
+        asked = sent.get("response_format") or {}
+        bounds = keywords(asked.get("json_schema"))
+        named = {keyword for keyword in bounds if keyword.casefold() in text}
+        about_all = "invalid schema" not in text and any(word in text for word in FORMAT_WORDS[:2])
+        about_some = any(word in text for word in ("schema", "grammar", "guided"))
+        refused = named or (bounds if about_some and not about_all else set())
+        self.unbounded |= refused
+        return bool(refused)
 
     def _learn_format(self, text: str, sent: Mapping[str, Any]) -> bool:
         asked = sent.get("response_format")

@@ -9,7 +9,7 @@ words around the object, a comma too many) and in nothing else: the reply's type
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
@@ -44,8 +44,13 @@ _LATEX = re.compile(
 _COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 # A brace, or a string with the colon that makes it a key.
 _TOKEN = re.compile(r'[{}]|"(?P<key>(?:[^"\\]|\\.)*)"\s*:|"(?:[^"\\]|\\.)*"', re.DOTALL)
-# JSON schema keywords that OpenAI's strict mode refuses; the reply is checked for them here.
-_LOOSE = ("default", "title", "minLength", "maxLength", "minItems", "maxItems")
+_UNSENT = ("default", "title")  # keywords of a JSON schema that tell a model nothing
+# Keywords that bound a value: a model that is held to them cannot go round in circles. Endpoints
+# differ in which they take; the reply is checked here whatever was sent.
+BOUNDS = (
+    *("minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,4 +396,29 @@ def _strict(schema: Any) -> Any:
             "additionalProperties": False,
             **others,
         }
-    return {k: _strict(v) for k, v in schema.items() if k not in _LOOSE}
+    return {k: _strict(v) for k, v in schema.items() if k not in _UNSENT}
+
+
+def without(keywords: Container[str], schema: Any) -> Any:
+    """The schema without these keywords; properties may well be called so."""
+    if isinstance(schema, list):
+        return [without(keywords, item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: without(keywords, part) for name, part in value.items()}
+        if key in ("properties", "$defs")
+        else without(keywords, value)
+        for key, value in schema.items()
+        if key not in keywords
+    }
+
+
+def keywords(schema: Any) -> set[str]:
+    """The bounding keywords that a schema holds."""
+    if isinstance(schema, list):
+        return set().union(*map(keywords, schema))
+    if not isinstance(schema, dict):
+        return set()
+    below = set().union(*map(keywords, schema.values()))
+    return below | {key for key in BOUNDS if key in schema}

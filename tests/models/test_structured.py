@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
 
 from autodata.agents.replies import Reply as Schema
-from autodata.models.replies import Malformed, parse, response_format
+from autodata.models.replies import BOUNDS, Malformed, keywords, parse, response_format
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import Reply, refuses, says, scripted
 
@@ -176,6 +176,64 @@ def test_the_schema_sent_is_strict() -> None:
     assert sent["schema"]["required"] == ["passed", "weight", "verdict", "notes", "score"]
     assert sent["schema"]["additionalProperties"] is False
     assert "default" not in str(sent["schema"])
+
+
+class Bounded(Schema):
+    """A reply whose values are bounded."""
+
+    level: Literal[1, 2, 3]
+    maxItems: int = Field(ge=0, le=9)
+    names: list[Annotated[str, Field(max_length=5)]] = Field(min_length=1, max_length=2)
+
+
+BOUNDED = {
+    "level": {"enum": [1, 2, 3], "type": "integer"},
+    "maxItems": {"maximum": 9, "minimum": 0, "type": "integer"},
+    "names": {"items": {"maxLength": 5, "type": "string"}, "maxItems": 2, "minItems": 1}
+    | {"type": "array"},
+}
+
+
+def sent_schema(request: dict[str, Any]) -> Any:
+    return request["response_format"]["json_schema"]["schema"]["properties"]
+
+
+async def test_the_bounds_of_a_reply_are_sent(tmp_path: Path) -> None:
+    text = '{"level": 2, "maxItems": 3, "names": ["a"]}'
+    async with scripted(says(text)) as server, calling(tmp_path, server.url) as models:
+        answered = await models.complete_as("challenger", ASKED, Bounded, scope="d1")
+    assert answered.value is not None
+    assert sent_schema(server.requests[0]) == BOUNDED
+
+
+@pytest.mark.parametrize(
+    ("refused", "words", "left"),
+    [
+        (("maxLength",), "In context=('properties',), 'maxLength' is not permitted.", "minItems"),
+        (("maxLength", "minItems"), "json schema: {} is not supported", "maximum"),
+        (BOUNDS, "The provided JSON schema contains features not supported by xgrammar", "enum"),
+        (BOUNDS, "Invalid schema for response_format 'Bounded'", "enum"),
+        (BOUNDS, "failed to parse grammar", "enum"),
+    ],
+)
+async def test_a_bound_that_an_endpoint_refuses_is_left_out_and_no_other(
+    tmp_path: Path, refused: tuple[str, ...], words: str, left: str
+) -> None:
+    def answer(payload: dict[str, Any]) -> Reply:
+        schema = sent_schema(payload)
+        found = keywords([schema["names"], schema["level"]]) & set(refused)
+        said = words.format(sorted(found)[0]) if found else ""
+        return refuses(400, said) if found else says('{"level": 2, "maxItems": 3, "names": ["a"]}')
+
+    async with scripted(otherwise=answer) as server, calling(tmp_path, server.url) as models:
+        for scope in ("d1", "d2"):
+            answered = await models.complete_as("challenger", ASKED, Bounded, scope=scope)
+            assert answered.value is not None
+    last = server.requests[-1]
+    assert last["response_format"]["type"] == "json_schema"
+    assert left in str(sent_schema(last))
+    assert sent_schema(last).keys() == BOUNDED.keys()
+    assert rows(tmp_path, "failures")[1] == 0
 
 
 @pytest.mark.parametrize(
