@@ -1,6 +1,6 @@
 """The challenger: document and instruction in, candidate out."""
 
-from autodata.agents.replies import CandidateReply
+from autodata.agents.replies import CandidateReply, ProblemReply
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import Prompt
 from autodata.tasks import Task
@@ -22,8 +22,9 @@ async def challenge(
     challengers of one round apart.
     """
     messages = prompt.render(document=document.text, **values)
+    shape = ProblemReply if task.make_criteria else CandidateReply
     answer = await models.complete_as(
-        "challenger", messages, CandidateReply, scope=document.id, sample=sample
+        "challenger", messages, shape, scope=document.id, sample=sample
     )
     if answer.value is None:
         message = f"the challenger's reply could not be read: {answer.problem}"
@@ -31,13 +32,13 @@ async def challenge(
     return candidate(task, answer.value, angle=values.get("angle", ""))
 
 
-def candidate(task: Task, reply: CandidateReply, angle: str = "") -> Candidate:
+def candidate(task: Task, reply: ProblemReply, angle: str = "") -> Candidate:
     """The reply as a candidate; its criteria are the task's own where the task makes them."""
     written = tuple(
         Criterion(
             criterion=c.criterion, weight=c.weight, category=c.category, capability=c.capability
         )
-        for c in reply.rubric
+        for c in (reply.rubric if isinstance(reply, CandidateReply) else ())
     )
     made = task.make_criteria and task.make_criteria(reply.reference_answer)
     return Candidate(

@@ -8,6 +8,8 @@ from autodata.tasks import Task, rubric
 from autodata.tasks.task import Comparison, Unreadable
 from autodata.tasks.types import FORMAT_NOTE, Attempt, Candidate, Mark, Side
 
+CUT = "the answer was cut off"
+
 
 async def score(
     models: Models,
@@ -30,7 +32,7 @@ async def score(
         solver=side, number=number, answer=said.text, score=None, call_id=said.call_id
     )
     if said.truncated:
-        marks = alike(candidate, False, "cut off by the token limit")
+        marks = alike(candidate, False, said.problem or CUT)
         return scored(attempt, marks, truncated=True)
     right = task.compare(said.text, candidate)
     if isinstance(right, Unreadable):

@@ -69,8 +69,6 @@ async def _solve(models: Models, role: str) -> tuple[str, str]:
 async def _judge(models: Models, role: str) -> tuple[str, str]:
     prompt = locked(PROMPTS_OF, "judge")
     reply = await judge(models, prompt, TRIFLE, ANSWER, scope=SCOPE, role=role)
-    if reply.truncated:
-        return _cut_off(role)
     if reply.value is None:
         return (
             f"its structured replies cannot be used: {reply.problem}",

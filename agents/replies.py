@@ -41,14 +41,19 @@ class CriterionReply(Reply):
     capability: Words = ""
 
 
-class CandidateReply(Reply):
-    """The challenger's example. The rubric stays empty where the task makes the criteria."""
+class ProblemReply(Reply):
+    """The challenger's example where the task makes the criteria."""
 
     question_type: Words
     skills: list[Words] = _few(8)
     context: str = Field(min_length=1)
     question: str = Field(min_length=1)
     reference_answer: str = Field(min_length=1)
+
+
+class CandidateReply(ProblemReply):
+    """The challenger's example with the rubric that it is scored by."""
+
     rubric: list[CriterionReply] = _few(40)
 
 

@@ -34,6 +34,7 @@ from autodata.graph.state import (
     sides_together,
     task_of,
 )
+from autodata.models.errors import CutOff
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import next_batch, scores, verdict_objections
 from autodata.tasks.task import Worked, final_filters, objections_on_record, screen
@@ -60,6 +61,16 @@ async def all_done(work: list[Coroutine[Any, Any, T]]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [r for r in results if not isinstance(r, BaseException)]
+
+
+async def _unless_cut_off(work: Coroutine[Any, Any, T], cut: list[CutOff]) -> T | None:
+    """The result; None when the reply never came to its end, which is `cut` down: others beside it
+    may have come to theirs."""
+    try:
+        return await work
+    except CutOff as error:
+        cut.append(error)
+        return None
 
 
 @dataclass(frozen=True)
@@ -113,14 +124,20 @@ class Nodes:
             return {**FRESH_ROUND, **_ended_early(made, "skipped")}
         prompt = context.prompts.prompt(state.task, "challenger")
         ask = partial(challenge, context.models, prompt, task_of(state), document)
+        cut: list[CutOff] = []
         written = await all_done(
-            [ask(sample=i, **brief) for i, brief in enumerate(self._briefs(context, state), 1)]
+            [
+                _unless_cut_off(ask(sample=i, **brief), cut)
+                for i, brief in enumerate(self._briefs(context, state), 1)
+            ]
         )
         candidates = tuple(c for c in written if isinstance(c, Candidate))
         fresh = {**FRESH_ROUND, "candidates": candidates}
         if candidates:
             return fresh
-        objections = tuple(c for c in written if isinstance(c, Objection))
+        objections = tuple(dict.fromkeys(c for c in written if isinstance(c, Objection)))
+        if not objections:
+            raise cut[0]
         return fresh | closed(state.model_copy(update=fresh), objections)
 
     def _briefs(self, context: RunContext, state: State) -> list[dict[str, str]]:
@@ -141,7 +158,8 @@ class Nodes:
         task, rubric = task_of(state), context.prompts.rubric_policy(state.task)
         failed: list[Update] = []
         for candidate in state.candidates:
-            found = screen(task, candidate, rubric) + final_filters(task, candidate, document)
+            screened = screen(task, candidate, rubric)
+            found = _once(screened, final_filters(task, candidate, document))
             if found:
                 failed.append({"candidate": candidate, "objections": found})
                 continue
@@ -326,6 +344,15 @@ def _chosen(state: State) -> Candidate:
     """The candidate under evaluation; the edges guarantee that the verifier chose one."""
     assert state.candidate is not None
     return state.candidate
+
+
+def _once(
+    screened: tuple[Objection, ...], filtered: tuple[Objection, ...]
+) -> tuple[Objection, ...]:
+    """What was objected to, each thing once: the locked filters count a rubric's criteria again."""
+    malformed = any(o.code == "MALFORMED" for o in screened)
+    more = (o for o in filtered if not (malformed and o.code == "MALFORMED"))
+    return tuple(dict.fromkeys((*screened, *more)))
 
 
 def _objected(reply: Verdict | Objection) -> Update:

@@ -185,7 +185,7 @@ class Completions:
     async def create(self, **payload: Any) -> Reading:
         """The answer. Raises WireError, which carries what was sent."""
         request_id = payload.pop(REQUEST_ID)
-        sent = self.dialect.shape({**payload, **self.extra})
+        sent = self.dialect.shape({**payload, **self._extra_for(payload)})
         began = time.monotonic()
         try:
             reading = await read(await self.transport.complete(sent, request_id))
@@ -196,6 +196,16 @@ class Completions:
             raise
         self.dialect.answered(time.monotonic() - began)
         return reading.without(self.secrets())
+
+    def _extra_for(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is sent along; a limit in it gives way to a higher one of this request."""
+        asked = payload.get("max_tokens") or 0
+        lower = {
+            name
+            for name in LIMIT_NAMES
+            if isinstance(limit := self.extra.get(name), int) and limit < asked
+        }
+        return {k: v for k, v in self.extra.items() if k not in lower} if lower else self.extra
 
 
 class EndpointChat(ChatOpenAI):

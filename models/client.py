@@ -24,9 +24,17 @@ from autodata.ledger.calls import Call, CallLog, CallLogError, CallStatus
 from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Cost, Prices, WorstCase
 from autodata.models.chat import LIMIT_NAMES, decode, plain
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
-from autodata.models.errors import Paused, UnknownPrice, WireError
-from autodata.models.limits import EndpointState
-from autodata.models.registry import ModelRegistry, RoleModel, Usage
+from autodata.models.errors import (
+    CONTEXT_FULL,
+    CallRefused,
+    CutOff,
+    Paused,
+    Unauthorized,
+    UnknownPrice,
+    WireError,
+)
+from autodata.models.limits import SMALLER, EndpointState
+from autodata.models.registry import ContextWindow, ModelRegistry, RoleModel, Usage
 from autodata.models.replies import Malformed, Reading, parse, response_format
 from autodata.models.transport import Transport
 from autodata.prompt_store.prompt import Message
@@ -34,12 +42,15 @@ from autodata.tasks.types import Frozen, digest
 
 R = TypeVar("R", bound=BaseModel)
 
-CONTEXT = ("context length", "context size", "context window")  # how servers name what is too small
-REASKS = 2  # times that a malformed reply is asked for again, with its fault
+REASKS = 2  # times that a malformed or cut off reply is asked for again, with its fault
+MORE_ROOM = 2  # times the tokens, for a reply that was cut off
+BEGINNING = 300  # characters of a reply that was cut off, as a reminder
+LOOK = 5.0  # seconds that a server may take to say how large a context window is
 KEY = 32  # hex digits: 128 bits tell any two requests apart
 BYTES_PER_TOKEN = 3  # of UTF-8 per token, at the least, in ordinary text of any script
 FRAME = 16  # tokens that a chat template puts around a message, at the most
 WORDING = 256  # tokens that a schema or tools are introduced with, at the most
+WINDOW_FULL = "the full context window"
 SEEDS = 2**31  # what every endpoint takes as a seed lies below
 
 
@@ -54,6 +65,7 @@ class Request:
     reply: type[BaseModel] | None
     key: str
     options: Mapping[str, Any]
+    room: int | None = None  # tokens of the reply, where more than usual are needed
 
     @classmethod
     def of(
@@ -67,6 +79,7 @@ class Request:
         again: int = 0,
         tools: Sequence[Mapping[str, Any]] = (),
         seed: int | None = None,
+        room: int | None = None,
     ) -> "Request":
         """The request with its key and, when the run has a seed, a seed of its own.
 
@@ -91,7 +104,7 @@ class Request:
         schema = _schema(reply) if reply else ""
         shape = [sample, schema, again, *([digest(tools)] if tools else [])]
         key = digest(role_model.identity, said, options.get("seed"), *shape)[:KEY]
-        return cls(role_model, scope, sample, messages, reply, key, options)
+        return cls(role_model, scope, sample, messages, reply, key, options, room)
 
     @property
     def id(self) -> str:
@@ -105,6 +118,11 @@ class Request:
             _bytes(message["content"]) // BYTES_PER_TOKEN + 1 + FRAME for message in self.messages
         )
         return said + self._attached // BYTES_PER_TOKEN
+
+    @property
+    def size(self) -> int:
+        """Bytes of the messages."""
+        return sum(_bytes(message["content"]) for message in self.messages)
 
     @property
     def most_tokens(self) -> int:
@@ -123,10 +141,12 @@ class Request:
 
 
 class TextReply(Frozen):
-    """A reply in words; `truncated` by the token limit (then `text` may be empty)."""
+    """A reply in words; `truncated` by the token limit or the context window, as the `problem`
+    says (then `text` may be empty)."""
 
     text: str
     truncated: bool
+    problem: str = ""
     call_id: int
 
 
@@ -135,7 +155,6 @@ class StructuredReply(Frozen, Generic[R]):
 
     value: R | None
     problem: str = ""
-    truncated: bool = False
     call_id: int
 
 
@@ -143,9 +162,9 @@ class Models:
     """The models of a run, by role.
 
     `complete`, `complete_as` and `chat` raise Paused (EndpointDown, Unauthorized, ModelMissing,
-    BudgetReached) when the run cannot go on, CallRefused when this one request is hopeless,
-    UnknownRole for a role without a model. Scopes keep the order in which they first called:
-    earlier ones go first.
+    BudgetReached) when the run cannot go on, CallRefused when this one request is hopeless (CutOff
+    when the reply to it never came to its end), UnknownRole for a role without a model. Scopes keep
+    the order in which they first called: earlier ones go first.
     """
 
     def __init__(
@@ -190,7 +209,10 @@ class Models:
         )
         call, _ = await self._answer(request)
         return TextReply(
-            text=call.response, truncated=call.status == "truncated", call_id=call.id or 0
+            text=call.response,
+            truncated=call.status == "truncated",
+            problem=call.error,
+            call_id=call.id or 0,
         )
 
     async def complete_as(
@@ -202,9 +224,11 @@ class Models:
         scope: str,
         sample: int = 1,
     ) -> StructuredReply[R]:
-        """The role's reply as a `reply`; what does not fit is asked for again, twice at most."""
+        """The role's reply as a `reply`; what does not fit is asked for again, twice at most, and
+        so is what was cut off, with more room."""
         role_model = await self.registry.ready(role)
         asked = conversation = _plain(messages)
+        room: int | None = None
         for again in range(1 + REASKS):
             request = Request.of(
                 role_model,
@@ -214,6 +238,7 @@ class Models:
                 reply=reply,
                 again=again,
                 seed=self.seed,
+                room=room,
             )
             call, value = await self._answer(request)
             call_id = call.id or 0
@@ -225,10 +250,10 @@ class Models:
             if value is not None:
                 return StructuredReply(value=value, call_id=call_id)
             if call.status == "truncated":
-                return StructuredReply(
-                    value=None, problem=call.error, truncated=True, call_id=call_id
-                )
+                room = _more_room(role_model, call, room)
             conversation = [*asked, *_complaint(call)]
+        if call.status == "truncated":
+            raise _cut_off(role_model, call)
         return StructuredReply(value=None, problem=call.error, call_id=call_id)
 
     async def chat(
@@ -303,17 +328,21 @@ class Models:
 
     async def _ask(self, request: Request) -> tuple[Call, Any]:
         """Ask until there is an answer, differently where the endpoint wants it."""
-        role_model, limit, refused = request.role_model, self._limit(request), False
+        role_model, refused = request.role_model, False
+        await _measure(role_model)
+        _check_length(request)
+        limit = self._limit(request)
         for tries in count(1):
             try:
                 answer = await self._try(request, limit)
             except WireError as error:
-                if limit and error.status in (400, 422) and _too_long(error.message):
+                role_model.window.tokens = error.window or role_model.window.tokens
+                if limit and error.status in (400, 422) and _too_long(error):
                     limit, refused = None, True
                 elif not role_model.dialect.learn(error):
                     await role_model.endpoint.limiter.recover(error, tries)
             else:
-                if refused:
+                if refused and not request.room:
                     model = (role_model.config.endpoint, role_model.config.model)
                     known = self._full.get(model, request.most_tokens)
                     self._full[model] = min(known, request.most_tokens)
@@ -321,14 +350,18 @@ class Models:
         raise AssertionError("count() has no end")
 
     def _limit(self, request: Request) -> int | None:
-        """The tokens that a budget allows the reply where the configuration states no limit.
+        """The tokens of a reply that needs room, else those that a budget allows the reply where
+        the configuration states no limit.
 
-        None for a prompt as long as one that left no room for such a limit: then the model's
-        context is the lower one.
+        None for a prompt that leaves no room for such a limit: then the model's context is the
+        lower one.
         """
+        if request.room:
+            return request.room
         config, budget = request.role_model.config, self.budget_tracker.budget
         full = self._full.get((config.endpoint, config.model))
         no_room = full is not None and request.most_tokens >= full
+        no_room |= request.role_model.window.full(request.tokens + OUTPUT)
         return None if _stated(config) or no_room or not budget.bounds_replies else OUTPUT
 
     async def _try(self, request: Request, limit: int | None) -> tuple[Call, Any]:
@@ -351,7 +384,7 @@ class Models:
                     reading = await _invoke(request, limit)
                     cost = _cost(reading, worst)
                     reading.check()
-                    verdict = await _judge(reading, request.reply)
+                    verdict = await _judge(reading, request.reply, role_model.window)
                 except (WireError, asyncio.CancelledError) as error:
                     if not isinstance(error, WireError) or error.paid:
                         lost = cost or worst.cost
@@ -366,6 +399,7 @@ class Models:
             if lost:
                 self.log.submit(_failed(request, began, "cancelled while under way", worst, lost))
             raise
+        role_model.window.saw(request.size, reading.input_tokens or 0)
         status, problem, value = verdict
         call = _call(request, began, status, problem, reading, cost)
         return await self._record(call), value
@@ -385,7 +419,7 @@ class Models:
         at = role_model.endpoint
         return WorstCase(
             input_tokens=request.most_tokens,
-            output_tokens=_stated(role_model.config) or OUTPUT,
+            output_tokens=max(_stated(role_model.config) or OUTPUT, request.room or 0),
             tariff=self.prices.tariff(role_model.config, at.config, at.share),
             strict=self.budget_tracker.budget.bounds_replies,
         )
@@ -409,9 +443,57 @@ def _stated(config: ModelConfig) -> int | None:
     return next((limit for limit in extra if isinstance(limit, int)), config.max_tokens)
 
 
-def _too_long(message: str) -> bool:
+def _too_long(error: WireError) -> bool:
     """Whether an endpoint refuses a limit or a prompt for its length."""
-    return any(words in message.casefold() for words in (*LIMIT_NAMES, *CONTEXT))
+    named = any(name in error.message.casefold() for name in LIMIT_NAMES)
+    return named or error.code == CONTEXT_FULL
+
+
+async def _measure(role_model: RoleModel) -> None:
+    """Asks the server, once, how large the model's context window is; few say so."""
+    window, http = role_model.window, role_model.endpoint.http
+    if window.asked or http is None:
+        return
+    window.asked = True
+    try:
+        async with asyncio.timeout(min(LOOK, role_model.endpoint.config.timeout)):
+            window.tokens = await http.window(role_model.config.model) or window.tokens
+    except WireError as error:
+        window.asked = error.status is not None
+    except (TimeoutError, Unauthorized):  # whoever asks the model learns of it
+        pass
+
+
+def _check_length(request: Request) -> None:
+    """Raises CallRefused for a prompt that certainly does not fit: nobody need be asked."""
+    window, config = request.role_model.window, request.role_model.config
+    least = window.least(request.size)
+    if window.tokens is not None and least >= window.tokens:
+        raise CallRefused(
+            f"the prompt of the {request.role_model.role} has more than {least:,} tokens, and the "
+            f"context window of {config.endpoint}/{config.model} {window.tokens:,}",
+            SMALLER,
+        )
+
+
+def _more_room(role_model: RoleModel, cut: Call, had: int | None) -> int | None:
+    """Tokens for the reply that was cut off; None where its context window was the limit."""
+    if role_model.window.full((cut.input_tokens or 0) + (cut.output_tokens or 0)):
+        return None
+    used = 0 if cut.estimated else cut.output_tokens or 0
+    return MORE_ROOM * max(had or 0, _stated(role_model.config) or 0, used) or None
+
+
+def _cut_off(role_model: RoleModel, cut: Call) -> CutOff:
+    """What to raise for a reply that was cut off whatever room there was for it."""
+    role, limit = role_model.role, _stated(role_model.config)
+    more = f"Raise models.{role}.max_tokens" if limit else f"State models.{role}.max_tokens"
+    full = WINDOW_FULL in cut.error
+    return CutOff(
+        f"a reply of the {role.replace('_', ' ')} never came to its end, though it was asked for "
+        f"{1 + REASKS} times: {cut.error}",
+        SMALLER if full else f"{more} in a new run; hidden reasoning counts, too",
+    )
 
 
 async def _invoke(request: Request, limit: int | None) -> Reading:
@@ -425,7 +507,9 @@ async def _invoke(request: Request, limit: int | None) -> Reading:
         usage.in_flight -= 1
 
 
-async def _judge(reading: Reading, reply: type[R] | None) -> tuple[CallStatus, str, R | None]:
+async def _judge(
+    reading: Reading, reply: type[R] | None, window: ContextWindow
+) -> tuple[CallStatus, str, R | None]:
     """What an answer is worth, what is wrong with it, and the value of a structured one. A complete
     reply may end at the limit."""
     problem, value = "", None
@@ -435,7 +519,9 @@ async def _judge(reading: Reading, reply: type[R] | None) -> tuple[CallStatus, s
         except Malformed as error:
             problem = str(error)
     if reading.cut_off and (reply is None or problem or not reading.text):
-        return "truncated", "the reply was cut off by the token limit", None
+        full = window.full((reading.input_tokens or 0) + (reading.output_tokens or 0))
+        cause = f"{WINDOW_FULL} ({window.tokens:,} tokens)" if full else "the token limit"
+        return "truncated", f"the reply was cut off by {cause}", None
     return ("malformed", problem, None) if problem else ("ok", "", value)
 
 
@@ -495,12 +581,19 @@ def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 def _complaint(call: Call) -> tuple[dict[str, str], dict[str, str]]:
-    """The malformed reply and what is wrong with it, as the conversation goes on."""
+    """The reply and what is wrong with it, as the conversation goes on.
+
+    Of one that was cut off its beginning is enough, and a shorter one is wanted: a small context
+    holds no two of them.
+    """
+    said, in_full = call.response, "in full"
+    if call.status == "truncated":
+        said, in_full = f"{said[:BEGINNING]}…", "in full but much shorter"
     return (
-        {"role": "assistant", "content": call.response},
+        {"role": "assistant", "content": said},
         {
             "role": "user",
-            "content": f"This reply cannot be used: {call.error}. Reply once more, in full, with "
+            "content": f"This reply cannot be used: {call.error}. Reply once more, {in_full}, with "
             "one JSON object of the form that was asked for and nothing else.",
         },
     )

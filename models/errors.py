@@ -7,6 +7,7 @@ on without that document, and nothing is recorded as rejected.
 TIMED_OUT = "timed_out"  # our own code
 TOO_LARGE = "reply_too_large"  # our own code
 GATEWAY_TIMED_OUT = (504, 524)  # HTTP: what stands before a server has stopped waiting for it
+CONTEXT_FULL = "context_length_exceeded"  # OpenAI's, and ours for what others call it
 NO_QUOTA = "insufficient_quota"  # OpenAI's: a 429 that waiting does not cure
 
 
@@ -52,6 +53,13 @@ class CallRefused(RuntimeError):
         self.remedy = remedy
 
 
+class CutOff(CallRefused):
+    """A structured reply was cut off every time, however much room there was for it.
+
+    `reason` says by what: the token limit or the context window.
+    """
+
+
 class UnknownPrice(ValueError):
     """A budget in US dollars needs a price that nobody has stated."""
 
@@ -66,7 +74,8 @@ class WireError(Exception):
     `status` is the HTTP status, None when there was none (refused, reset, timed out); `retry_after`
     is the wait in seconds that the server asked for; `reached` is false when it cannot have worked
     on the request; `sent` is the payload; `heard` is when the endpoint last gave a sign of life
-    while it worked, by the monotonic clock (0 where none is known).
+    while it worked, by the monotonic clock (0 where none is known); `window` is the context window
+    in tokens that a refusal stated.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class WireError(Exception):
         retry_after: float | None = None,
         reached: bool = True,
         heard: float = 0.0,
+        window: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -87,6 +97,7 @@ class WireError(Exception):
         self.retry_after = retry_after
         self.sent: dict[str, object] = {}
         self.heard = heard
+        self.window = window
 
     def say(self, message: str) -> None:
         """Put it in other words."""

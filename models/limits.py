@@ -15,6 +15,7 @@ from types import TracebackType
 
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import (
+    CONTEXT_FULL,
     NO_QUOTA,
     TOO_LARGE,
     CallRefused,
@@ -25,6 +26,11 @@ from autodata.models.errors import (
     WireError,
 )
 
+SMALLER = "Lower run.passage_tokens or max_tokens, or serve the model with a larger context window"
+REMEDIES = {
+    CONTEXT_FULL: SMALLER,
+    TOO_LARGE: "If replies may be so long, raise that limit, then resume",
+}
 BURST = 10.0  # seconds' worth of a rate that may pass at once
 SCOUT = 2.0  # seconds that the first request goes alone: a wrong key is answered by then
 LONGEST_WAIT = 30.0  # seconds, the longest wait between two tries
@@ -215,9 +221,7 @@ class RateLimiter:
         if not error.transient:
             raise CallRefused(
                 f"{self.circuit_breaker.where} refuses this request: {describe(error)}",
-                "If replies may be so long, raise that limit, then resume"
-                if error.code == TOO_LARGE
-                else "If the prompt is too long, lower the tokens per passage or max_tokens",
+                REMEDIES.get(error.code, "The document stays undecided"),
             )
         if tries >= TRIES and not (error.overloaded or self.circuit_breaker.wait):
             raise CallRefused(

@@ -14,6 +14,7 @@ from autodata.models.limits import RateLimiter
 from autodata.models.transport import HttpTransport, Transport, secrets
 from autodata.tasks.types import digest
 
+LONG_TOKENS = 6.0  # bytes per token, at the most, in ordinary text of any tokenizer
 FIRST = 1_000  # tokens expected of a role's first reply
 
 
@@ -67,6 +68,28 @@ class Usage:
         self.truncated += call.status == "truncated"
 
 
+@dataclass(slots=True)
+class ContextWindow:
+    """How many `tokens`, prompt and reply together, a model takes at once; None while unknown."""
+
+    tokens: int | None = None
+    asked: bool = False  # whether its server was
+    _bytes_per_token: float = LONG_TOKENS
+
+    def saw(self, size: int, tokens: int) -> None:
+        """Take note of how many tokens a prompt of so many bytes had."""
+        if tokens:
+            self._bytes_per_token = max(self._bytes_per_token, size / tokens)
+
+    def least(self, size: int) -> int:
+        """Tokens of a prompt of so many bytes, at the least."""
+        return int(size / self._bytes_per_token)
+
+    def full(self, used: int) -> bool:
+        """Whether so many tokens, prompt and reply, leave no room."""
+        return self.tokens is not None and used >= self.tokens - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One endpoint at work."""
@@ -89,6 +112,7 @@ class RoleModel:
     chat: EndpointChat
     dialect: Dialect
     usage: Usage
+    window: ContextWindow
     identity: str  # digest of the role, the model and its parameters
 
 
@@ -112,6 +136,7 @@ class ModelRegistry:
         self.endpoints: dict[str, Endpoint] = {}
         self.role_models: dict[str, RoleModel] = {}
         self._dialects: dict[tuple[str, str], Dialect] = {}
+        self._windows: dict[tuple[str, str], ContextWindow] = {}
         self._wait = wait
         self._batch = batch
         self._transports = dict(transports or {})
@@ -134,7 +159,10 @@ class ModelRegistry:
         dialect = self._dialect(config, at)
         chat = chat_model(config, at.transport, dialect, self._secrets)
         identity = digest(role, config.model_dump(exclude={"attempts", "examples"}))
-        self.role_models[role] = RoleModel(role, config, at, chat, dialect, Usage(), identity)
+        window = self._windows.setdefault((config.endpoint, config.model), ContextWindow())
+        self.role_models[role] = RoleModel(
+            role, config, at, chat, dialect, Usage(), window, identity
+        )
         return self.role_models[role]
 
     def endpoint(self, name: str) -> Endpoint:

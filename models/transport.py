@@ -8,6 +8,7 @@ came. Retries, limits and meaning are not known here.
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,14 +21,20 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import orjson
 
-from autodata.models.config import EndpointConfig
-from autodata.models.errors import TIMED_OUT, TOO_LARGE, Unauthorized, WireError
+from autodata.models.config import OPENAI, EndpointConfig
+from autodata.models.errors import CONTEXT_FULL, TIMED_OUT, TOO_LARGE, Unauthorized, WireError
 from autodata.models.replies import EXCERPT, HIDDEN, completion
 from autodata.models.stream import AnswerStream
 
 JSON = {"Content-Type": "application/json"}
 EVENTS = "text/event-stream"  # content type of a streamed answer
 COMPLETIONS = "/chat/completions"
+EXCEEDED = "exceed_context_size_error"  # llama.cpp's type of a refusal
+# Where servers state it: vLLM and SGLang, OpenRouter, Groq.
+WINDOWS = ("max_model_len", "context_length", "context_window")
+_CONTEXT_SIZE = re.compile(
+    r"context (?:length|window|size)(?:\D{0,20}?(?P<size>\d{3,9}) tokens)?", re.IGNORECASE
+)
 SECRET = 8  # characters that a key has at the least; shorter ones are words, such as "none"
 COMPLAINT = 2**16  # bytes of an error that are read
 CONNECT = 20.0  # seconds to open a connection; a host that takes longer is not there
@@ -89,12 +96,14 @@ class HttpTransport:
         body: bytes | aiohttp.FormData | None = None,
         headers: Mapping[str, str] | None = None,
         most: int | None = None,
+        base: str | None = None,
     ) -> bytes:
-        """The body of a 200, of at most `most` bytes (default: what a reply may have).
+        """The body of a 200, of at most `most` bytes (default: what a reply may have), from a path
+        below `base` (default: the base_url).
 
         Raises WireError; Unauthorized when there is no key. Our own key is not repeated.
         """
-        session, url = self._open(), self.base_url + path
+        session, url = self._open(), (self.base_url if base is None else base) + path
         with self._wire_errors():
             async with session.request(
                 method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
@@ -171,6 +180,17 @@ class HttpTransport:
             return raw
         return raw.replace(self._key.encode(), HIDDEN.encode())
 
+    async def window(self, model: str) -> int | None:
+        """The context window of a model in tokens, as far as the server says.
+
+        Raises WireError; Unauthorized when there is no key.
+        """
+        listed = _named(model, (await self.get("/models")).get("data"))
+        if (stated := stated_window(listed)) or self.base_url == OPENAI:
+            return stated
+        raw = await self.exchange("GET", "/props", base=self.base_url.removesuffix("/v1"))
+        return stated_window({"meta": completion(raw).get("default_generation_settings")})
+
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
         session, self._session = self._session, None
@@ -228,6 +248,14 @@ def secrets(endpoints: Iterable[EndpointConfig]) -> tuple[str, ...]:
     return tuple(key for key in keys if len(key) >= SECRET)
 
 
+def _named(model: str, listed: Any) -> Mapping[str, Any]:
+    """What a list of models says of one; of the only one, whatever it is called."""
+    entries = listed if isinstance(listed, list) else ()
+    known = [entry for entry in entries if isinstance(entry, dict)]
+    named = [entry for entry in known if entry.get("id") == model]
+    return next(iter(named or (known if len(known) == 1 else ())), {})
+
+
 async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
     """What the server sends, until it is more than `most` bytes."""
     parts, size = [], 0
@@ -261,12 +289,34 @@ def refusal(status: int, raw: bytes, headers: Mapping[str, str] = NO_HEADERS) ->
     message = next((word for word in words if isinstance(word, str) and word), "")
     if 300 <= status < 400 and (elsewhere := headers.get("Location")):
         message = f"a redirect, which is not followed, to {elsewhere}"
-    return WireError(
+    error = WireError(
         " ".join(message.split())[:EXCERPT] or "an answer without a word",
         status=status,
         code=str(details.get("code") or ""),
         retry_after=retry_after(headers),
     )
+    _note_context(error, details)
+    return error
+
+
+def _note_context(error: WireError, details: Mapping[str, Any]) -> None:
+    """Knows a refusal for the context window by its kind or its words, and the sizes in it."""
+    stated = _CONTEXT_SIZE.search(error.message)
+    if not (stated or error.code == CONTEXT_FULL or details.get("type") == EXCEEDED):
+        return
+    error.code = CONTEXT_FULL
+    sizes = details.get("n_ctx"), int(stated["size"]) if stated and stated["size"] else None
+    error.window = next((size for size in sizes if isinstance(size, int) and size > 0), None)
+    if isinstance(prompt := details.get("n_prompt_tokens"), int) and error.window:
+        error.say(f"{error.message} (prompt {prompt:,} tokens, context {error.window:,})")
+
+
+def stated_window(model: Mapping[str, Any]) -> int | None:
+    """The context window, in tokens, in what a server says of a model; None where it says none."""
+    meta = model.get("meta")
+    places = (*((model, name) for name in WINDOWS), (meta, "n_ctx"))
+    found = (place.get(name) for place, name in places if isinstance(place, Mapping))
+    return next((size for size in found if type(size) is int and size > 0), None)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

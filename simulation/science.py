@@ -119,7 +119,6 @@ def challenge(brief: Brief, rng: Rng) -> str:
         "context": context,
         "question": question,
         "reference_answer": reference,
-        "rubric": [],
     }
     return as_json(reply, ways.rate("bad_json"), brief.reasked, rng)
 

@@ -83,6 +83,7 @@ async def _call(folder: Path) -> list[str]:
         scripted(says(json.dumps(CANDIDATE))) as server,
         calling(folder, server.url) as asked,
     ):
+        server.says_of_models = {"max_model_len": 32_768}
         with watched() as found:
             written = await challenge(
                 asked,

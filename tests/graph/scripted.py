@@ -66,6 +66,7 @@ class ScriptedModels:
     log: CallLog
     asked: Counter[str] = field(default_factory=Counter)
     messages: list[tuple[str, tuple[Message, ...]]] = field(default_factory=list)
+    shapes: dict[str, type[Reply]] = field(default_factory=dict)
 
     async def _next(self, role: str, messages: Sequence[Message], scope: str) -> tuple[Any, int]:
         reply = self.script[role]
@@ -99,11 +100,12 @@ class ScriptedModels:
         scope: str,
         **_: Any,
     ) -> StructuredReply[Any]:
+        self.shapes[role] = reply
         given, call_id = await self._next(role, messages, scope)
         malformed = isinstance(given, str)
         value = None if malformed else reply.model_validate_json(json.dumps(given))
         problem = given if malformed else ""
-        return StructuredReply(value=value, problem=problem, truncated=False, call_id=call_id)
+        return StructuredReply(value=value, problem=problem, call_id=call_id)
 
     def forget(self, scope: str) -> None:
         """Nothing is remembered."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autodata.graph.state import RunChoices
-from autodata.models.client import Paused
+from autodata.models.errors import CutOff, Paused
 from autodata.tasks.types import Round
 from tests.graph.scripted import CS, FAIL, GOOD, PASS, marks, play
 
@@ -279,3 +279,50 @@ async def test_a_document_full_of_braces_stays_text(tmp_path: Path) -> None:
     assert story(rounds) == [("accepted", [])]
     written = next(m for role, m in models.messages if role == "challenger")[1].content
     assert nasty.strip() in written
+
+
+NEVER_ENDS = CutOff("a reply never came to its end", "Raise max_tokens")
+
+
+async def test_a_challenger_whose_reply_never_ends_leaves_the_floor_to_the_others(
+    tmp_path: Path,
+) -> None:
+    script = {**SCIENCE, "challenger": [NEVER_ENDS, SCIENCE["challenger"], NEVER_ENDS]}
+    rounds, _ = await play(tmp_path, script, task="science")
+    assert story(rounds) == [("accepted", [])]
+
+
+async def test_a_reply_that_never_ends_rejects_no_document(tmp_path: Path) -> None:
+    for role in ("challenger", "verifier", "judge"):
+        rounds, _ = await play(tmp_path / role, {**CS, role: NEVER_ENDS})
+        assert rounds == ()
+
+
+async def test_an_instruction_that_never_ends_is_done_without(tmp_path: Path) -> None:
+    script = {**CS, "verifier": [FAIL, PASS], "orchestrator": NEVER_ENDS}
+    rounds, _ = await play(tmp_path, script)
+    assert story(rounds) == [("revise", ["QUALITY"]), ("accepted", [])]
+    assert "two things" in rounds[1].instruction
+
+
+async def test_what_is_wrong_with_a_candidate_is_said_once(tmp_path: Path) -> None:
+    few = {**GOOD, "rubric": [*GOOD["rubric"][:2], GOOD["rubric"][0]]}
+    rounds, _ = await play(tmp_path, {**CS, "challenger": few}, choices=RunChoices(rounds=1))
+    said = [objection.message for objection in rounds[0].objections]
+    assert [m for m in said if m.startswith("3 criteria")] == [
+        "3 criteria; the rubric policy asks for 10 to 20"
+    ]
+    assert said.count("two criteria say the same") == 1
+
+
+async def test_parallel_challengers_that_fail_alike_object_once(tmp_path: Path) -> None:
+    script = {**SCIENCE, "challenger": "it is not JSON"}
+    rounds, _ = await play(tmp_path, script, task="science", choices=RunChoices(rounds=1))
+    assert story(rounds) == [("rejected", ["MALFORMED"])]
+
+
+async def test_a_science_challenger_is_asked_for_no_rubric(tmp_path: Path) -> None:
+    _, models = await play(tmp_path, SCIENCE, task="science")
+    assert "rubric" not in models.shapes["challenger"].model_fields
+    asked = next(m for role, m in models.messages if role == "challenger")
+    assert '"rubric"' not in asked[0].content

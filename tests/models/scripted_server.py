@@ -89,6 +89,8 @@ class ScriptedServer:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.models: list[str] = ["m"]
+        self.says_of_models: dict[str, Any] = {}  # such as {"max_model_len": 4096}
+        self.props: dict[str, Any] | None = None  # as llama.cpp has them
         self.in_flight = 0
         self.most_in_flight = 0
         self.url = ""
@@ -132,7 +134,11 @@ class ScriptedServer:
         return response
 
     async def list_models(self, request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": name} for name in self.models]})
+        said = self.says_of_models
+        return web.json_response({"data": [{"id": name} | said for name in self.models]})
+
+    async def show_props(self, request: web.Request) -> web.Response:
+        return web.json_response(self.props or {}, status=200 if self.props else 404)
 
 
 @asynccontextmanager
@@ -144,6 +150,7 @@ async def scripted(
     app = web.Application()
     app.router.add_post("/v1/chat/completions", server.answer)
     app.router.add_get("/v1/models", server.list_models)
+    app.router.add_get("/props", server.show_props)
     async with TestServer(app, host="127.0.0.1", shutdown_timeout=0) as running:
         server.url = str(running.make_url("/v1"))
         yield server

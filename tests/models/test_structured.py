@@ -10,6 +10,7 @@ import pytest
 from pydantic import Field
 
 from autodata.agents.replies import Reply as Schema
+from autodata.models.errors import CutOff
 from autodata.models.replies import BOUNDS, Malformed, keywords, parse, response_format
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import Reply, refuses, says, scripted
@@ -88,14 +89,56 @@ async def test_a_reply_that_never_fits_ends_as_a_problem_and_is_replayed_as_one(
     assert len(server.requests) == 3
 
 
-async def test_a_reply_cut_off_is_not_mended(tmp_path: Path) -> None:
-    cut = says(
-        '{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["a', finish_reason="length"
-    )
-    async with scripted(cut) as server, calling(tmp_path, server.url) as models:
+CUT = says('{"passed": true, "weight": 3, "verdict": "PASS", "notes": ["a', finish_reason="length")
+
+
+@pytest.mark.parametrize(
+    ("stated", "asked"),
+    [
+        ({"max_tokens": 50}, [50, 100, None]),
+        ({"extra": {"max_completion_tokens": 50}}, [50, 100, None]),
+        ({}, [None, 10, None]),  # twice what the reply took, by the endpoint's count
+    ],
+)
+async def test_a_reply_cut_off_is_not_mended_but_asked_for_again_with_more_room(
+    tmp_path: Path, stated: dict[str, Any], asked: list[int | None]
+) -> None:
+    async with (
+        scripted(CUT, says(GOOD), says("fine")) as server,
+        calling(tmp_path, server.url, model=stated) as models,
+    ):
         answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
-    assert (answered.value, answered.truncated) == (None, True)
-    assert rows(tmp_path) == ["truncated"]
+    assert answered.value == FOUND
+    assert rows(tmp_path) == ["truncated", "ok"]
+    allowed = [r.get("max_tokens", r.get("max_completion_tokens")) for r in server.requests]
+    assert allowed == asked[:2]
+    assert "much shorter" in server.requests[1]["messages"][-1]["content"]
+
+
+async def test_a_reply_that_never_ends_costs_no_round_and_says_what_to_do(tmp_path: Path) -> None:
+    async with scripted(otherwise=CUT) as server:
+        for _ in range(2):  # the second time from the log
+            async with calling(tmp_path, server.url, model={"max_tokens": 50}) as models:
+                with pytest.raises(CutOff, match=r"asked for 3 times.*by the token limit") as cut:
+                    await models.complete_as("challenger", ASKED, Finding, scope="d1")
+            assert cut.value.remedy.startswith("Raise models.challenger.max_tokens")
+    assert [request["max_tokens"] for request in server.requests] == [50, 100, 200]
+    assert rows(tmp_path) == ["truncated"] * 3
+
+
+async def test_more_room_than_an_endpoint_gives_is_not_insisted_on(tmp_path: Path) -> None:
+    def small(payload: dict[str, Any]) -> Reply:
+        if payload["max_tokens"] > 60:
+            return refuses(400, "max_tokens is too large: at most 60")
+        return says(GOOD) if len(payload["messages"]) > 2 else CUT
+
+    async with (
+        scripted(otherwise=small) as server,
+        calling(tmp_path, server.url, model={"max_tokens": 50}) as models,
+    ):
+        answered = await models.complete_as("challenger", ASKED, Finding, scope="d1")
+    assert answered.value == FOUND
+    assert [request["max_tokens"] for request in server.requests] == [50, 100, 50]
 
 
 async def test_a_reply_that_breaks_off_without_a_word_is_asked_for_again(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def placeholders(text: str) -> list[str]:
 
 @ALL
 def test_the_worked_reply_is_one_that_the_code_accepts_and_shows_every_field(prompt):
-    schema = REPLIES[prompt.path.rpartition("/")[2].removesuffix(".md")]
+    task, role = prompt.path.removesuffix(".md").split("/")[-2:]
+    schema = replies.ProblemReply if (task, role) == ("science", "challenger") else REPLIES[role]
     example = worked_reply(prompt)
     schema.model_validate_json(json.dumps(example))
     assert list(example) == list(schema.model_fields)
@@ -89,6 +90,7 @@ def test_an_accepting_verdict_is_defined_by_the_findings(task):
 
 def test_the_worked_scenarios_pass_the_checks_that_they_illustrate():
     client = Candidate.model_validate(worked_reply(packaged().prompt("legal", "challenger")))
-    problem = Candidate.model_validate(worked_reply(packaged().prompt("science", "challenger")))
+    written = worked_reply(packaged().prompt("science", "challenger"))
+    problem = Candidate.model_validate({**written, "rubric": ()})
     assert legal.layer_1(client) == ()
     assert science.screen(problem) == ()
