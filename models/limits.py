@@ -27,7 +27,7 @@ from autodata.models.errors import (
 )
 
 SMALLER = "Lower run.passage_tokens or max_tokens, or serve the model with a larger context window"
-REMEDIES = {
+REFUSAL_REMEDIES = {
     CONTEXT_FULL: SMALLER,
     TOO_LARGE: "If replies may be so long, raise that limit, then resume",
 }
@@ -221,7 +221,7 @@ class RateLimiter:
         if not error.transient:
             raise CallRefused(
                 f"{self.circuit_breaker.where} refuses this request: {describe(error)}",
-                REMEDIES.get(error.code, "The document stays undecided"),
+                REFUSAL_REMEDIES.get(error.code, "The document stays undecided"),
             )
         if tries >= TRIES and not (error.overloaded or self.circuit_breaker.wait):
             raise CallRefused(
