@@ -6,7 +6,7 @@ from typing import cast
 from autodata.agents.judge import judge
 from autodata.agents.solver import solve
 from autodata.models.client import Models
-from autodata.models.errors import CallRefused, Paused
+from autodata.models.errors import CallRefused, CutOff, Paused
 from autodata.prompt_store.prompt import locked
 from autodata.tasks import TASKS
 from autodata.tasks.types import Candidate, Criterion, Frozen, Side
@@ -27,12 +27,16 @@ class Probe(Frozen):
 
     `seconds` is how long the whole probe took, re-asking included; `replies` says how structured
     replies are asked for (json_schema, json_object, plain), "" where none was needed; `refuses`
-    names parameters that are configured or usual and that the model does not take.
+    names parameters that are configured or usual and that the model does not take; `window` is the
+    context window in tokens, None where the server does not say; `tokens_per_second` of replies is
+    None where nothing was said.
     """
 
     seconds: float
     replies: str = ""
     refuses: tuple[str, ...] = ()
+    window: int | None = None
+    tokens_per_second: float | None = None
     problem: str = ""
     remedy: str = ""
 
@@ -47,10 +51,15 @@ async def probe(models: Models, role: str) -> Probe:
             problem, remedy = await _solve(models, role)
         else:
             problem, remedy = await _judge(models, role)
+    except CutOff:
+        problem, remedy = _endless(role)
     except (Paused, CallRefused) as error:
         problem, remedy = error.reason, error.remedy
+    seconds, said = time.monotonic() - began, role_model.usage.output_tokens
     return Probe(
-        seconds=time.monotonic() - began,
+        seconds=seconds,
+        window=role_model.window.tokens,
+        tokens_per_second=said / seconds if said and seconds else None,
         replies="" if problem or role.endswith("_solver") else role_model.dialect.format,
         refuses=tuple(sorted(role_model.dialect.left_out)),
         problem=problem,
@@ -62,7 +71,7 @@ async def _solve(models: Models, role: str) -> tuple[str, str]:
     side = cast(Side, role.removesuffix("_solver"))
     said = await solve(models, locked(PROMPTS_OF, "solver"), TRIFLE, side, 1, scope=SCOPE)
     if said.truncated:
-        return _cut_off(role)
+        return _endless(role) if said.text else _cut_off(role)
     return ("", "") if said.text else ("it answered nothing", "Try another model")
 
 
@@ -75,6 +84,15 @@ async def _judge(models: Models, role: str) -> tuple[str, str]:
             f"Take a model for {role} that follows a JSON schema",
         )
     return "", ""
+
+
+def _endless(role: str) -> tuple[str, str]:
+    return (
+        "its answer to a trifle never ends, as that of a base model or of one without its chat "
+        "template",
+        f"Take the instruct variant for {role} and serve it with its chat template; if it only "
+        f"has much to say, raise models.{role}.max_tokens",
+    )
 
 
 def _cut_off(role: str) -> tuple[str, str]:

@@ -362,7 +362,7 @@ class Models:
         full = self._full.get((config.endpoint, config.model))
         no_room = full is not None and request.most_tokens >= full
         no_room |= request.role_model.window.full(request.tokens + OUTPUT)
-        return None if _stated(config) or no_room or not budget.bounds_replies else OUTPUT
+        return None if stated(config) or no_room or not budget.bounds_replies else OUTPUT
 
     async def _try(self, request: Request, limit: int | None) -> tuple[Call, Any]:
         """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
@@ -419,7 +419,7 @@ class Models:
         at = role_model.endpoint
         return WorstCase(
             input_tokens=request.most_tokens,
-            output_tokens=max(_stated(role_model.config) or OUTPUT, request.room or 0),
+            output_tokens=max(stated(role_model.config) or OUTPUT, request.room or 0),
             tariff=self.prices.tariff(role_model.config, at.config, at.share),
             strict=self.budget_tracker.budget.bounds_replies,
         )
@@ -437,7 +437,7 @@ class Models:
                 )
 
 
-def _stated(config: ModelConfig) -> int | None:
+def stated(config: ModelConfig) -> int | None:
     """The longest reply in tokens by the configuration."""
     extra = (config.extra.get(name) for name in LIMIT_NAMES)
     return next((limit for limit in extra if isinstance(limit, int)), config.max_tokens)
@@ -481,12 +481,12 @@ def _more_room(role_model: RoleModel, cut: Call, had: int | None) -> int | None:
     if role_model.window.full((cut.input_tokens or 0) + (cut.output_tokens or 0)):
         return None
     used = 0 if cut.estimated else cut.output_tokens or 0
-    return MORE_ROOM * max(had or 0, _stated(role_model.config) or 0, used) or None
+    return MORE_ROOM * max(had or 0, stated(role_model.config) or 0, used) or None
 
 
 def _cut_off(role_model: RoleModel, cut: Call) -> CutOff:
     """What to raise for a reply that was cut off whatever room there was for it."""
-    role, limit = role_model.role, _stated(role_model.config)
+    role, limit = role_model.role, stated(role_model.config)
     more = f"Raise models.{role}.max_tokens" if limit else f"State models.{role}.max_tokens"
     full = WINDOW_FULL in cut.error
     return CutOff(
