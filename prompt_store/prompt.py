@@ -215,13 +215,25 @@ def locked(task: str, role: str) -> Prompt:
 
 
 def locked_revision(task: str) -> str:
-    """`locked-<12 hex digits>`: content hash of the locked prompts that ship with a task."""
-    return _cited("locked", TASKS[task].prompts)
+    """`locked-<12 hex digits>`: content hash of the locked prompts that ship with a task.
+
+    A task whose candidates are made by code shares no prompt with the others. It is cited alone, so
+    that its coming and going leaves their runs as they are.
+    """
+    alone = task if TASKS[task].procedure else ""
+    return _cited("locked", TASKS[task].prompts, alone)
 
 
 @cache
-def _cited(tree: str, package: str) -> str:
-    return f"{tree}-{digest(sorted(_texts(tree, package).items()))[:12]}"
+def _cited(tree: str, package: str, alone: str = "") -> str:
+    """What a package ships for one task alone, or for all that are not cited alone."""
+    apart = {task.name for task in TASKS.values() if task.procedure}
+    cited = {
+        path: text
+        for path, text in _texts(tree, package).items()
+        if (folder := path.partition("/")[0]) == alone or (not alone and folder not in apart)
+    }
+    return f"{tree}-{digest(sorted(cited.items()))[:12]}"
 
 
 def braced(name: str) -> str:
