@@ -249,18 +249,34 @@ def main() -> None:
     """
 
 
+ADDRESS = "http://127.0.0.1:8080/v1"  # of a model that is served on this machine
+
+
 @main.command(short_help="See the loop at work on the demo documents; no key, no network.")
 @click.option(
     "--task", cls=Flagged, metavar="TASK", help="One of {tasks}; all that have some by default."
 )
 @click.option("--documents", "limit", type=click.IntRange(1), metavar="N", help="Per task.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to keep the runs.")
+@click.option(
+    "--models",
+    type=click.Choice(["simulated", "local"]),
+    default="simulated",
+    help="Simulated, or one that is served on this machine; simulated unless stated.",
+)
+@click.option(
+    "--address", metavar="URL", default=ADDRESS, help=f"Where it is served; {ADDRESS} by default."
+)
 def demo(**given: Any) -> None:
     """See the loop at work on the demo documents, with simulated models: no key, no network.
+
+    With `--models local` one small real model, served on this machine by any server with OpenAI's
+    API, solves procedural items: as it is on the weak side, shown worked examples on the strong.
 
     \b
     Examples:
       autodata demo
+      autodata demo --models local --address http://127.0.0.1:8080/v1
       autodata demo --task legal --documents 2 --out runs/legal-demo
     """
     call("demo", "demo", **given)

@@ -1,5 +1,6 @@
 """autodata demo: the loop at work on documents of its own."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib.resources import as_file, files
@@ -12,6 +13,9 @@ from autodata.cli import DONE
 from autodata.documents.corpus import ingest
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.summary import Outcome, outcomes
+from autodata.models.config import EndpointConfig, ModelConfig, Price
+from autodata.models.errors import WireError
+from autodata.models.transport import HttpTransport
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.session import RunSession
@@ -23,25 +27,68 @@ from autodata.tasks.types import Document
 TELLING = 3  # rounds; a story of about this length shows how feedback works and still fits a screen
 
 
-def demo(task: str | None, limit: int | None, out: Path | None) -> int:
+# A small model on two cores: what it is asked, and how often, so that the demo takes minutes.
+SOLVER = {"endpoint": "local", "temperature": 0.3, "max_tokens": 64}
+SHOWN = 4  # worked examples that the strong side is shown
+LOCAL_ROUNDS = 4
+
+
+def demo(task: str | None, limit: int | None, out: Path | None, models: str, address: str) -> int:
     """Runs the demo documents of one task or of all, and tells how one example came to be."""
     if task is not None and task not in TASKS:
         raise SettingsError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
     place = out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     console = screen()
     told = [name for name in TASKS if files("autodata").joinpath("demo", name).is_dir()]
+    if models == "local":
+        told = [name for name in told if TASKS[name].procedure]  # the others take more than solvers
     if task and task not in told:
-        raise SettingsError(f"{task} has no demo documents; tasks that have: {', '.join(told)}")
-    folders = {name: place if task else place / name for name in ([task] if task else told)}
+        raise SettingsError(f"{task} has no such demo; tasks that have: {', '.join(told)}")
+    name_of_model = asyncio.run(_served(address)) if models == "local" else ""
+    by = f"{name_of_model} at {address}" if name_of_model else "simulated models"
+    chosen = [task] if task else told
+    folders = {name: place if len(chosen) == 1 else place / name for name in chosen}
     for name, folder in folders.items():
-        console.print(Rule(f"{TASKS[name].title} with simulated models", style="dim"))
+        console.print(Rule(f"{TASKS[name].title} with {by}", style="dim"))
         settings = Settings(run=RunSettings(task=name))
+        if name_of_model:
+            settings = _local(name, name_of_model, address)
+            console.print(f"weak: the model as it is; strong: shown {SHOWN} worked examples first")
         code = RunSession(RunFolder(folder), settings, console).begin(_documents(name, limit))
         if code != DONE:
             return code
         console.print()
     _tell_one(console, list(folders.values()))
     return DONE
+
+
+async def _served(address: str) -> str:
+    """The model that is served at an address, by its own name. Raises SettingsError."""
+    at = HttpTransport("local", EndpointConfig(base_url=address))
+    try:
+        listed = await at.get("/models")
+        return str(listed["data"][0]["id"])
+    except (WireError, LookupError, TypeError) as error:
+        raise SettingsError(
+            f"no model is served at {address}: {error}. Start a server with OpenAI's API there, or "
+            "name another --address"
+        ) from error
+    finally:
+        await at.aclose()
+
+
+def _local(task: str, model: str, address: str) -> Settings:
+    """The model on both sides, shown worked examples on the strong one; it costs nothing."""
+    weak = ModelConfig.model_validate({**SOLVER, "model": model})
+    return Settings(
+        endpoints={"local": EndpointConfig(base_url=address, max_concurrency=2)},
+        models={
+            "weak_solver": weak,
+            "strong_solver": weak.model_copy(update={"examples": SHOWN}),
+        },
+        prices={f"local/{model}": Price(input=0, output=0)},
+        run=RunSettings(task=task, rounds=LOCAL_ROUNDS),
+    )
 
 
 def _documents(task: str, limit: int | None) -> Iterator[Document]:

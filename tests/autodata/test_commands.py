@@ -11,12 +11,14 @@ from typing import cast
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from autodata.cli import FLAGS, main
 from autodata.settings import Settings
 from autodata.tasks import TASKS
 from tests.outside import BIN, DEMO, Folder, Simulated
+from tests.processes import simulation, started
 
 DOCUMENT = DEMO / "cs" / "bounded-load-hashing.md"
 
@@ -300,6 +302,27 @@ def test_worked_examples_are_shown_where_the_task_has_some(tmp_path: Path) -> No
     assert "challenger" not in told  # nobody else has to be configured
     told = autodata("run", DOCUMENT, "--task", "cs", "--out", "cs", code=2)
     assert "add models.challenger" in told or "cs has none" in told
+
+
+def test_the_local_demo_asks_the_model_that_is_served_and_names_it(
+    tmp_path: Path,
+) -> None:
+    """The server stands in for one of a small real model; what it is called, it says itself."""
+    with started(simulation, ("--port", "0")) as process:
+        served = Simulated(process.stdout.readline().split(" at ")[1].split()[0])
+        words = ("--models", "local", "--address", served.base_url, "--documents", "2")
+        told = autodata("demo", *words, "--out", "demo")
+        assert served.stats["roles"].keys() == {"solver"}
+    assert f"procedural with simulated-weak at {served.base_url}" in told
+    assert "shown 4 worked examples" in told
+    config = yaml.safe_load((tmp_path / "demo" / "config.yaml").read_text())
+    assert config["models"]["strong_solver"]["examples"] == 4
+
+
+def test_the_local_demo_says_what_it_lacks() -> None:
+    words = ("demo", "--models", "local", "--address", "http://127.0.0.1:9/v1")
+    assert "no model is served at http://127.0.0.1:9/v1" in autodata(*words, code=2)
+    assert "tasks that have: procedural" in autodata(*words, "--task", "cs", code=2)
 
 
 def test_a_target_stops_the_run_when_enough_is_accepted() -> None:

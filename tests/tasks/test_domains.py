@@ -108,5 +108,5 @@ def test_a_package_whose_domain_cannot_be_used_is_named(
 
 def test_a_task_without_demo_documents_says_which_have_some(tmp_path: Path) -> None:
     told = Package(tmp_path).autodata("demo", "--task", "medicine", code=2)
-    assert "medicine has no demo documents" in told
+    assert "medicine has no such demo" in told
     assert "cs" in told
