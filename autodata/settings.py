@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -220,14 +221,23 @@ def shaping(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The keys that may not change within a run and did, each as `key: old → new`."""
+    """The keys that may not change within a run and did, each as `key: old → new`.
+
+    A key that the version which began the run did not know had its default.
+    """
     before, after = dict(_leaves(old)), dict(_leaves(new))
+    before = {key: value for key, value in _defaults().items() if key in after} | before
     keys = [*before, *(key for key in after if key not in before)]
     return [
         f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}"
         for key in keys
         if before.get(key) != after.get(key) and not key.startswith(MAY_CHANGE)
     ]
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    return dict(_leaves(Settings().plain()))
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,8 +11,9 @@ from autodata.graph.context import RunContext
 from autodata.graph.nodes import Nodes
 from autodata.graph.state import Input, RunChoices, State
 
-# Supersteps of one document: 100 rounds of at most 8 nodes, and the ends.
-RECURSION_LIMIT = 1000
+# Supersteps of one document: 100 rounds of at most 9 nodes, a change of side at each of 128
+# attempts, and the ends.
+RECURSION_LIMIT = 14_000
 
 Loop = CompiledStateGraph[State, RunChoices, Input, State]
 
@@ -34,6 +35,7 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
         nodes.strong_solver,
         nodes.loop_judge,
         nodes.decide,
+        nodes.confirm,
         nodes.final_verifier,
         nodes.orchestrator,
         nodes.record,
@@ -53,6 +55,7 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
     graph.add_conditional_edges("strong_solver", routing.after_strong_solver)
     graph.add_edge("loop_judge", "decide")
     graph.add_conditional_edges("decide", routing.after_decide)
+    graph.add_conditional_edges("confirm", routing.after_confirm)
     graph.add_conditional_edges("final_verifier", routing.after_final_verifier)
     graph.add_edge("orchestrator", "challenger")
     graph.add_edge("record", END)

@@ -11,9 +11,12 @@ from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import Ledger
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import PromptSet
+from autodata.tasks.measurement import Noise, Prior, fit
 from autodata.tasks.types import Document
 
 T = TypeVar("T")
+REFITTED = 1.2  # times as many rounds, after which the prior is fitted anew
+ROUNDS_FITTED = 400  # the latest rounds that a prior is fitted to
 FiledUnder = Callable[[str, RunChoices], str]  # task, choices → the id of a run
 
 
@@ -33,12 +36,22 @@ class RunContext:
     filed_under: FiledUnder | None = None
     choices: RunChoices = field(default_factory=RunChoices)  # where a caller states none
     comparisons: ComparisonPool = field(default_factory=ComparisonPool)
+    _priors: dict[str, tuple[int, Prior]] = field(default_factory=dict)  # run → rounds seen, fitted
     _open: dict[str, Document] = field(default_factory=dict)
     _loose: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def run_of(self, task: str, choices: RunChoices) -> str:
         """The run under which a document of this task with these choices is recorded."""
         return self.filed_under(task, choices) if self.filed_under else self.run_id
+
+    def prior(self, run_id: str, default: Prior, noise: Noise) -> Prior:
+        """What the questions of a run look like so far; fitted anew as rounds are added. Blocks."""
+        count = self.ledger.count_scored(run_id)
+        seen, found = self._priors.get(run_id, (-1, default))
+        if count > seen * REFITTED or seen < 0:
+            found = fit(self.ledger.scored(run_id, ROUNDS_FITTED), noise, default)
+            self._priors[run_id] = (count, found)
+        return found
 
     def take_up(self, document_id: str) -> None:
         """Brings a document's text and its recorded calls to hand. Blocks on SQLite."""

@@ -4,9 +4,8 @@
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,10 +24,11 @@ from autodata.graph.state import (
     FRESH_ROUND,
     RunChoices,
     State,
+    attempts_wanted,
     closed,
     earlier,
     kept,
-    planned,
+    measuring,
     policy_of,
     round_so_far,
     sides_together,
@@ -36,7 +36,8 @@ from autodata.graph.state import (
 )
 from autodata.models.errors import CutOff
 from autodata.prompt_store.prompt import locked, policy_text
-from autodata.tasks.acceptance import next_batch, scores, verdict_objections
+from autodata.tasks.acceptance import MeasuredPolicy, confirmation, scores, verdict_objections
+from autodata.tasks.measurement import Posterior, Prior
 from autodata.tasks.task import Worked, final_filters, objections_on_record, screen
 from autodata.tasks.types import (
     Attempt,
@@ -96,12 +97,25 @@ class Nodes:
                 "no document: give document: {name, text}, or the document_id of one on record"
             )
         context.take_up(document_id)
+        choices = context.choices.stated_over(runtime.context)
+        begun = state.model_copy(update={"choices": choices, "prior": None})
         return FRESH_DOCUMENT | {
             "document": None,
             "document_id": document_id,
-            "choices": context.choices.stated_over(runtime.context),
+            "choices": choices,
             "prompts_revision": context.prompts.revision_of(state.task),
+            "prior": self._prior(context, begun, document_id),
         }
+
+    def _prior(self, context: RunContext, state: State, document_id: str) -> Prior | None:
+        """What the run's questions look like when a document begins, where the policy asks for it:
+        the same at each resume, whatever was learned since."""
+        policy = policy_of(state)
+        if not isinstance(policy, MeasuredPolicy):
+            return None
+        run_id = context.run_of(state.task, state.choices)
+        found = context.prior(run_id, policy.prior, policy.noise)
+        return context.ledger.prior_of(run_id, document_id, found)
 
     async def extractor(self, state: State) -> Update:
         """Reads the case once; an unsuitable document is skipped before anything else is paid."""
@@ -183,7 +197,7 @@ class Nodes:
         """Weak attempts, judged; when they settle the round, no strong attempt is made."""
         weak = await self.context().to_the_end(self._attempts(state, "weak"))
         objections = policy_of(state).weak_objections(weak)
-        if objections and not sides_together(state):
+        if objections and not state.strong and not sides_together(state):
             return closed(state, objections, weak=weak)
         return {"weak": weak}
 
@@ -193,26 +207,17 @@ class Nodes:
         return {"strong": strong}
 
     async def _attempts(self, state: State, side: Side) -> tuple[Attempt, ...]:
-        """Attempts of one side, asked for in the smallest batches that can settle the decision."""
-        policy, made = policy_of(state), list[Attempt]()
-        weak_planned, strong_planned = planned(state)
-        size = weak_planned if side == "weak" else strong_planned
-        weak = scores(state.weak)
-
-        def settled(given: Sequence[Fraction]) -> bool:
-            if side == "weak":
-                return policy.weak_settled(given)
-            return policy.strong_settled(weak, given)
-
-        batch = size
-        while batch:
-            if state.choices.attempts == "early":
-                batch = next_batch(settled, scores(made), size)
-            numbers = range(len(made) + 1, len(made) + batch + 1)
-            made += await all_done([self._attempt(state, side, number) for number in numbers])
-            if len(made) >= size or any(a.score is None for a in made):
+        """A side's attempts so far and those that the decision still needs, in the smallest batches
+        that can settle it."""
+        made = {"weak": list(state.weak), "strong": list(state.strong)}
+        own = made[side]
+        while not any(a.score is None for a in own):
+            batch = attempts_wanted(state, side, made["weak"], made["strong"])
+            if not batch:
                 break
-        return tuple(made)
+            numbers = range(len(own) + 1, len(own) + batch + 1)
+            own += await all_done([self._attempt(state, side, number) for number in numbers])
+        return tuple(own)
 
     async def _attempt(self, state: State, side: Side, number: int) -> Attempt:
         """One answer and its marks."""
@@ -258,6 +263,20 @@ class Nodes:
         objections = state.objections + policy_of(state).objections(round_so_far(state))
         return closed(state, objections) if objections else {}
 
+    async def confirm(self, state: State) -> Update:
+        """Fresh attempts of both sides, which the gate has not seen, decide."""
+        wanted, policy = state.choices.confirm or 0, policy_of(state)
+        planned: dict[Side, int] = {"weak": policy.weak_planned, "strong": policy.strong_planned}
+        work = [
+            self._attempt(state, side, most + number)
+            for side, most in planned.items()
+            for number in range(1, wanted + 1)
+        ]
+        made = await self.context().to_the_end(all_done(work))
+        fresh = tuple(attempt.model_copy(update={"fresh": True}) for attempt in made)
+        objections = confirmation(measuring(state).bounds, wanted, fresh)
+        return closed(state, objections, fresh=fresh) if objections else {"fresh": fresh}
+
     async def final_verifier(self, state: State) -> Update:
         """The frozen candidate passes the locked filters and the locked verifier, once."""
         context, document = await self._at_hand(state)
@@ -291,11 +310,21 @@ class Nodes:
         ended = self._found(context, state)
         rounds = kept(state.rounds, [ended])
         run_id = context.run_of(state.task, state.choices)
-        context.ledger.record(run_id, state.document_id, rounds)
+        known = self._known(context, state, run_id, ended) if ended.decision == "accepted" else None
+        context.ledger.record(run_id, state.document_id, rounds, known=known)
         context.put_down(state.document_id)
         if ended in state.rounds:
             return {}
         return {"decision": ended.decision, "objections": ended.objections, "rounds": [ended]}
+
+    def _known(
+        self, context: RunContext, state: State, run_id: str, round: Round
+    ) -> Posterior | None:
+        """What all attempts at an example say of its true scores."""
+        measures = measuring(state)
+        prior = state.prior or context.prior(run_id, measures.prior, measures.noise)
+        sides = ([a for a in round.attempts if a.solver == side] for side in ("weak", "strong"))
+        return measures.model_copy(update={"prior": prior}).known(*map(scores, sides))
 
     def _found(self, context: RunContext, state: State) -> Round:
         """The last round, accepted only where the record bears it out; a person can edit a state.
@@ -309,9 +338,10 @@ class Nodes:
         if last.decision in ("rejected", "skipped"):
             return last
         document = context.ledger.document(state.document_id)
-        found = objections_on_record(
-            task_of(state), policy_of(state), document, last, context.ledger.answers(last)
-        )
+        answers = context.ledger.answers(last)
+        found = objections_on_record(task_of(state), policy_of(state), document, last, answers)
+        if wanted := state.choices.confirm:
+            found += confirmation(measuring(state).bounds, wanted, last.fresh)
         if last.decision == "accepted" and not found:
             return last
         why = "this state was edited by hand and is not accepted"

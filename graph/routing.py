@@ -7,7 +7,8 @@ than all of them together.
 from collections.abc import Sequence
 from typing import Literal
 
-from autodata.graph.state import State, sides_together, task_of
+from autodata.graph.state import State, next_side, sides_together, task_of
+from autodata.tasks.types import Side
 
 Ended = Literal["orchestrator", "record"]
 
@@ -52,16 +53,32 @@ async def after_weak_solver(
     """The weak gate: when the weak side has failed already, no strong attempt is paid for."""
     if state.decision:
         return _ended(state)
-    return _attempted(state) if sides_together(state) else "strong_solver"
+    together = sides_together(state)
+    return _attempted(state) if together or not _asks("strong", state) else "strong_solver"
 
 
-async def after_strong_solver(state: State) -> Literal["loop_judge", "decide"]:
-    """Legal rounds are read by the loop judge before they are decided."""
-    return _attempted(state)
+async def after_strong_solver(state: State) -> Literal["weak_solver", "loop_judge", "decide"]:
+    """A policy may want the weak side again. Legal rounds are read before they are decided."""
+    together = sides_together(state)
+    return _attempted(state) if together or not _asks("weak", state) else "weak_solver"
 
 
-async def after_decide(state: State) -> Literal["final_verifier", "orchestrator", "record"]:
-    """A candidate without objections is frozen and verified once more."""
+def _asks(side: Side, state: State) -> bool:
+    """Whether a side is asked next; a new round's strong side always has its first turn."""
+    return next_side(state) == side
+
+
+async def after_decide(
+    state: State,
+) -> Literal["confirm", "final_verifier", "orchestrator", "record"]:
+    """A candidate without objections is confirmed, where that is asked for, and frozen."""
+    if state.decision:
+        return _ended(state)
+    return "confirm" if state.choices.confirm else "final_verifier"
+
+
+async def after_confirm(state: State) -> Literal["final_verifier", "orchestrator", "record"]:
+    """What fresh attempts do not bear out goes back; the rest is verified once more."""
     return _ended(state) if state.decision else "final_verifier"
 
 

@@ -1,6 +1,6 @@
 """What the graph carries: the typed state of one document, and the choices of a run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from autodata.tasks import TASKS, Task
-from autodata.tasks.acceptance import Acceptance, Policy
+from autodata.tasks.acceptance import (
+    Acceptance,
+    MeasuredPolicy,
+    Policy,
+    measured,
+    scores,
+    thresholds,
+)
+from autodata.tasks.measurement import Prior
 from autodata.tasks.types import (
     Attempt,
     Candidate,
@@ -17,6 +25,7 @@ from autodata.tasks.types import (
     Judgement,
     Objection,
     Round,
+    Side,
     Verdict,
 )
 
@@ -121,6 +130,7 @@ class State(Input):
 
     choices: RunChoices = RunChoices()
     prompts_revision: str = ""
+    prior: Prior | None = None
     case_file: str = ""
     instruction: str = ""
     number: int = 1
@@ -130,6 +140,7 @@ class State(Input):
     weak: tuple[Attempt, ...] = ()
     strong: tuple[Attempt, ...] = ()
     judgement: Judgement | None = None
+    fresh: tuple[Attempt, ...] = ()
     final_verdict: Verdict | None = None
     objections: tuple[Objection, ...] = ()
     decision: Decision | None = None
@@ -145,6 +156,7 @@ FRESH_ROUND: dict[str, object] = {
         "weak",
         "strong",
         "judgement",
+        "fresh",
         "final_verdict",
         "objections",
         "decision",
@@ -175,12 +187,22 @@ def planned(state: State) -> tuple[int, int]:
 
 def policy_of(state: State) -> Policy:
     """The acceptance policy in force."""
-    return _policy(state.task, state.choices, *planned(state))
+    return _policy(state.task, state.choices, *planned(state), state.prior)
 
 
-@lru_cache(maxsize=64)
-def _policy(task: str, choices: RunChoices, weak: int, strong: int) -> Policy:
-    return TASKS[task].policy(choices, weak, strong)
+def measuring(state: State) -> MeasuredPolicy:
+    """What says how likely the thresholds truly hold, whatever policy is in force."""
+    choices = state.choices.model_copy(update={"preset": "measured"})
+    found = policy_of(state.model_copy(update={"choices": choices}))
+    return found if isinstance(found, MeasuredPolicy) else measured(thresholds(choices), choices)
+
+
+@lru_cache(maxsize=256)
+def _policy(task: str, choices: RunChoices, weak: int, strong: int, prior: Prior | None) -> Policy:
+    policy = TASKS[task].policy(choices, weak, strong)
+    if prior and isinstance(policy, MeasuredPolicy):
+        return policy.model_copy(update={"prior": prior})
+    return policy
 
 
 def sides_together(state: State) -> bool:
@@ -193,6 +215,27 @@ def earlier(state: State) -> list[Round]:
     return [round for round in state.rounds if 0 < round.number < state.number]
 
 
+def attempts_wanted(
+    state: State, side: Side, weak: Sequence[Attempt], strong: Sequence[Attempt]
+) -> int:
+    """How many attempts of a side come next, after those that were made of both."""
+    policy = policy_of(state)
+    if state.choices.attempts == "early":
+        return policy.batch(side, scores(weak), scores(strong))
+    if side == "weak":
+        return policy.weak_planned - len(weak)
+    return policy.strong_planned - len(strong)
+
+
+def next_side(state: State) -> Side | None:
+    """Whose attempt comes next; None where the attempts on record are to be decided on."""
+    if any(a.score is None for a in (*state.weak, *state.strong)):
+        return None
+    sides: tuple[Side, ...] = ("strong", "weak")
+    wanted = (s for s in sides if attempts_wanted(state, s, state.weak, state.strong) > 0)
+    return next(wanted, None)
+
+
 def round_so_far(state: State) -> Round:
     """The round in progress as a value that policies decide on."""
     return Round(
@@ -203,6 +246,7 @@ def round_so_far(state: State) -> Round:
         weak=state.weak,
         strong=state.strong,
         judgement=state.judgement,
+        fresh=state.fresh,
         final_verdict=state.final_verdict,
     )
 

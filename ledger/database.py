@@ -482,3 +482,30 @@ def paired_finals(database: Database) -> None:
         "test_seen text not null default ''",  # who looked at results on them earlier
     ):
         database.execute(f"alter table finals add column {column}")
+
+
+CREATE_PRIORS = """create table priors (
+  run_id text not null references runs(id),
+  document_id text not null references documents(id),
+  prior text not null,              -- JSON: what the run's questions looked like when it was begun
+  primary key (run_id, document_id)
+)"""
+
+
+@migrations()
+def true_scores(database: Database) -> None:
+    """What attempts say of true scores, and attempts that the gate has not seen."""
+    database.execute(CREATE_PRIORS)
+    database.execute("alter table attempts add column fresh integer not null default 0")
+    for column in (
+        "certainty real",  # probability that the thresholds truly hold, 0 … 1
+        *(f"{side}_{part} real" for side in ("weak", "strong", "gap") for part in ESTIMATED),
+        "confirmed integer",  # whether the thresholds hold on attempts that the gate has not seen
+        "confirmed_weak real",
+        "confirmed_strong real",
+        "confirmed_gap real",
+    ):
+        database.execute(f"alter table examples add column {column}")
+
+
+ESTIMATED = ("estimate", "low", "high")  # a true score: posterior mean and 95 % interval

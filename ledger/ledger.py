@@ -1,5 +1,6 @@
 """What happened: runs, their documents, every round, and the examples that were accepted."""
 
+import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,10 @@ from autodata.ledger.rows import (
     RunRow,
     RunStatus,
     attempt_rows,
+    confirmed_row,
     document_row,
     example_row,
+    known_row,
     now,
     read_document,
     read_example,
@@ -27,6 +30,7 @@ from autodata.ledger.rows import (
     round_row,
     run_row,
 )
+from autodata.tasks.measurement import Posterior, Prior, Sides
 from autodata.tasks.types import Decision, Document, Round, digest
 
 FILE = "run.db"
@@ -163,14 +167,16 @@ class Ledger:
         document_id: str,
         rounds: Sequence[Round],
         meta: Mapping[str, Any] | None = None,
+        known: Posterior | None = None,
     ) -> str:
         """Store a decided document: its rounds, their attempts and, when accepted, its example.
 
         One transaction. Recording a document again replaces what stands there, but never an
         accepted example: when the document then ended otherwise (somebody edited and went on from
         an earlier state), that is filed under a run of its own, `<run>-<digest>`. `meta` is kept
-        with the example. Returns the id of the run that it is filed under.
-        Raises ValueError when the last round decides nothing, LedgerError at an unknown run.
+        with the example, and what is `known` of its true scores. Returns the id of the run that it
+        is filed under. Raises ValueError when the last round decides nothing, LedgerError at an
+        unknown run.
         """
         last = rounds[-1] if rounds else None
         if last is None or last.decision in (None, "revise"):
@@ -185,7 +191,7 @@ class Ledger:
             attempts = [
                 attempt
                 for round, row in zip(rounds, rows, strict=True)
-                for attempt in attempt_rows(row["id"], (*round.weak, *round.strong))
+                for attempt in attempt_rows(row["id"], round.attempts)
             ]
             self._db.table("rounds").delete_where(
                 "run_id = ? and document_id = ?", [run.id, document_id]
@@ -194,7 +200,8 @@ class Ledger:
             self._db.table("attempts").insert_all(attempts)
             if last.decision == "accepted" and last.candidate:
                 example = example_row(run, rows[-1], last.candidate, meta or {})
-                self._db.table("examples").insert(example)
+                measured = known_row(known) | confirmed_row(last.fresh)
+                self._db.table("examples").insert(example | measured)
         return run.id
 
     def _branch(self, run: RunRow, rounds: Sequence[Round]) -> RunRow:
@@ -229,13 +236,49 @@ class Ledger:
 
     def answers(self, round: Round) -> dict[int, str]:
         """What the solvers' recorded calls that the round's attempts name answered, by call id."""
-        named = {str(a.call_id): f"{a.solver}_solver" for a in (*round.weak, *round.strong)}
+        named = {str(a.call_id): f"{a.solver}_solver" for a in round.attempts}
         rows = self.query(
             "select calls.id, response from json_each(?) as named"
             " join calls on calls.id = named.key and role = named.value and status != 'failed'",
             [to_json(named)],
         )
         return {row["id"]: row["response"] or "" for row in rows}
+
+    def count_scored(self, run_id: str) -> int:
+        """How many rounds of a run were attempted."""
+        [row] = self.query(
+            "select count(*) as n from rounds where run_id = ? and weak_mean is not null", [run_id]
+        )
+        return int(row["n"])
+
+    def scored(self, run_id: str, most: int) -> list[Sides]:
+        """The scores of the attempts that the gate saw, weak and strong, by round: the latest."""
+        rows = self.query(
+            "select weak, strong from (select rounds.rowid as place,"
+            " json_group_array(score) filter (where solver = 'weak') as weak,"
+            " json_group_array(score) filter (where solver = 'strong') as strong"
+            " from rounds join attempts on round_id = rounds.id"
+            " where run_id = ? and score is not null and not fresh"
+            " group by rounds.id order by place desc limit ?) order by place",
+            [run_id, most],
+        )
+        return [(json.loads(row["weak"]), json.loads(row["strong"])) for row in rows]
+
+    def prior_of(self, run_id: str, document_id: str, found: Prior) -> Prior:
+        """The prior under which a document was begun: this one, unless it was begun before."""
+        with self._lock, transaction(self._db):
+            row = {"run_id": run_id, "document_id": document_id, "prior": found.model_dump_json()}
+            self._db.table("priors").insert(row, ignore=True)
+        return self.priors(run_id, document_id)[document_id]
+
+    def priors(self, run_id: str, document_id: str | None = None) -> dict[str, Prior]:
+        """The priors under which the documents of a run, or one of them, were begun."""
+        rows = self.query(
+            "select document_id, prior from priors where run_id = ?1"
+            " and (?2 is null or document_id = ?2)",
+            [run_id, document_id],
+        )
+        return {row["document_id"]: Prior.model_validate_json(row["prior"]) for row in rows}
 
     def examples(self, run_id: str) -> Iterator[Example]:
         """The accepted examples of a run in the order of its documents, read one at a time."""

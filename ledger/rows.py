@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from autodata.ledger.database import from_text, to_json, to_text
+from autodata.ledger.database import ESTIMATED, from_text, to_json, to_text
 from autodata.tasks.acceptance import mean, scores
+from autodata.tasks.measurement import Posterior
 from autodata.tasks.types import (
     Attempt,
     Candidate,
@@ -130,6 +131,7 @@ def attempt_rows(round_id: str, attempts: Iterable[Attempt]) -> list[Row]:
             "truncated": attempt.truncated,
             "call_id": attempt.call_id,
             "note": to_text(attempt.note),
+            "fresh": attempt.fresh,
         }
         for attempt in attempts
     ]
@@ -159,6 +161,32 @@ def example_row(run: RunRow, round: Row, candidate: Candidate, meta: Mapping[str
     }
 
 
+def known_row(known: Posterior | None) -> Row:
+    """What is known of an example's true scores, as its columns."""
+    if known is None:
+        return {}
+    row: Row = {"certainty": known.holds}
+    for side, found in (("weak", known.weak), ("strong", known.strong), ("gap", known.gap)):
+        values = (found.mean, *found.interval)
+        row |= {f"{side}_{part}": v for part, v in zip(ESTIMATED, values, strict=True)}
+    return row
+
+
+def confirmed_row(fresh: Sequence[Attempt]) -> Row:
+    """What attempts that the gate has not seen show; an example that was accepted is confirmed."""
+    weak, strong = (
+        mean(scores([a for a in fresh if a.solver == side])) for side in ("weak", "strong")
+    )
+    if weak is None or strong is None:
+        return {}
+    return {
+        "confirmed": True,
+        "confirmed_weak": float(weak),
+        "confirmed_strong": float(strong),
+        "confirmed_gap": float(strong - weak),
+    }
+
+
 def read_document(row: Row) -> Document:
     return Document(
         id=row["id"],
@@ -182,14 +210,17 @@ def read_round(row: Row, attempts: Sequence[Row]) -> Round:
         weak=read_attempts(attempts, "weak"),
         strong=read_attempts(attempts, "strong"),
         judgement=_value_of(Judgement, row["judgement"]),
+        fresh=read_attempts(attempts, "weak", fresh=True)
+        + read_attempts(attempts, "strong", fresh=True),
         final_verdict=_value_of(Verdict, row["final_verdict"]),
         objections=json.loads(row["objections"]),
         decision=row["decision"],
     )
 
 
-def read_attempts(rows: Iterable[Row], solver: Side) -> tuple[Attempt, ...]:
-    """The attempts of one side among the rows of a round, in their order."""
+def read_attempts(rows: Iterable[Row], solver: Side, fresh: bool = False) -> tuple[Attempt, ...]:
+    """The attempts of one side among the rows of a round, in their order: those that the gate saw,
+    or the fresh ones."""
     return tuple(
         Attempt(
             solver=solver,
@@ -200,9 +231,10 @@ def read_attempts(rows: Iterable[Row], solver: Side) -> tuple[Attempt, ...]:
             truncated=row["truncated"],
             call_id=row["call_id"],
             note=from_text(row["note"]),
+            fresh=row["fresh"],
         )
         for row in rows
-        if row["solver"] == solver
+        if row["solver"] == solver and bool(row["fresh"]) == fresh
     )
 
 

@@ -59,7 +59,7 @@ def doubts(
         *_recomputed(TASKS[task], choices, round),
         *unverified(round),
         *_misdirected(round.candidate),
-        *_tampered(task, round.candidate, (*round.weak, *round.strong), sent),
+        *_tampered(task, round.candidate, round.attempts, sent),
         *(str(o.message) for o in final_filters(TASKS[task], round.candidate, document)),
     ]
 
@@ -230,7 +230,7 @@ class Evaluator:
         return not found
 
     def _sent(self, round: Round) -> dict[int, list[dict[str, str]]]:
-        calls = {a.call_id for a in (*round.weak, *round.strong)} - {None}
+        calls = {a.call_id for a in round.attempts} - {None}
         return {call: self.log.request(call) for call in calls if call is not None}
 
     def _trajectories(self, name: str, document_ids: Sequence[str]) -> list[Trajectory]:

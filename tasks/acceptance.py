@@ -6,14 +6,15 @@ compared as exact fractions, so 0.8 − 0.6 counts as 0.20.
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any, Literal, Protocol, Self
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
+from autodata.tasks.measurement import Bounds, Estimate, Noise, Posterior, Prior, posterior
 from autodata.tasks.types import Attempt, Code, Frozen, Objection, Round, Side, Verdict
 
-Preset = Literal["paper", "deployed"]
+Preset = Literal["paper", "deployed", "measured"]
 ZeroRule = Literal["any", "all", "off"]
 Scores = Sequence[Fraction]
 
@@ -50,7 +51,11 @@ class Acceptance(Frozen):
     Means, best scores and the gap lie in 0 … 1; counts of correct attempts in 0 … attempts.
     """
 
-    preset: Preset = Field("paper", description="thresholds of the paper's prose or as deployed")
+    preset: Preset = Field(
+        "paper",
+        description="thresholds of the paper's prose, or as deployed; measured: the prose's, on "
+        "what attempts say of the true scores",
+    )
     weak_max: float | None = Field(None, ge=0, le=1, description="highest weak mean")
     weak_best_max: float | None = Field(None, ge=0, le=1, description="highest single weak score")
     strong_min: float | None = Field(None, ge=0, le=1, description="lowest strong mean")
@@ -59,6 +64,15 @@ class Acceptance(Frozen):
     zero_rule: ZeroRule | None = Field(None, description="no single zero, not all zero, or off")
     weak_correct_max: int = Field(1, ge=0, description="counted: most correct weak attempts")
     strong_correct_min: int = Field(3, ge=0, description="counted: fewest correct strong attempts")
+    certainty: float = Field(
+        0.80, gt=0.5, lt=1, description="measured: least probability that the thresholds truly hold"
+    )
+    attempts_max: int = Field(
+        16, ge=2, le=64, description="measured: most attempts of a side at one question"
+    )
+    confirm: int | None = Field(
+        None, ge=2, le=64, description="fresh attempts a side, unseen by the gate, that decide"
+    )
 
 
 class Thresholds(Frozen):
@@ -74,8 +88,10 @@ class Thresholds(Frozen):
 
 
 # Paper, section 2: the prose (our default), and the prompt that ran.
+_PROSE = Thresholds(weak_max=0.50, weak_max_inclusive=False, strong_min=0.65, gap_min=0.20)
 PRESETS: dict[Preset, Thresholds] = {
-    "paper": Thresholds(weak_max=0.50, weak_max_inclusive=False, strong_min=0.65, gap_min=0.20),
+    "paper": _PROSE,
+    "measured": _PROSE,
     "deployed": Thresholds(
         weak_max=0.65,
         weak_max_inclusive=True,
@@ -102,6 +118,14 @@ class Policy(Protocol):
     """Decides on the attempts of one round; a pure function of values throughout."""
 
     @property
+    def weak_planned(self) -> int:
+        """Most weak attempts at one question."""
+
+    @property
+    def strong_planned(self) -> int:
+        """Most strong attempts at one question."""
+
+    @property
     def both_sides(self) -> bool:
         """True when both solvers are asked every round, whatever the weak side scored."""
 
@@ -111,11 +135,31 @@ class Policy(Protocol):
     def objections(self, round: Round) -> tuple[Objection, ...]:
         """Every reason not to accept the round; empty accepts it."""
 
+    def batch(self, side: Side, weak: Scores, strong: Scores) -> int:
+        """How many attempts of a side to ask for at once now: 0 where none of it can change the
+        decision on the round, or where it is the other side's turn."""
+
+
+class WeakFirst(Frozen):
+    """The weak side is asked first, then the strong one, each until it is settled."""
+
+    weak_planned: int
+    strong_planned: int
+
     def weak_settled(self, weak: Scores) -> bool:
         """True when no further weak attempt can change the decision on the round."""
+        raise NotImplementedError
 
     def strong_settled(self, weak: Scores, strong: Scores) -> bool:
         """True when no further strong attempt can change the decision on the round."""
+        raise NotImplementedError
+
+    def batch(self, side: Side, weak: Scores, strong: Scores) -> int:
+        """The fewest attempts of a side after which it may be settled."""
+        if side == "weak":
+            return next_batch(self.weak_settled, weak, self.weak_planned)
+        settled = partial(self.strong_settled, weak)
+        return next_batch(settled, strong, self.strong_planned)
 
 
 def next_batch(settled: Callable[[Scores], bool], made: Scores, planned: int) -> int:
@@ -179,12 +223,10 @@ def _mean_bounds(made: Scores, planned: int) -> tuple[Fraction, Fraction]:
     return total / (len(made) + left), (total + left) / (len(made) + left)
 
 
-class ThresholdPolicy(Frozen):
+class ThresholdPolicy(WeakFirst):
     """Rubric thresholds on the means of both sides."""
 
     gate: Thresholds
-    weak_planned: int
-    strong_planned: int
 
     @property
     def both_sides(self) -> bool:
@@ -281,7 +323,7 @@ class ThresholdPolicy(Frozen):
         return low >= least and low - weak_high >= gap and below_most and zero_free
 
 
-class CountPolicy(Frozen):
+class CountPolicy(WeakFirst):
     """Exact counts of correct attempts (a score of 1) on both sides."""
 
     weak_correct_max: int = 1
@@ -341,7 +383,7 @@ class CountPolicy(Frozen):
         return correct >= self.strong_correct_min or correct + left < self.strong_correct_min
 
 
-class JudgedPolicy(Frozen):
+class JudgedPolicy(WeakFirst):
     """No numeric gate; the loop judge's verdict decides, and every attempt is made."""
 
     weak_planned: int = 5
@@ -371,13 +413,173 @@ class JudgedPolicy(Frozen):
         return len(strong) >= self.strong_planned
 
 
+class MeasuredPolicy(Frozen):
+    """The thresholds, on the true scores: accepts where they hold with enough certainty.
+
+    One attempt at a time is asked for, of the side that is less settled, until the thresholds hold
+    with `certainty`, until a new candidate is as likely to pass as this one, or until both sides
+    have had all their attempts.
+    """
+
+    bounds: Bounds
+    noise: Noise = "scores"
+    prior: Prior = Prior()
+    certainty: float = 0.80
+    weak_planned: int = 16
+    strong_planned: int = 16
+
+    @property
+    def both_sides(self) -> bool:
+        return False
+
+    def known(self, weak: Scores, strong: Scores) -> Posterior:
+        """What these attempts say of the true scores."""
+        sides = (tuple(map(float, side)) for side in (weak, strong))
+        return posterior(self.prior, self.bounds, *sides, self.noise)
+
+    def _hopeless(self, known: Posterior) -> bool:
+        """No better than a new candidate, of which nothing is known but the prior."""
+        return known.holds < self.known((), ()).holds
+
+    def batch(self, side: Side, weak: Scores, strong: Scores) -> int:
+        """One attempt of the less settled side, while it may decide."""
+        return int(side == self._turn(weak, strong))
+
+    def _turn(self, weak: Scores, strong: Scores) -> Side | None:
+        if not weak:
+            return "weak"
+        known = self.known(weak, strong)
+        certain = bool(strong) and known.holds >= self.certainty
+        left: dict[Side, bool] = {
+            "weak": len(weak) < self.weak_planned,
+            "strong": len(strong) < self.strong_planned,
+        }
+        if certain or self._hopeless(known) or not any(left.values()):
+            return None
+        side = known.unsettled
+        return side if left[side] else next(other for other in left if left[other])
+
+    def weak_objections(self, weak: Sequence[Attempt]) -> tuple[Objection, ...]:
+        made = scores(weak)
+        if unscored(weak) or not made or self._turn(made, ()):
+            return unscored(weak)
+        return self._objections(self.known(made, ()))
+
+    def objections(self, round: Round) -> tuple[Objection, ...]:
+        found = unscored(round.weak) + unscored(round.strong)
+        weak, strong = scores(round.weak), scores(round.strong)
+        known = self.known(weak, strong)
+        if found or not weak or (strong and known.holds >= self.certainty):
+            return found
+        failed = self._objections(known)
+        cut = failed[0].code == "STRONG_FAILED"
+        return failed + (truncated(round.strong, "strong") if cut else ())
+
+    def _objections(self, known: Posterior) -> tuple[Objection, ...]:
+        """The bounds that probably fail, the worst first; or what stayed undecided."""
+        bounds = sorted(_bounds(self.bounds, known), key=lambda bound: bound.holds)
+        failed = [bound for bound in bounds if bound.holds < 0.5]
+        if self._hopeless(known) and failed:
+            return tuple(Objection(code=b.code, message=b.message) for b in failed)
+        message = (
+            f"undecided: the thresholds hold with probability {known.holds:.2f}, wanted at least "
+            f"{self.certainty:.2f}; least sure is the {bounds[0].message}: move it away from there"
+        )
+        return (Objection(code="NOT_CONFIRMED", message=message),)
+
+
+class _Bound(NamedTuple):
+    """One bound on a true score: what its failure is called, and how likely it holds."""
+
+    code: Code
+    holds: float
+    message: str
+
+
+def _bounds(bounds: Bounds, known: Posterior) -> list[_Bound]:
+    def said(what: str, at: Estimate, wanted: str) -> str:
+        low, high = at.interval
+        return f"{what} {at.mean:.2f} ({low:.2f} to {high:.2f}), wanted {wanted}"
+
+    weak, gap = f"below {bounds.weak_max:.2f}", f"at least {bounds.gap_min:.2f}"
+    strong = f"at least {bounds.strong_min:.2f}"
+    easy = known.strong.mean > bounds.strong_max
+    if easy:
+        strong = f"below {bounds.strong_max:.2f}"
+    return [
+        _Bound("TOO_EASY", known.weak_holds, said("weak score", known.weak, weak)),
+        _Bound(
+            "STRONG_SATURATED" if easy else "STRONG_FAILED",
+            known.strong_holds,
+            said("strong score", known.strong, strong),
+        ),
+        _Bound("GAP_TOO_SMALL", known.gap_holds, said("gap", known.gap, gap)),
+    ]
+
+
+def measured(gate: Thresholds, acceptance: Acceptance) -> MeasuredPolicy:
+    """The gate's thresholds on true scores of rubrics."""
+    most = gate.strong_max if gate.strong_max is not None else 1.0
+    return MeasuredPolicy(
+        bounds=Bounds(gate.weak_max, gate.strong_min, most, gate.gap_min),
+        certainty=acceptance.certainty,
+        weak_planned=acceptance.attempts_max,
+        strong_planned=acceptance.attempts_max,
+    )
+
+
+def confirmation(bounds: Bounds, wanted: int, fresh: Sequence[Attempt]) -> tuple[Objection, ...]:
+    """What attempts that the gate has not seen object to; `wanted` are asked for on each side."""
+    if found := unscored(fresh):
+        return found
+    weak, strong = (scores([a for a in fresh if a.solver == side]) for side in ("weak", "strong"))
+    low, high = mean(weak), mean(strong)
+    if low is None or high is None or min(len(weak), len(strong)) < wanted:
+        return (Objection(code="MALFORMED", message="it was not confirmed by fresh attempts"),)
+    failed = [
+        f"{what} {_wanted(value, relation, limit)}"
+        for what, value, relation, limit, holds in (
+            ("weak mean", low, "below", bounds.weak_max, low < exact(bounds.weak_max)),
+            ("strong mean", high, "at least", bounds.strong_min, high >= exact(bounds.strong_min)),
+            ("gap", high - low, "at least", bounds.gap_min, high - low >= exact(bounds.gap_min)),
+        )
+        if not holds
+    ]
+    if not failed:
+        return ()
+    message = f"on {wanted} fresh attempts a side: {'; '.join(failed)}"
+    return (Objection(code="NOT_CONFIRMED", message=message),)
+
+
+def counted(
+    acceptance: Acceptance, weak_attempts: int, strong_attempts: int, prior: Prior
+) -> Policy:
+    """Counts of correct attempts: as configured, or as bounds on their true shares.
+
+    A share lies between the last count that passes and the first that does not: at most 1 of 4
+    correct is a share below 1.5 / 4. Then the gap follows. Raises ValueError as CountPolicy.of.
+    """
+    plain = CountPolicy.of(acceptance, weak_attempts, strong_attempts)
+    if acceptance.preset != "measured":
+        return plain
+    weak_max = (plain.weak_correct_max + 0.5) / weak_attempts
+    strong_min = (plain.strong_correct_min - 0.5) / strong_attempts
+    return MeasuredPolicy(
+        bounds=Bounds(weak_max, strong_min, 1.0, max(strong_min - weak_max, 0.0)),
+        noise="counts",
+        prior=prior,
+        certainty=acceptance.certainty,
+        weak_planned=acceptance.attempts_max,
+        strong_planned=acceptance.attempts_max,
+    )
+
+
 def missing(policy: Policy, round: Round) -> str:
     """What would have been asked for and is not on record."""
     weak, strong = scores(round.weak), scores(round.strong)
-    if not policy.weak_settled(weak):
-        return "more weak attempts would have been made"
-    if not policy.strong_settled(weak, strong):
-        return "more strong attempts would have been made"
+    for side in ("weak", "strong"):
+        if policy.batch(side, weak, strong):
+            return f"more {side} attempts would have been made"
     return "" if round.final_verdict else "the final check was not made"
 
 
@@ -398,6 +600,7 @@ GROUPS: dict[str, frozenset[Code]] = {
     "Too easy": frozenset({"TOO_EASY", "STRONG_SATURATED"}),
     "Failed on strong": frozenset({"STRONG_FAILED", "GAP_TOO_SMALL", "TRUNCATED"}),
     "Not learnable": frozenset({"NOT_LEARNABLE", "WEAK_ALL_ZERO"}),
+    "Undecided": frozenset({"NOT_CONFIRMED"}),
     "Failed quality check": frozenset({"QUALITY", "MALFORMED", "LEAK"}),
     "Failed by form": frozenset({"FORMAT"}),
 }

@@ -1,14 +1,15 @@
 """Computer science: rubric thresholds on the means of both solvers (paper, section 2)."""
 
-from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, thresholds
+from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, measured, thresholds
 from autodata.tasks.task import Task
 
 
 def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:
     """The preset's thresholds over the given numbers of attempts."""
-    return ThresholdPolicy(
-        gate=thresholds(acceptance), weak_planned=weak_attempts, strong_planned=strong_attempts
-    )
+    gate = thresholds(acceptance)
+    if acceptance.preset == "measured":
+        return measured(gate, acceptance)
+    return ThresholdPolicy(gate=gate, weak_planned=weak_attempts, strong_planned=strong_attempts)
 
 
 # 3 attempts per solver; 6.59 rounds were used on average, so 12 leave room (paper, section 2).

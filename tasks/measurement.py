@@ -1,12 +1,24 @@
-"""How sure a count makes us: intervals of shares and of their differences, and one exact test.
+"""How sure a measurement makes us: of shares, of differences, and of a question's true difficulty.
 
 Pass rates are shares of few documents, often all or none of them, where the usual ±1.96 standard
 errors (Wald) shrink to nothing. None of these do.
+
+A gate that reads three noisy attempts, round after round, selects luck. So the true weak and strong
+score of a question (the means that ever more attempts would tend to) are unknowns here. The prior
+is what the questions of the run look like, a few attempts turn it into a posterior, and that says
+how likely the thresholds truly hold.
 """
 
-from math import comb, sqrt
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from math import comb, exp, log, sqrt
+from operator import mul
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from autodata.tasks.types import Frozen, Side
 
 MIN_PAIRS = 10
 """Documents below which no verdict is given on a difference. Under the exact test six documents
@@ -113,3 +125,368 @@ def _combined(p: float, one: Interval, q: float, two: Interval, phi: float) -> I
     low = sqrt(max(less * less - 2 * phi * less * up + up * up, 0.0))
     high = sqrt(max(more * more - 2 * phi * more * down + down * down, 0.0))
     return Interval(max(q - p - low, -1.0), min(q - p + high, 1.0))
+
+
+# A question's true difficulty.
+
+CELLS = 40
+"""Cells of the grid along each score, 0 … 1: half a threshold's smallest step (.05) each."""
+WIDE = 0.1
+"""Weight of a prior twice as wide beside the fitted one, so that a wrong one can be overruled."""
+PSEUDO_ROUNDS = 10
+"""Rounds that the stated default prior counts for while a run's own is being found."""
+PSEUDO_ATTEMPTS = 20
+"""Attempts that the stated default spread counts for, likewise."""
+STEPS = 20
+"""Steps of expectation-maximisation; the means move by less than .001 after a dozen."""
+SPREAD_MIN = 0.03
+"""Least spread of attempts that is believed: judges that agree to the digit are rare."""
+
+_MIDDLES = tuple((i + 0.5) / CELLS for i in range(CELLS))
+_GAPS = tuple((k + 1) / CELLS - 1 for k in range(2 * CELLS - 1))
+_TAIL = 0.025  # of probability on either side of an interval
+
+Noise = Literal["scores", "counts"]
+Sides = tuple[Sequence[float], Sequence[float]]  # scores of the weak and of the strong attempts
+
+
+class Prior(Frozen):
+    """What questions look like before they are attempted: means and spreads, 0 … 1.
+
+    True weak scores lie around `weak`; true strong scores around `strong` for such a question, and
+    `slope` higher for each point of weak score. `spread` is the standard deviation of one side's
+    attempts at one question, of rubric scores; `attempts` say how well it is known. `rounds` counts
+    what was fitted; 0 is the stated default.
+    """
+
+    weak: float = 0.45
+    weak_sd: float = Field(0.20, gt=0)
+    strong: float = 0.62
+    strong_sd: float = Field(0.20, gt=0)
+    slope: float = 0.7
+    spread: float = Field(0.12, gt=0)
+    attempts: int = PSEUDO_ATTEMPTS
+    rounds: int = 0
+
+
+DEFAULT = Prior()
+
+
+class Bounds(NamedTuple):
+    """Where the true scores of a good question lie, 0 … 1."""
+
+    weak_max: float
+    strong_min: float
+    strong_max: float
+    gap_min: float
+
+
+class Estimate(NamedTuple):
+    """A posterior mean and its 95 % interval."""
+
+    mean: float
+    interval: Interval
+
+
+class Posterior(NamedTuple):
+    """What is known of a question's true scores.
+
+    `holds` is the probability that all bounds hold, the three after it that the weak, strong and
+    gap bound do, each for itself.
+    """
+
+    holds: float
+    weak_holds: float
+    strong_holds: float
+    gap_holds: float
+    weak: Estimate
+    strong: Estimate
+    gap: Estimate
+
+    @property
+    def unsettled(self) -> Side:
+        """The side of which another attempt tells more: whose own bound is less settled, or, where
+        both are settled, whose score is known less well."""
+        weak, strong = (min(p, 1 - p) for p in (self.weak_holds, self.strong_holds))
+        if max(weak, strong) < _SETTLED:
+            weak, strong = _width(self.weak), _width(self.strong)
+        return "weak" if weak >= strong else "strong"
+
+
+_SETTLED = 0.1  # probability of the contrary, below which a bound counts as settled
+
+
+def _width(estimate: Estimate) -> float:
+    return estimate.interval.high - estimate.interval.low
+
+
+@lru_cache(maxsize=4096)
+def posterior(
+    prior: Prior,
+    bounds: Bounds,
+    weak: tuple[float, ...],
+    strong: tuple[float, ...],
+    noise: Noise = "scores",
+) -> Posterior:
+    """The posterior after these attempts, each 0 … 1, in any number.
+
+    `scores` scatter around the true score by the spread, which is estimated from the prior's and
+    their own (a Student's t, the marginal under a scaled inverse χ²; A. Gelman et al., Bayesian
+    Data Analysis, 3rd ed., section 3.2). `counts` are right or wrong: a binomial.
+    """
+    likelihood = _binomial if noise == "counts" else _student
+    rows, columns = likelihood(prior, weak), likelihood(prior, strong)
+    before = _grid(prior)
+    weak_mass = [row * _dot(p, columns) for row, p in zip(rows, before.rows, strict=True)]
+    strong_mass = [c * _dot(p, rows) for c, p in zip(columns, before.columns, strict=True)]
+    gap_mass = [_along(k, diagonal, rows, columns) for k, diagonal in enumerate(before.diagonals)]
+    inside = [row * _dot(p, columns) for row, p in zip(rows, _within(prior, bounds), strict=True)]
+    total = sum(weak_mass)
+    return Posterior(
+        sum(inside) / total,
+        _dot(weak_mass, map(_below(bounds.weak_max), _MIDDLES)) / total,
+        _dot(strong_mass, map(_between(bounds.strong_min, bounds.strong_max), _MIDDLES)) / total,
+        _dot(gap_mass, map(_above(bounds.gap_min), _GAPS)) / total,
+        _estimate(weak_mass, total, 0.0),
+        _estimate(strong_mass, total, 0.0),
+        _estimate(gap_mass, total, _GAPS[0] - 0.5 / CELLS),
+    )
+
+
+def _dot(one: Iterable[float], other: Iterable[float]) -> float:
+    found: float = sum(map(mul, one, other))
+    return found
+
+
+def _along(
+    k: int, prior: Sequence[float], rows: Sequence[float], columns: Sequence[float]
+) -> float:
+    """The mass of one gap: of the cells on one diagonal."""
+    first = max(CELLS - 1 - k, 0)  # row of its first cell
+    start = first + k - (CELLS - 1)
+    return _dot(map(mul, rows[first : first + len(prior)], prior), columns[start:])
+
+
+def fit(rounds: Iterable[Sides], noise: Noise = "scores", default: Prior = DEFAULT) -> Prior:
+    """What the questions of these rounds look like: the scores of each one's attempts, by side.
+
+    A round without strong attempts tells of the weak side alone. Whether the strong side was asked
+    follows from the weak scores, which are here, so that leaving it out biases nothing (missing at
+    random; R. Little and D. Rubin, Statistical Analysis with Missing Data). Maximum likelihood of a
+    bivariate normal by expectation-maximisation; the default counts for PSEUDO_ROUNDS rounds.
+    """
+    seen = [(weak, strong) for weak, strong in rounds if weak]
+    squares, freedom = _scatter(seen)
+    attempts = default.attempts + freedom
+    spread = sqrt((default.attempts * default.spread**2 + squares) / attempts)
+    found = default.model_copy(
+        update={"spread": max(spread, SPREAD_MIN), "attempts": attempts, "rounds": len(seen)}
+    )
+    observed = [
+        (_observed(weak, found.spread, noise), _observed(strong, found.spread, noise))
+        for weak, strong in seen
+    ]
+    start = _moments(default)
+    moments = start
+    for _ in range(STEPS if seen else 0):
+        moments = _step(moments, start, observed)
+    return _prior(found, moments)
+
+
+class _Moments(NamedTuple):
+    """Means and covariances of the true weak and strong score."""
+
+    weak: float
+    strong: float
+    weak_variance: float
+    covariance: float
+    strong_variance: float
+
+
+class _Observed(NamedTuple):
+    """A mean of attempts and its precision; a precision of 0 says nothing."""
+
+    mean: float
+    precision: float
+
+
+def _scatter(rounds: Sequence[Sides]) -> tuple[float, int]:
+    """Sum of squares of attempts around their own means, and its degrees of freedom."""
+    sides = [scores for sides in rounds for scores in sides if len(scores) > 1]
+    squares = sum((s - _mean(scores)) ** 2 for scores in sides for s in scores)
+    return squares, sum(len(scores) - 1 for scores in sides)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _observed(scores: Sequence[float], spread: float, noise: Noise) -> _Observed:
+    if not scores:
+        return _Observed(0.0, 0.0)
+    variance = spread**2
+    if noise == "counts":
+        share = (sum(scores) + 1) / (len(scores) + 2)
+        variance = share * (1 - share)
+    return _Observed(_mean(scores), len(scores) / variance)
+
+
+def _moments(prior: Prior) -> _Moments:
+    weak, covariance = prior.weak_sd**2, prior.slope * prior.weak_sd**2
+    strong = prior.strong_sd**2 + prior.slope * covariance
+    return _Moments(prior.weak, prior.strong, weak, covariance, strong)
+
+
+def _prior(found: Prior, moments: _Moments) -> Prior:
+    slope = moments.covariance / moments.weak_variance
+    left = moments.strong_variance - slope * moments.covariance
+    return found.model_copy(
+        update={
+            "weak": moments.weak,
+            "weak_sd": sqrt(moments.weak_variance),
+            "strong": moments.strong,
+            "strong_sd": sqrt(max(left, SPREAD_MIN**2)),
+            "slope": slope,
+        }
+    )
+
+
+def _step(
+    now: _Moments, start: _Moments, observed: Sequence[tuple[_Observed, _Observed]]
+) -> _Moments:
+    """One step: every question's true scores as now believed, then the moments of them all."""
+    believed = [_believed(now, weak, strong) for weak, strong in observed]
+    n = len(believed) + PSEUDO_ROUNDS
+    weak = (sum(b.weak for b in believed) + PSEUDO_ROUNDS * start.weak) / n
+    strong = (sum(b.strong for b in believed) + PSEUDO_ROUNDS * start.strong) / n
+    ww = sum(b.weak_variance + (b.weak - weak) ** 2 for b in believed)
+    ws = sum(b.covariance + (b.weak - weak) * (b.strong - strong) for b in believed)
+    ss = sum(b.strong_variance + (b.strong - strong) ** 2 for b in believed)
+    return _Moments(
+        weak,
+        strong,
+        (ww + PSEUDO_ROUNDS * start.weak_variance) / n,
+        (ws + PSEUDO_ROUNDS * start.covariance) / n,
+        (ss + PSEUDO_ROUNDS * start.strong_variance) / n,
+    )
+
+
+def _believed(now: _Moments, weak: _Observed, strong: _Observed) -> _Moments:
+    """The normal posterior of one question: each side's observation in turn."""
+    m, v = now, weak.precision
+    if v:
+        gain = m.weak_variance * v / (1 + m.weak_variance * v)
+        share = m.covariance * v / (1 + m.weak_variance * v)
+        off = weak.mean - m.weak
+        m = _Moments(
+            m.weak + gain * off,
+            m.strong + share * off,
+            m.weak_variance * (1 - gain),
+            m.covariance * (1 - gain),
+            m.strong_variance - share * m.covariance,
+        )
+    if v := strong.precision:
+        gain = m.strong_variance * v / (1 + m.strong_variance * v)
+        share = m.covariance * v / (1 + m.strong_variance * v)
+        off = strong.mean - m.strong
+        m = _Moments(
+            m.weak + share * off,
+            m.strong + gain * off,
+            m.weak_variance - share * m.covariance,
+            m.covariance * (1 - gain),
+            m.strong_variance * (1 - gain),
+        )
+    return m
+
+
+def _student(prior: Prior, scores: Sequence[float]) -> list[float]:
+    """How likely the scores are for each true score, the likeliest being 1."""
+    n = len(scores)
+    if not n:
+        return [1.0] * CELLS
+    mean = _mean(scores)
+    base = prior.attempts * prior.spread**2 + sum((s - mean) ** 2 for s in scores)
+    power = -(prior.attempts + n) / 2
+    return _scaled([power * log(base + n * (mean - true) ** 2) for true in _MIDDLES])
+
+
+def _binomial(prior: Prior, scores: Sequence[float]) -> list[float]:
+    right, wrong = sum(scores), sum(1 - s for s in scores)
+    return _scaled([right * log(true) + wrong * log(1 - true) for true in _MIDDLES])
+
+
+def _scaled(logs: Sequence[float]) -> list[float]:
+    most = max(logs)
+    return [exp(value - most) for value in logs]
+
+
+class _Grid(NamedTuple):
+    """A prior by cell, seen along the weak score, along the strong score and along the gap."""
+
+    rows: tuple[tuple[float, ...], ...]
+    columns: tuple[tuple[float, ...], ...]
+    diagonals: tuple[tuple[float, ...], ...]
+
+
+@lru_cache(maxsize=64)
+def _grid(prior: Prior) -> _Grid:
+    found = [[0.0] * CELLS for _ in range(CELLS)]
+    for weight, times in ((1 - WIDE, 1.0), (WIDE, 2.0)):
+        part = [[_density(prior, times, weak, strong) for strong in _MIDDLES] for weak in _MIDDLES]
+        total = sum(map(sum, part))
+        for row, masses in zip(found, part, strict=True):
+            row[:] = [old + weight * mass / total for old, mass in zip(row, masses, strict=True)]
+    diagonals = tuple(
+        tuple(found[i][i + off] for i in range(max(-off, 0), min(CELLS - off, CELLS)))
+        for off in range(1 - CELLS, CELLS)
+    )
+    return _Grid(tuple(map(tuple, found)), tuple(zip(*found, strict=True)), diagonals)
+
+
+def _density(prior: Prior, times: float, weak: float, strong: float) -> float:
+    off = (weak - prior.weak) / (times * prior.weak_sd)
+    expected = prior.strong + prior.slope * (weak - prior.weak)
+    return exp(-(off**2 + ((strong - expected) / (times * prior.strong_sd)) ** 2) / 2)
+
+
+Share = Callable[[float], float]  # of the cell around a value that lies within a bound
+
+
+def _below(limit: float) -> Share:
+    return lambda middle: min(max((limit - middle) * CELLS + 0.5, 0.0), 1.0)
+
+
+def _above(limit: float) -> Share:
+    return lambda middle: min(max((middle - limit) * CELLS + 0.5, 0.0), 1.0)
+
+
+def _between(low: float, high: float) -> Share:
+    above, below = _above(low), _below(high)
+    return lambda middle: above(middle) * below(middle)
+
+
+@lru_cache(maxsize=64)
+def _within(prior: Prior, bounds: Bounds) -> tuple[tuple[float, ...], ...]:
+    """The prior's mass by cell, as far as all bounds hold there; rows of weak scores."""
+    weak, gap = _below(bounds.weak_max), _above(bounds.gap_min)
+    strong = _between(bounds.strong_min, bounds.strong_max)
+    return tuple(
+        tuple(p * weak(w) * strong(s) * gap(s - w) for p, s in zip(row, _MIDDLES, strict=True))
+        for w, row in zip(_MIDDLES, _grid(prior).rows, strict=True)
+    )
+
+
+def _estimate(mass: Sequence[float], total: float, start: float) -> Estimate:
+    """Mean and interval of a distribution over cells that begin at `start`; `mass` has `total`."""
+    mean = sum(m * (start + (k + 0.5) / CELLS) for k, m in enumerate(mass)) / total
+    low, high = (_quantile(mass, start, share * total) for share in (_TAIL, 1 - _TAIL))
+    return Estimate(mean, Interval(low, high))
+
+
+def _quantile(mass: Sequence[float], start: float, sought: float) -> float:
+    passed = 0.0
+    for k, m in enumerate(mass):
+        if m and passed + m >= sought:
+            return start + (k + (sought - passed) / m) / CELLS
+        passed += m
+    return start + len(mass) / CELLS

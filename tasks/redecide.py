@@ -18,6 +18,7 @@ BY_POLICY: frozenset[Code] = frozenset(
         "GAP_TOO_SMALL",
         "WEAK_ALL_ZERO",
         "NOT_LEARNABLE",
+        "NOT_CONFIRMED",
         "TRUNCATED",
         "FORMAT",
     }
@@ -53,7 +54,7 @@ def _objection(policy: Policy, round: Round) -> str:
     if stands or not round.weak:
         return stands[0].message if stands else "no attempt was made"
     weak, strong = scores(round.weak), scores(round.strong)
-    found = policy.weak_objections(round.weak) if policy.weak_settled(weak) else ()
-    if not found and policy.strong_settled(weak, strong):
+    found = () if policy.batch("weak", weak, ()) else policy.weak_objections(round.weak)
+    if not found and not policy.batch("strong", weak, strong):
         found = policy.objections(round)
     return found[0].message if found else ""

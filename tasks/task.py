@@ -268,7 +268,7 @@ def unscored_by_us(round: Round) -> Iterator[str]:
             yield f"the {side} attempts are not numbered as they were made"
         if not attempts:
             yield f"there is no {side} attempt"
-    for attempt in (*round.weak, *round.strong):
+    for attempt in round.attempts:
         name = f"{attempt.solver} attempt {attempt.number}"
         if attempt.score is None or not attempt.marks:
             yield f"{name} has no marks"
@@ -285,7 +285,7 @@ def _agreed(candidate: Candidate | None) -> list[tuple[str, int]]:
 def _unheard(round: Round, answers: Mapping[int, str]) -> Iterator[str]:
     """Answers that no solver's recorded call gave; a lone surrogate is recorded as a `?`."""
     attempt: Attempt
-    for attempt in (*round.weak, *round.strong):
+    for attempt in round.attempts:
         given = attempt.answer.encode("utf-8", "replace").decode()
         if attempt.call_id is None or answers.get(attempt.call_id) != given:
             yield f"{attempt.solver} attempt {attempt.number} is not an answer on record"

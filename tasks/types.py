@@ -23,6 +23,7 @@ Code = Literal[
     "LEAK",
     "UNSUITABLE",
     "NOT_LEARNABLE",
+    "NOT_CONFIRMED",
     "TRUNCATED",
     "FORMAT",
 ]
@@ -110,7 +111,8 @@ class Attempt(Frozen):
 
     `score` is 0 … 1, recomputed by us from `marks`; None when the judge's marks stayed malformed.
     `number` counts from 1 within its side. A truncated answer scores 0, and so does one in which no
-    final answer can be read; the `note` of that one begins with FORMAT_NOTE.
+    final answer can be read; the `note` of that one begins with FORMAT_NOTE. The gate has not seen
+    a `fresh` one.
     """
 
     solver: Side
@@ -121,6 +123,7 @@ class Attempt(Frozen):
     truncated: bool = False
     call_id: int | None = None
     note: str = ""
+    fresh: bool = False
 
     @property
     def format_error(self) -> bool:
@@ -162,6 +165,7 @@ class Round(Frozen):
     """One turn of the loop, with everything that was found out about its candidate.
 
     `number` counts from 1; a document skipped before its first round is recorded as round 0.
+    `fresh` are attempts of both sides that the gate has not seen and that confirm it or do not.
     """
 
     number: int
@@ -171,6 +175,12 @@ class Round(Frozen):
     weak: tuple[Attempt, ...] = ()
     strong: tuple[Attempt, ...] = ()
     judgement: Judgement | None = None
+    fresh: tuple[Attempt, ...] = ()
     final_verdict: Verdict | None = None
     objections: tuple[Objection, ...] = ()
     decision: Decision | None = None
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts on record: those that the gate saw, and the fresh ones."""
+        return (*self.weak, *self.strong, *self.fresh)
