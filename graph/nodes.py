@@ -324,7 +324,10 @@ class Nodes:
         measures = measuring(state)
         prior = state.prior or context.prior(run_id, measures.prior, measures.noise)
         sides = ([a for a in round.attempts if a.solver == side] for side in ("weak", "strong"))
-        return measures.model_copy(update={"prior": prior}).known(*map(scores, sides))
+        weak, strong = map(scores, sides)
+        believed = measures.believed(prior, weak, strong)
+        known = measures.model_copy(update={"prior": prior}).known(weak, strong)
+        return believed._replace(holds=known.holds)
 
     def _found(self, context: RunContext, state: State) -> Round:
         """The last round, accepted only where the record bears it out; a person can edit a state.

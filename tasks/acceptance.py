@@ -11,7 +11,15 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
-from autodata.tasks.measurement import Bounds, Estimate, Noise, Posterior, Prior, posterior
+from autodata.tasks.measurement import (
+    SCEPTICAL,
+    Bounds,
+    Estimate,
+    Noise,
+    Posterior,
+    Prior,
+    posterior,
+)
 from autodata.tasks.types import Attempt, Code, Frozen, Objection, Round, Side, Verdict
 
 Preset = Literal["paper", "deployed", "measured"]
@@ -413,12 +421,16 @@ class JudgedPolicy(WeakFirst):
         return len(strong) >= self.strong_planned
 
 
+LEAST_ATTEMPTS = 2  # of each side before anything is accepted: one says nothing of its own spread
+
+
 class MeasuredPolicy(Frozen):
     """The thresholds, on the true scores: accepts where they hold with enough certainty.
 
     One attempt at a time is asked for, of the side that is less settled, until the thresholds hold
-    with `certainty`, until a new candidate is as likely to pass as this one, or until both sides
-    have had all their attempts.
+    with `certainty` after LEAST_ATTEMPTS of each side, until a new candidate is as likely to pass
+    as this one, or until both sides have had all their attempts. A reader who knows nothing of the
+    run must be as certain, so that a wrong prior lets nothing in.
     """
 
     bounds: Bounds
@@ -433,9 +445,21 @@ class MeasuredPolicy(Frozen):
         return False
 
     def known(self, weak: Scores, strong: Scores) -> Posterior:
-        """What these attempts say of the true scores."""
+        """What these attempts say of the true scores, to whom of both readers is less certain."""
+        doubting = SCEPTICAL.model_copy(
+            update=self.prior.model_dump(include={"spread", "attempts"})
+        )
+        readers = (self.believed(prior, weak, strong) for prior in (self.prior, doubting))
+        return min(readers, key=lambda known: known.holds)
+
+    def believed(self, prior: Prior, weak: Scores, strong: Scores) -> Posterior:
+        """What they say under a prior."""
         sides = (tuple(map(float, side)) for side in (weak, strong))
-        return posterior(self.prior, self.bounds, *sides, self.noise)
+        return posterior(prior, self.bounds, *sides, self.noise)
+
+    def _certain(self, weak: Scores, strong: Scores, known: Posterior) -> bool:
+        tried = min(len(weak), len(strong)) >= LEAST_ATTEMPTS
+        return tried and known.holds >= self.certainty
 
     def _hopeless(self, known: Posterior) -> bool:
         """No better than a new candidate, of which nothing is known but the prior."""
@@ -449,14 +473,15 @@ class MeasuredPolicy(Frozen):
         if not weak:
             return "weak"
         known = self.known(weak, strong)
-        certain = bool(strong) and known.holds >= self.certainty
         left: dict[Side, bool] = {
             "weak": len(weak) < self.weak_planned,
             "strong": len(strong) < self.strong_planned,
         }
-        if certain or self._hopeless(known) or not any(left.values()):
+        if self._certain(weak, strong, known) or self._hopeless(known) or not any(left.values()):
             return None
         side = known.unsettled
+        if known.holds >= self.certainty:
+            side = "weak" if len(weak) < len(strong) else "strong"
         return side if left[side] else next(other for other in left if left[other])
 
     def weak_objections(self, weak: Sequence[Attempt]) -> tuple[Objection, ...]:
@@ -469,7 +494,7 @@ class MeasuredPolicy(Frozen):
         found = unscored(round.weak) + unscored(round.strong)
         weak, strong = scores(round.weak), scores(round.strong)
         known = self.known(weak, strong)
-        if found or not weak or (strong and known.holds >= self.certainty):
+        if found or not weak or self._certain(weak, strong, known):
             return found
         failed = self._objections(known)
         cut = failed[0].code == "STRONG_FAILED"

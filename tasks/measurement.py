@@ -170,6 +170,8 @@ class Prior(Frozen):
 
 
 DEFAULT = Prior()
+SCEPTICAL = Prior(weak=0.50, weak_sd=0.25, strong=0.55, strong_sd=0.25)
+"""What a reader supposes who has seen nothing of the run: that the sides hardly differ."""
 
 
 class Bounds(NamedTuple):

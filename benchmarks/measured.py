@@ -1,0 +1,238 @@
+"""What a gate lets through: how many of the accepted truly pass, and what each of those costs.
+
+    python benchmarks/measured.py                  # 1,000 documents per world and policy
+    python benchmarks/measured.py --documents 200
+
+Questions with declared true scores, attempts scattered around them, and the policies as they run:
+every call is counted (a round 3, an attempt 2 with its judge, the final check 1). A question truly
+passes when its true scores keep the paper's thresholds. Figures come with 95 % intervals: Wilson
+for shares, the percentile bootstrap by document for the rest.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from results import report
+
+from autodata.tasks.acceptance import (
+    Acceptance,
+    MeasuredPolicy,
+    Policy,
+    ThresholdPolicy,
+    exact,
+    mean,
+    measured,
+    thresholds,
+)
+from autodata.tasks.measurement import Prior, fit, wilson
+from autodata.tasks.types import Attempt, Round, Side
+
+ROUNDS = 12
+ROUND, ATTEMPT, FINAL = 3, 2, 1  # calls: challenger, verifier, orchestrator; solver, judge; check
+RESAMPLES = 400
+REFIT = 1.2  # as graph/context.py
+CONFIRM = 5
+
+
+class World(NamedTuple):
+    """True weak scores around .5 with SD .15; gaps and the spread of attempts as stated."""
+
+    gap: float
+    gap_sd: float
+    spread: float
+
+    def question(self, rng: random.Random) -> tuple[float, float]:
+        weak = _share(rng.gauss(0.5, 0.15))
+        return weak, _share(weak + rng.gauss(self.gap, self.gap_sd))
+
+
+class Tried(NamedTuple):
+    """One document: its calls, whether a question was accepted, whether that truly passes, and
+    with what certainty."""
+
+    calls: int
+    accepted: bool
+    passes: bool
+    certainty: float
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def passes(weak: float, strong: float) -> bool:
+    gate = thresholds(Acceptance())
+    return weak < gate.weak_max and strong >= gate.strong_min and strong - weak >= gate.gap_min
+
+
+class Attempts:
+    """The attempts at one question as a policy asks for them."""
+
+    def __init__(self, world: World, truth: tuple[float, float], rng: random.Random) -> None:
+        self.world, self.rng = world, rng
+        self.truth: dict[Side, float] = {"weak": truth[0], "strong": truth[1]}
+        self.made: dict[Side, list[Fraction]] = {"weak": [], "strong": []}
+
+    def ask(self, side: Side, number: int) -> list[Fraction]:
+        drawn = (self.rng.gauss(self.truth[side], self.world.spread) for _ in range(number))
+        return [exact(round(_share(score), 3)) for score in drawn]
+
+    def settle(self, policy: Policy) -> bool:
+        """Whether the policy accepts, all that it wanted being made."""
+        weak, strong = self.made["weak"], self.made["strong"]
+        while True:
+            side: Side = "weak" if policy.batch("weak", weak, strong) else "strong"
+            if side == "strong" and policy.weak_objections(self._values("weak")):
+                return False
+            wanted = policy.batch(side, weak, strong)
+            if not wanted:
+                break
+            self.made[side] += self.ask(side, wanted)
+        round = Round(number=1, weak=self._values("weak"), strong=self._values("strong"))
+        return not policy.objections(round)
+
+    def _values(self, side: Side) -> tuple[Attempt, ...]:
+        return tuple(
+            Attempt(solver=side, number=number, answer="", score=float(score))
+            for number, score in enumerate(self.made[side], 1)
+        )
+
+    @property
+    def number(self) -> int:
+        return len(self.made["weak"]) + len(self.made["strong"])
+
+
+def paper(prior: Prior) -> Policy:
+    return ThresholdPolicy(gate=thresholds(Acceptance()), weak_planned=3, strong_planned=3)
+
+
+def deployed(prior: Prior) -> Policy:
+    gate = thresholds(Acceptance(preset="deployed"))
+    return ThresholdPolicy(gate=gate, weak_planned=3, strong_planned=3)
+
+
+def by_measure(prior: Prior) -> Policy:
+    choices = Acceptance(preset="measured")
+    return measured(thresholds(choices), choices).model_copy(update={"prior": prior})
+
+
+class Contestant(NamedTuple):
+    """A policy; `confirm` fresh attempts decide once more, `prior` is given instead of found."""
+
+    name: str
+    policy: Callable[[Prior], Policy]
+    confirm: int = 0
+    prior: Prior | None = None
+
+
+WRONG = Prior(weak=0.30, weak_sd=0.1, strong=0.75, strong_sd=0.1)  # an optimist's
+CONTESTANTS = (
+    Contestant("paper", paper),
+    Contestant("deployed", deployed),
+    Contestant("paper + confirm", paper, CONFIRM),
+    Contestant("measured", by_measure),
+    Contestant("measured, wrong prior", by_measure, prior=WRONG),
+)
+
+
+def tried(contestant: Contestant, world: World, documents: int, seed: int) -> list[Tried]:
+    """So many documents, one after another; what was seen is the prior of what comes."""
+    rng, seen, found = random.Random(seed), list[tuple[list[float], list[float]]](), list[Tried]()
+    prior, fitted = contestant.prior or Prior(), 0
+    for _ in range(documents):
+        if contestant.policy is by_measure and not contestant.prior and len(seen) > fitted * REFIT:
+            prior, fitted = fit(seen[-400:]), len(seen)
+        found.append(_document(contestant, contestant.policy(prior), world, rng, seen))
+    return found
+
+
+def _document(
+    contestant: Contestant,
+    policy: Policy,
+    world: World,
+    rng: random.Random,
+    seen: list[tuple[list[float], list[float]]],
+) -> Tried:
+    calls = 0
+    for _ in range(ROUNDS):
+        truth = world.question(rng)
+        attempts = Attempts(world, truth, rng)
+        accepted = attempts.settle(policy)
+        calls += ROUND + ATTEMPT * attempts.number
+        seen.append(tuple([float(s) for s in side] for side in attempts.made.values()))
+        if accepted and contestant.confirm:
+            calls += 2 * ATTEMPT * contestant.confirm
+            fresh = (mean(attempts.ask(side, contestant.confirm)) for side in ("weak", "strong"))
+            weak, strong = (float(value or 0) for value in fresh)
+            accepted = passes(weak, strong)
+        if accepted:
+            certainty = 0.0
+            if isinstance(policy, MeasuredPolicy):
+                certainty = policy.known(attempts.made["weak"], attempts.made["strong"]).holds
+            return Tried(calls + FINAL, True, passes(*truth), certainty)
+    return Tried(calls, False, False, 0.0)
+
+
+def row(contestant: Contestant, world: World, documents: int, seed: int) -> dict[str, object]:
+    found = tried(contestant, world, documents, seed)
+    accepted = [one for one in found if one.accepted]
+    good = sum(one.passes for one in accepted)
+    low, high = wilson(good, len(accepted))
+    price = _price(found)
+    lowest, highest = _bootstrap(found, seed)
+    stated = sum(one.certainty for one in accepted) / len(accepted) if accepted else 0.0
+    return {
+        "policy": contestant.name,
+        "gap": f"{world.gap:.2f} ± {world.gap_sd:.2f}",
+        "spread": world.spread,
+        "accepted": f"{len(accepted)} of {documents}",
+        "truly pass": f"{good / max(len(accepted), 1):.2f} ({low:.2f}–{high:.2f})",
+        "stated": f"{stated:.2f}" if stated else "",
+        "calls each": f"{price:.0f} ({lowest:.0f}–{highest:.0f})",
+    }
+
+
+def _price(found: Sequence[Tried]) -> float:
+    """Calls per accepted question that truly passes."""
+    return sum(one.calls for one in found) / max(sum(one.passes for one in found), 1)
+
+
+def _bootstrap(found: Sequence[Tried], seed: int) -> tuple[float, float]:
+    rng = random.Random(seed)
+    prices = sorted(_price(rng.choices(found, k=len(found))) for _ in range(RESAMPLES))
+    return prices[int(0.025 * RESAMPLES)], prices[int(0.975 * RESAMPLES)]
+
+
+WORLDS = (
+    World(0.10, 0.15, 0.10),
+    World(0.20, 0.20, 0.10),
+    World(0.35, 0.15, 0.10),
+    World(0.10, 0.15, 0.20),
+    World(0.20, 0.20, 0.20),
+    World(0.35, 0.15, 0.20),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--documents", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--worlds", type=int, nargs="*", default=list(range(len(WORLDS))))
+    asked = parser.parse_args()
+    rows = [
+        row(contestant, WORLDS[number], asked.documents, asked.seed)
+        for number in asked.worlds
+        for contestant in CONTESTANTS
+    ]
+    report("measured", "What the gates let through", rows)
+
+
+if __name__ == "__main__":
+    main()
