@@ -488,7 +488,9 @@ class MeasuredPolicy(Frozen):
         made = scores(weak)
         if unscored(weak) or not made or self._turn(made, ()):
             return unscored(weak)
-        return self._objections(self.known(made, ()))
+        found = self._objections(self.known(made, ()))
+        # Of the strong side nothing is known yet but what was supposed of it.
+        return tuple(o for o in found if o.code == "TOO_EASY") or found
 
     def objections(self, round: Round) -> tuple[Objection, ...]:
         found = unscored(round.weak) + unscored(round.strong)

@@ -137,7 +137,7 @@ PSEUDO_ROUNDS = 10
 """Rounds that the stated default prior counts for while a run's own is being found."""
 PSEUDO_ATTEMPTS = 20
 """Attempts that the stated default spread counts for, likewise."""
-STEPS = 20
+EM_STEPS = 20
 """Steps of expectation-maximisation; the means move by less than .001 after a dozen."""
 SPREAD_MIN = 0.03
 """Least spread of attempts that is believed: judges that agree to the digit are rare."""
@@ -290,7 +290,7 @@ def fit(rounds: Iterable[Sides], noise: Noise = "scores", default: Prior = DEFAU
     ]
     start = _moments(default)
     moments = start
-    for _ in range(STEPS if seen else 0):
+    for _ in range(EM_STEPS if seen else 0):
         moments = _step(moments, start, observed)
     return _prior(found, moments)
 
@@ -451,18 +451,18 @@ def _density(prior: Prior, times: float, weak: float, strong: float) -> float:
     return exp(-(off**2 + ((strong - expected) / (times * prior.strong_sd)) ** 2) / 2)
 
 
-Share = Callable[[float], float]  # of the cell around a value that lies within a bound
+_Part = Callable[[float], float]  # of the cell around a value that lies within a bound
 
 
-def _below(limit: float) -> Share:
+def _below(limit: float) -> _Part:
     return lambda middle: min(max((limit - middle) * CELLS + 0.5, 0.0), 1.0)
 
 
-def _above(limit: float) -> Share:
+def _above(limit: float) -> _Part:
     return lambda middle: min(max((middle - limit) * CELLS + 0.5, 0.0), 1.0)
 
 
-def _between(low: float, high: float) -> Share:
+def _between(low: float, high: float) -> _Part:
     above, below = _above(low), _below(high)
     return lambda middle: above(middle) * below(middle)
 

@@ -56,6 +56,14 @@ def marks(met: int, of: int = len(GOOD_RUBRIC)) -> dict[str, Any]:
     return {"marks": given}
 
 
+class ByText(dict[str, Any]):
+    """Replies by a text that the request contains."""
+
+    def to(self, messages: Sequence[Message]) -> Any:
+        said = messages[-1].content
+        return next(reply for text, reply in self.items() if text in said)
+
+
 @dataclass
 class ScriptedModels:
     """Says and answers what the script holds: a string where a value is due is a malformed reply,
@@ -70,6 +78,8 @@ class ScriptedModels:
 
     async def _next(self, role: str, messages: Sequence[Message], scope: str) -> tuple[Any, int]:
         reply = self.script[role]
+        if isinstance(reply, ByText):
+            reply = reply.to(messages)
         if isinstance(reply, list):
             reply = reply[min(self.asked[role], len(reply) - 1)]
         self.asked[role] += 1

@@ -1,15 +1,25 @@
 """Intervals and the exact test give the figures that their authors published."""
 
+import random
+from itertools import starmap
+
 import pytest
 
 from autodata.tasks.measurement import (
+    DEFAULT,
+    Bounds,
     Interval,
     Pairs,
+    Prior,
     exact_paired,
+    fit,
     newcombe,
     newcombe_paired,
+    posterior,
     wilson,
 )
+
+BOUNDS = Bounds(weak_max=0.5, strong_min=0.65, strong_max=1.0, gap_min=0.2)
 
 
 def near(low: float, high: float) -> object:
@@ -96,3 +106,93 @@ def test_what_was_never_tried_may_be_anything() -> None:
     assert newcombe((0, 0), (3, 4)) == newcombe_paired(Pairs()) == Interval(-1.0, 1.0)
     with pytest.raises(ValueError, match="5 of 4 is no share"):
         wilson(5, 4)
+
+
+def drawn(prior: Prior, rng: random.Random) -> tuple[float, float]:
+    """A question's true scores."""
+    while True:
+        weak = rng.gauss(prior.weak, prior.weak_sd)
+        strong = rng.gauss(prior.strong + prior.slope * (weak - prior.weak), prior.strong_sd)
+        if 0 < weak < 1 and 0 < strong < 1:
+            return weak, strong
+
+
+def test_a_posterior_agrees_with_drawing_questions_until_their_attempts_fit() -> None:
+    """Importance sampling from the prior alone, its wide part included."""
+    rng, weak, strong = random.Random(1), (0.42, 0.5), (0.71, 0.8, 0.76)
+    prior = DEFAULT.model_copy(update={"attempts": 10**6})  # the spread is known for sure
+    wide = prior.model_copy(update={"weak_sd": 2 * prior.weak_sd, "strong_sd": 2 * prior.strong_sd})
+
+    def likely(true: float, score: float) -> float:
+        return float(2.718281828 ** (-(((true - score) / prior.spread) ** 2) / 2))
+
+    total = holds = mean = 0.0
+    for _ in range(60_000):
+        w, s = drawn(wide if rng.random() < 0.1 else prior, rng)
+        weight = 1.0
+        for true, score in [*((w, x) for x in weak), *((s, x) for x in strong)]:
+            weight *= likely(true, score)
+        total += weight
+        holds += weight * (w < 0.5 and s >= 0.65 and s - w >= 0.2)
+        mean += weight * (s - w)
+    found = posterior(prior, BOUNDS, weak, strong)
+    assert found.holds == pytest.approx(holds / total, abs=0.02)
+    assert found.gap.mean == pytest.approx(mean / total, abs=0.01)
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.2])
+def test_what_is_held_for_likely_is_as_often_true(spread: float) -> None:
+    """Calibration: of the questions of one stated probability, about that share truly passes."""
+    rng, prior = random.Random(2), DEFAULT.model_copy(update={"spread": spread})
+    stated, true = [0.0] * 5, [0] * 5
+    counted = [0] * 5
+    for _ in range(1500):
+        weak, strong = drawn(prior, rng)
+        sides = [tuple(rng.gauss(t, spread) for _ in range(3)) for t in (weak, strong)]
+        holds = posterior(prior, BOUNDS, *sides).holds
+        place = min(int(5 * holds), 4)
+        counted[place] += 1
+        stated[place] += holds
+        true[place] += weak < 0.5 and strong >= 0.65 and strong - weak >= 0.2
+    for n, said, was in zip(counted, stated, true, strict=True):
+        low, high = wilson(was, n)
+        assert low - 0.05 <= said / max(n, 1) <= high + 0.05
+
+
+def test_intervals_cover_what_they_should() -> None:
+    rng, inside, tries = random.Random(3), 0, 400
+    for _ in range(tries):
+        weak, strong = drawn(DEFAULT, rng)
+        sides = [tuple(rng.gauss(t, DEFAULT.spread) for _ in range(3)) for t in (weak, strong)]
+        low, high = posterior(DEFAULT, BOUNDS, *sides).gap.interval
+        inside += low <= strong - weak <= high
+    assert inside / tries == pytest.approx(0.95, abs=0.03)
+
+
+def test_counts_are_read_as_counts() -> None:
+    flat = Prior(weak=0.5, weak_sd=50.0, strong=0.5, strong_sd=50.0, slope=0.0)
+    found = posterior(flat, BOUNDS, (0, 0, 1, 0), (1, 1, 1, 1), "counts")
+    assert found.weak.mean == pytest.approx(2 / 6, abs=0.01)  # Laplace's rule of succession
+    assert found.strong.mean == pytest.approx(5 / 6, abs=0.01)
+
+
+def test_the_prior_finds_what_questions_look_like_though_the_strong_side_was_rarely_asked() -> None:
+    """Only questions on which the weak side failed were given to the strong one."""
+    rng = random.Random(4)
+    truth = Prior(weak=0.55, weak_sd=0.18, strong=0.6, strong_sd=0.12, slope=0.9, spread=0.1)
+
+    def attempted(weak: float, strong: float) -> tuple[list[float], list[float]]:
+        made = [[rng.gauss(true, truth.spread) for _ in range(3)] for true in (weak, strong)]
+        return made[0], made[1] if sum(made[0]) < 1.5 else []
+
+    found = fit(starmap(attempted, [drawn(truth, rng) for _ in range(500)]))
+    assert found.rounds == 500
+    for name in ("weak", "weak_sd", "strong", "strong_sd", "spread"):
+        assert getattr(found, name) == pytest.approx(getattr(truth, name), abs=0.03), name
+    assert found.slope == pytest.approx(truth.slope, abs=0.2)
+
+
+def test_without_rounds_the_stated_prior_holds_and_with_few_it_moves_a_little() -> None:
+    assert fit([]) == DEFAULT
+    moved = fit([([0.9, 0.9], []), ([0.8, 0.9], [])])
+    assert DEFAULT.weak < moved.weak < 0.6
