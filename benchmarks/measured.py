@@ -21,16 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from results import report
 
-from autodata.tasks.acceptance import (
-    Acceptance,
-    MeasuredPolicy,
-    Policy,
-    ThresholdPolicy,
-    exact,
-    mean,
-    measured,
-    thresholds,
-)
+from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, exact, mean, thresholds
+from autodata.tasks.measured import MeasuredPolicy, measured
 from autodata.tasks.measurement import Prior, fit, wilson
 from autodata.tasks.types import Attempt, Round, Side
 

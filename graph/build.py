@@ -1,21 +1,100 @@
-"""Every edge of the loop. Reads like its drawing."""
+"""Every edge of the loop: where to go next, and the graph, which reads like its drawing.
 
-from collections.abc import Callable
-from typing import Any
+Routers are pure functions of the state, one per conditional edge. They are `async` only because
+LangGraph sends plain functions to a worker thread, which costs more than all of them together.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from autodata.graph import routing
 from autodata.graph.context import RunContext
 from autodata.graph.nodes import Nodes
-from autodata.graph.state import Input, RunChoices, State
+from autodata.graph.state import Input, RunChoices, State, next_side, sides_together, task_of
+from autodata.tasks.types import Side
 
 # Supersteps of one document: 100 rounds of at most 9 nodes, a change of side at each of 128
 # attempts, and the ends.
 RECURSION_LIMIT = 14_000
 
 Loop = CompiledStateGraph[State, RunChoices, Input, State]
+Ended = Literal["orchestrator", "record"]
+
+
+def _ended(state: State) -> Ended:
+    """After a closed round: revise goes back through the orchestrator, anything else is final."""
+    return "orchestrator" if state.decision == "revise" else "record"
+
+
+def _attempted(state: State) -> Literal["loop_judge", "decide"]:
+    """After both sides."""
+    return "loop_judge" if task_of(state).judged_by_loop else "decide"
+
+
+async def after_prepare(state: State) -> Literal["extractor", "challenger"]:
+    """Legal documents are extracted first."""
+    return "extractor" if task_of(state).extracts else "challenger"
+
+
+async def after_extractor(state: State) -> Literal["challenger", "record"]:
+    """An unsuitable document is skipped before anything is paid for."""
+    return "record" if state.decision else "challenger"
+
+
+async def after_challenger(state: State) -> Literal["verifier", "orchestrator", "record"]:
+    """A reply without a readable candidate ends the round."""
+    return _ended(state) if state.decision else "verifier"
+
+
+async def after_verifier(
+    state: State,
+) -> Literal["orchestrator", "record"] | Sequence[Literal["weak_solver", "strong_solver"]]:
+    """A failed candidate goes back; a good one to the weak side first, or to both at once."""
+    if state.decision:
+        return _ended(state)
+    return ["weak_solver", "strong_solver"] if sides_together(state) else ["weak_solver"]
+
+
+async def after_weak_solver(
+    state: State,
+) -> Literal["strong_solver", "loop_judge", "decide", "orchestrator", "record"]:
+    """The weak gate: when the weak side has failed already, no strong attempt is paid for."""
+    if state.decision:
+        return _ended(state)
+    together = sides_together(state)
+    return _attempted(state) if together or not _asks("strong", state) else "strong_solver"
+
+
+async def after_strong_solver(state: State) -> Literal["weak_solver", "loop_judge", "decide"]:
+    """A policy may want the weak side again. Legal rounds are read before they are decided."""
+    together = sides_together(state)
+    return _attempted(state) if together or not _asks("weak", state) else "weak_solver"
+
+
+def _asks(side: Side, state: State) -> bool:
+    """Whether a side is asked next; a new round's strong side always has its first turn."""
+    return next_side(state) == side
+
+
+async def after_decide(
+    state: State,
+) -> Literal["confirm", "final_verifier", "orchestrator", "record"]:
+    """A candidate without objections is confirmed, where that is asked for, and frozen."""
+    if state.decision:
+        return _ended(state)
+    return "confirm" if state.choices.confirm else "final_verifier"
+
+
+async def after_confirm(state: State) -> Literal["final_verifier", "orchestrator", "record"]:
+    """What fresh attempts do not bear out goes back; the rest is verified once more."""
+    return _ended(state) if state.decision else "final_verifier"
+
+
+async def after_final_verifier(state: State) -> Literal["orchestrator", "record"]:
+    """A failure here is an objection like any other."""
+    return _ended(state)
 
 
 def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
@@ -43,20 +122,20 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
         graph.add_node(node.__name__, node)
 
     graph.add_edge(START, "prepare")
-    graph.add_conditional_edges("prepare", routing.after_prepare)
-    graph.add_conditional_edges("extractor", routing.after_extractor)
-    graph.add_conditional_edges("challenger", routing.after_challenger)
+    graph.add_conditional_edges("prepare", after_prepare)
+    graph.add_conditional_edges("extractor", after_extractor)
+    graph.add_conditional_edges("challenger", after_challenger)
     graph.add_conditional_edges(
         "verifier",
-        routing.after_verifier,
+        after_verifier,
         ["weak_solver", "strong_solver", "orchestrator", "record"],
     )
-    graph.add_conditional_edges("weak_solver", routing.after_weak_solver)
-    graph.add_conditional_edges("strong_solver", routing.after_strong_solver)
+    graph.add_conditional_edges("weak_solver", after_weak_solver)
+    graph.add_conditional_edges("strong_solver", after_strong_solver)
     graph.add_edge("loop_judge", "decide")
-    graph.add_conditional_edges("decide", routing.after_decide)
-    graph.add_conditional_edges("confirm", routing.after_confirm)
-    graph.add_conditional_edges("final_verifier", routing.after_final_verifier)
+    graph.add_conditional_edges("decide", after_decide)
+    graph.add_conditional_edges("confirm", after_confirm)
+    graph.add_conditional_edges("final_verifier", after_final_verifier)
     graph.add_edge("orchestrator", "challenger")
     graph.add_edge("record", END)
     compiled = graph.compile(name="autodata", checkpointer=checkpointer)

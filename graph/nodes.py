@@ -36,7 +36,8 @@ from autodata.graph.state import (
 )
 from autodata.models.errors import CutOff
 from autodata.prompt_store.prompt import locked, policy_text
-from autodata.tasks.acceptance import MeasuredPolicy, confirmation, scores, verdict_objections
+from autodata.tasks.acceptance import scores, verdict_objections
+from autodata.tasks.measured import MeasuredPolicy, confirmation
 from autodata.tasks.measurement import Posterior, Prior
 from autodata.tasks.task import Worked, final_filters, objections_on_record, screen
 from autodata.tasks.types import (

@@ -8,14 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from autodata.tasks import TASKS, Task
-from autodata.tasks.acceptance import (
-    Acceptance,
-    MeasuredPolicy,
-    Policy,
-    measured,
-    scores,
-    thresholds,
-)
+from autodata.tasks.acceptance import Acceptance, Policy, scores, thresholds
+from autodata.tasks.measured import MeasuredPolicy, measured
 from autodata.tasks.measurement import Prior
 from autodata.tasks.types import (
     Attempt,

@@ -19,6 +19,8 @@ from autodata.tasks.rubric import RubricPolicy
 from autodata.tasks.types import Frozen, digest
 
 USER_LINE = "<!-- user -->"
+TOGETHER = ("cs", "legal", "science", "optimizer")
+"""Prompts that are cited as one, as they were while there were no others."""
 OURS = "autodata.prompt_store"  # the package whose prompts these are, unless a task names another
 PLACEHOLDER = re.compile(r"\{\{([^{}\n]*)\}\}")
 
@@ -196,11 +198,11 @@ class PromptSet(Frozen):
 def packaged() -> PromptSet:
     """The seed prompts that ship with the package, cited by content as `seed-<12 hex digits>`.
 
-    Another package's prompts are cited apart: its coming and going leaves ours as they are.
+    Domains that joined later, here or in another package, are cited apart: their coming and going
+    leaves the others as they are.
     """
-    others = {task.name: _cited("seed", task.prompts) for task in TASKS.values()}
-    ours = _cited("seed", OURS)
-    elsewhere = {task: cited for task, cited in others.items() if cited != ours}
+    elsewhere = {task: _cited("seed", task) for task in TASKS if task not in TOGETHER}
+    ours = _cited("seed", TOGETHER[0])
     return PromptSet(revision=ours, files=_all_texts("seed"), elsewhere=elsewhere)
 
 
@@ -215,25 +217,15 @@ def locked(task: str, role: str) -> Prompt:
 
 
 def locked_revision(task: str) -> str:
-    """`locked-<12 hex digits>`: content hash of the locked prompts that ship with a task.
-
-    A task whose candidates are made by code shares no prompt with the others. It is cited alone, so
-    that its coming and going leaves their runs as they are.
-    """
-    alone = task if TASKS[task].procedure else ""
-    return _cited("locked", TASKS[task].prompts, alone)
+    """`locked-<12 hex digits>`: content hash of the locked prompts that are cited with a task's."""
+    return _cited("locked", task)
 
 
 @cache
-def _cited(tree: str, package: str, alone: str = "") -> str:
-    """What a package ships for one task alone, or for all that are not cited alone."""
-    apart = {task.name for task in TASKS.values() if task.procedure}
-    cited = {
-        path: text
-        for path, text in _texts(tree, package).items()
-        if (folder := path.partition("/")[0]) == alone or (not alone and folder not in apart)
-    }
-    return f"{tree}-{digest(sorted(cited.items()))[:12]}"
+def _cited(tree: str, task: str) -> str:
+    its = TOGETHER if task in TOGETHER else (task,)
+    texts = [item for item in _all_texts(tree).items() if item[0].partition("/")[0] in its]
+    return f"{tree}-{digest(sorted(texts))[:12]}"
 
 
 def braced(name: str) -> str:

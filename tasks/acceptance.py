@@ -7,19 +7,10 @@ compared as exact fractions, so 0.8 − 0.6 counts as 0.20.
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field
 
-from autodata.tasks.measurement import (
-    SCEPTICAL,
-    Bounds,
-    Estimate,
-    Noise,
-    Posterior,
-    Prior,
-    posterior,
-)
 from autodata.tasks.types import Attempt, Code, Frozen, Objection, Round, Side, Verdict
 
 Preset = Literal["paper", "deployed", "measured"]
@@ -47,7 +38,7 @@ def mean(values: Scores) -> Fraction | None:
     return sum(values, Fraction(0)) / len(values) if values else None
 
 
-def _wanted(value: Fraction, relation: str, limit: float) -> str:
+def wanted(value: Fraction, relation: str, limit: float) -> str:
     """`0.72, wanted below 0.50`; four decimals where two do not tell the value from the limit."""
     alike = value != exact(limit) and f"{float(value):.2f}" == f"{limit:.2f}"
     return f"{float(value):.{4 if alike else 2}f}, wanted {relation} {limit:.2f}"
@@ -258,10 +249,10 @@ class ThresholdPolicy(WeakFirst):
         found = []
         if self._above_weak_max(average):
             relation = "at most" if self.gate.weak_max_inclusive else "below"
-            message = f"weak mean {_wanted(average, relation, self.gate.weak_max)}"
+            message = f"weak mean {wanted(average, relation, self.gate.weak_max)}"
             found.append(Objection(code="TOO_EASY", message=message))
         if max(made) > exact(self.gate.weak_best_max):
-            message = f"best weak score {_wanted(max(made), 'at most', self.gate.weak_best_max)}"
+            message = f"best weak score {wanted(max(made), 'at most', self.gate.weak_best_max)}"
             found.append(Objection(code="TOO_EASY", message=message))
         if self._zeros_forbid(made, self.weak_planned):
             message = f"{made.count(Fraction(0))} of {len(made)} weak attempts scored zero"
@@ -275,18 +266,18 @@ class ThresholdPolicy(WeakFirst):
             return found + unscored(round.strong)
         side = self._strong_objections(scores(round.strong), strong)
         if strong - weak < exact(self.gate.gap_min):
-            wanted = _wanted(strong - weak, "at least", self.gate.gap_min)
-            message = f"gap {wanted} (strong {float(strong):.2f}, weak {float(weak):.2f})"
+            gap = wanted(strong - weak, "at least", self.gate.gap_min)
+            message = f"gap {gap} (strong {float(strong):.2f}, weak {float(weak):.2f})"
             side += (Objection(code="GAP_TOO_SMALL", message=message),)
         return side + (truncated(round.strong, "strong") if side else ())
 
     def _strong_objections(self, made: Scores, average: Fraction) -> tuple[Objection, ...]:
         gate = self.gate
         if average < exact(gate.strong_min):
-            message = f"strong mean {_wanted(average, 'at least', gate.strong_min)}"
+            message = f"strong mean {wanted(average, 'at least', gate.strong_min)}"
             return (Objection(code="STRONG_FAILED", message=message),)
         if gate.strong_max is not None and average >= exact(gate.strong_max):
-            message = f"strong mean {_wanted(average, 'below', gate.strong_max)}"
+            message = f"strong mean {wanted(average, 'below', gate.strong_max)}"
             return (Objection(code="STRONG_SATURATED", message=message),)
         if self._zeros_forbid(made, self.strong_planned):
             message = f"{list(made).count(Fraction(0))} of {len(made)} strong attempts scored zero"
@@ -419,186 +410,6 @@ class JudgedPolicy(WeakFirst):
 
     def strong_settled(self, weak: Scores, strong: Scores) -> bool:
         return len(strong) >= self.strong_planned
-
-
-LEAST_ATTEMPTS = 2  # of each side before anything is accepted: one says nothing of its own spread
-
-
-class MeasuredPolicy(Frozen):
-    """The thresholds, on the true scores: accepts where they hold with enough certainty.
-
-    One attempt at a time is asked for, of the side that is less settled, until the thresholds hold
-    with `certainty` after LEAST_ATTEMPTS of each side, until a new candidate is as likely to pass
-    as this one, or until both sides have had all their attempts. A reader who knows nothing of the
-    run must be as certain, so that a wrong prior lets nothing in.
-    """
-
-    bounds: Bounds
-    noise: Noise = "scores"
-    prior: Prior = Prior()
-    certainty: float = 0.80
-    weak_planned: int = 16
-    strong_planned: int = 16
-
-    @property
-    def both_sides(self) -> bool:
-        return False
-
-    def known(self, weak: Scores, strong: Scores) -> Posterior:
-        """What these attempts say of the true scores, to whom of both readers is less certain."""
-        doubting = SCEPTICAL.model_copy(
-            update=self.prior.model_dump(include={"spread", "attempts"})
-        )
-        readers = (self.believed(prior, weak, strong) for prior in (self.prior, doubting))
-        return min(readers, key=lambda known: known.holds)
-
-    def believed(self, prior: Prior, weak: Scores, strong: Scores) -> Posterior:
-        """What they say under a prior."""
-        sides = (tuple(map(float, side)) for side in (weak, strong))
-        return posterior(prior, self.bounds, *sides, self.noise)
-
-    def _certain(self, weak: Scores, strong: Scores, known: Posterior) -> bool:
-        tried = min(len(weak), len(strong)) >= LEAST_ATTEMPTS
-        return tried and known.holds >= self.certainty
-
-    def _hopeless(self, known: Posterior) -> bool:
-        """No better than a new candidate, of which nothing is known but the prior."""
-        return known.holds < self.known((), ()).holds
-
-    def batch(self, side: Side, weak: Scores, strong: Scores) -> int:
-        """One attempt of the less settled side, while it may decide."""
-        return int(side == self._turn(weak, strong))
-
-    def _turn(self, weak: Scores, strong: Scores) -> Side | None:
-        if not weak:
-            return "weak"
-        known = self.known(weak, strong)
-        left: dict[Side, bool] = {
-            "weak": len(weak) < self.weak_planned,
-            "strong": len(strong) < self.strong_planned,
-        }
-        if self._certain(weak, strong, known) or self._hopeless(known) or not any(left.values()):
-            return None
-        side = known.unsettled
-        if known.holds >= self.certainty:
-            side = "weak" if len(weak) < len(strong) else "strong"
-        return side if left[side] else next(other for other in left if left[other])
-
-    def weak_objections(self, weak: Sequence[Attempt]) -> tuple[Objection, ...]:
-        made = scores(weak)
-        if unscored(weak) or not made or self._turn(made, ()):
-            return unscored(weak)
-        found = self._objections(self.known(made, ()))
-        # Of the strong side nothing is known yet but what was supposed of it.
-        return tuple(o for o in found if o.code == "TOO_EASY") or found
-
-    def objections(self, round: Round) -> tuple[Objection, ...]:
-        found = unscored(round.weak) + unscored(round.strong)
-        weak, strong = scores(round.weak), scores(round.strong)
-        known = self.known(weak, strong)
-        if found or not weak or self._certain(weak, strong, known):
-            return found
-        failed = self._objections(known)
-        cut = failed[0].code == "STRONG_FAILED"
-        return failed + (truncated(round.strong, "strong") if cut else ())
-
-    def _objections(self, known: Posterior) -> tuple[Objection, ...]:
-        """The bounds that probably fail, the worst first; or what stayed undecided."""
-        bounds = sorted(_bounds(self.bounds, known), key=lambda bound: bound.holds)
-        failed = [bound for bound in bounds if bound.holds < 0.5]
-        if self._hopeless(known) and failed:
-            return tuple(Objection(code=b.code, message=b.message) for b in failed)
-        message = (
-            f"undecided: the thresholds hold with probability {known.holds:.2f}, wanted at least "
-            f"{self.certainty:.2f}; least sure is the {bounds[0].message}: move it away from there"
-        )
-        return (Objection(code="NOT_CONFIRMED", message=message),)
-
-
-class _Bound(NamedTuple):
-    """One bound on a true score: what its failure is called, and how likely it holds."""
-
-    code: Code
-    holds: float
-    message: str
-
-
-def _bounds(bounds: Bounds, known: Posterior) -> list[_Bound]:
-    def said(what: str, at: Estimate, wanted: str) -> str:
-        low, high = at.interval
-        return f"{what} {at.mean:.2f} ({low:.2f} to {high:.2f}), wanted {wanted}"
-
-    weak, gap = f"below {bounds.weak_max:.2f}", f"at least {bounds.gap_min:.2f}"
-    strong = f"at least {bounds.strong_min:.2f}"
-    easy = known.strong.mean > bounds.strong_max
-    if easy:
-        strong = f"below {bounds.strong_max:.2f}"
-    return [
-        _Bound("TOO_EASY", known.weak_holds, said("weak score", known.weak, weak)),
-        _Bound(
-            "STRONG_SATURATED" if easy else "STRONG_FAILED",
-            known.strong_holds,
-            said("strong score", known.strong, strong),
-        ),
-        _Bound("GAP_TOO_SMALL", known.gap_holds, said("gap", known.gap, gap)),
-    ]
-
-
-def measured(gate: Thresholds, acceptance: Acceptance) -> MeasuredPolicy:
-    """The gate's thresholds on true scores of rubrics."""
-    most = gate.strong_max if gate.strong_max is not None else 1.0
-    return MeasuredPolicy(
-        bounds=Bounds(gate.weak_max, gate.strong_min, most, gate.gap_min),
-        certainty=acceptance.certainty,
-        weak_planned=acceptance.attempts_max,
-        strong_planned=acceptance.attempts_max,
-    )
-
-
-def confirmation(bounds: Bounds, wanted: int, fresh: Sequence[Attempt]) -> tuple[Objection, ...]:
-    """What attempts that the gate has not seen object to; `wanted` are asked for on each side."""
-    if found := unscored(fresh):
-        return found
-    weak, strong = (scores([a for a in fresh if a.solver == side]) for side in ("weak", "strong"))
-    low, high = mean(weak), mean(strong)
-    if low is None or high is None or min(len(weak), len(strong)) < wanted:
-        return (Objection(code="MALFORMED", message="it was not confirmed by fresh attempts"),)
-    failed = [
-        f"{what} {_wanted(value, relation, limit)}"
-        for what, value, relation, limit, holds in (
-            ("weak mean", low, "below", bounds.weak_max, low < exact(bounds.weak_max)),
-            ("strong mean", high, "at least", bounds.strong_min, high >= exact(bounds.strong_min)),
-            ("gap", high - low, "at least", bounds.gap_min, high - low >= exact(bounds.gap_min)),
-        )
-        if not holds
-    ]
-    if not failed:
-        return ()
-    message = f"on {wanted} fresh attempts a side: {'; '.join(failed)}"
-    return (Objection(code="NOT_CONFIRMED", message=message),)
-
-
-def counted(
-    acceptance: Acceptance, weak_attempts: int, strong_attempts: int, prior: Prior
-) -> Policy:
-    """Counts of correct attempts: as configured, or as bounds on their true shares.
-
-    A share lies between the last count that passes and the first that does not: at most 1 of 4
-    correct is a share below 1.5 / 4. Then the gap follows. Raises ValueError as CountPolicy.of.
-    """
-    plain = CountPolicy.of(acceptance, weak_attempts, strong_attempts)
-    if acceptance.preset != "measured":
-        return plain
-    weak_max = (plain.weak_correct_max + 0.5) / weak_attempts
-    strong_min = (plain.strong_correct_min - 0.5) / strong_attempts
-    return MeasuredPolicy(
-        bounds=Bounds(weak_max, strong_min, 1.0, max(strong_min - weak_max, 0.0)),
-        noise="counts",
-        prior=prior,
-        certainty=acceptance.certainty,
-        weak_planned=acceptance.attempts_max,
-        strong_planned=acceptance.attempts_max,
-    )
 
 
 def missing(policy: Policy, round: Round) -> str:

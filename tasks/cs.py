@@ -1,6 +1,7 @@
 """Computer science: rubric thresholds on the means of both solvers (paper, section 2)."""
 
-from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, measured, thresholds
+from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, thresholds
+from autodata.tasks.measured import measured
 from autodata.tasks.task import Task
 
 

@@ -18,6 +18,8 @@ import yaml
 from pydantic import Field, ValidationError
 
 from autodata.tasks.acceptance import Acceptance, CountPolicy, Policy, Scores, by_form
+from autodata.tasks.measured import counted
+from autodata.tasks.measurement import Prior
 from autodata.tasks.task import Procedure, Task, Unreadable, Worked
 from autodata.tasks.types import Attempt, Candidate, Criterion, Frozen, Objection, Round, digest
 
@@ -491,8 +493,15 @@ class FormedPolicy(CountPolicy):
         return correct >= self.strong_correct_min or len(strong) >= self.strong_planned
 
 
+ITEM_PRIOR = Prior(
+    weak=0.40, weak_sd=0.30, strong=0.60, strong_sd=0.30
+)  # before anything is attempted
+
+
 def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:
     """Exact counts: by default weak ≤ 1 and strong ≥ 3 of 4, whatever fails by its form apart."""
+    if acceptance.preset == "measured":
+        return counted(acceptance, weak_attempts, strong_attempts, ITEM_PRIOR)
     return FormedPolicy.of(acceptance, weak_attempts, strong_attempts)
 
 

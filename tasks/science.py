@@ -7,7 +7,8 @@ import logging
 import random
 import re
 
-from autodata.tasks.acceptance import Acceptance, Policy, counted
+from autodata.tasks.acceptance import Acceptance, Policy
+from autodata.tasks.measured import counted
 from autodata.tasks.measurement import Prior
 from autodata.tasks.task import Comparison, Task
 from autodata.tasks.types import Candidate, Criterion, Objection
@@ -203,12 +204,12 @@ def screen(candidate: Candidate) -> tuple[Objection, ...]:
 
 
 # What problems look like before any is attempted: most are out of reach of the weak solver.
-PRIOR = Prior(weak=0.30, weak_sd=0.30, strong=0.60, strong_sd=0.30, slope=0.6)
+SCIENCE_PRIOR = Prior(weak=0.30, weak_sd=0.30, strong=0.60, strong_sd=0.30, slope=0.6)
 
 
 def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:
     """Exact counts: by default weak ≤ 1 and strong ≥ 3 of 4 (paper, section 2)."""
-    return counted(acceptance, weak_attempts, strong_attempts, PRIOR)
+    return counted(acceptance, weak_attempts, strong_attempts, SCIENCE_PRIOR)
 
 
 # 4 attempts each; 3 to 5 challengers in parallel from different angles (paper, section 2).

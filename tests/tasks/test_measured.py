@@ -6,16 +6,8 @@ from fractions import Fraction
 import pytest
 
 from autodata.tasks import TASKS
-from autodata.tasks.acceptance import (
-    LEAST_ATTEMPTS,
-    Acceptance,
-    MeasuredPolicy,
-    Scores,
-    confirmation,
-    exact,
-    missing,
-    scores,
-)
+from autodata.tasks.acceptance import Acceptance, Scores, exact, missing, scores
+from autodata.tasks.measured import LEAST_ATTEMPTS, MeasuredPolicy, confirmation
 from autodata.tasks.measurement import Prior
 from autodata.tasks.redecide import redecide
 from autodata.tasks.types import Attempt, Round, Side
