@@ -11,7 +11,13 @@ from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
 from autodata.models.client import Models
 from autodata.models.config import SIMULATED, endpoint
-from autodata.prompt_store.prompt import PromptError, PromptSet, locked_revision, packaged
+from autodata.prompt_store.prompt import (
+    PromptError,
+    PromptSet,
+    locked_revision,
+    packaged,
+    unchanged_since,
+)
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
 from autodata.settings import PromptSettings, Settings
@@ -23,8 +29,8 @@ BATCHED_DOCUMENTS = 1000  # a batch is as large as the documents that wait for i
 SIMULATED_DOCUMENTS = 8  # in flight: simulated models use this process's one core
 
 
-def open_prompts(prompts: PromptSettings) -> tuple[PromptSet, str | None]:
-    """The editable prompts and the absolute path of their store, None for the packaged ones.
+def open_prompts(prompts: PromptSettings, task: str) -> tuple[PromptSet, str | None]:
+    """A task's editable prompts and the absolute path of their store, None for the packaged ones.
 
     Raises StoreError or PromptError when the store or the revision is not there.
     """
@@ -32,13 +38,15 @@ def open_prompts(prompts: PromptSettings) -> tuple[PromptSet, str | None]:
     if path is None and (DEFAULT_STORE / ".git").exists():
         path = str(DEFAULT_STORE)
     if (revision or "").startswith(PACKAGED) or (path is None and revision is None):
-        return _packaged(revision), path and str(Path(path).absolute())
+        return _packaged(revision, task), path and str(Path(path).absolute())
     store = Store.open(Path(path or DEFAULT_STORE))
     return store.read(revision or "main"), str(store.path)
 
 
-def _packaged(revision: str | None) -> PromptSet:
+def _packaged(revision: str | None, task: str) -> PromptSet:
     shipped = packaged()
+    if revision and unchanged_since(revision, task):
+        return shipped.model_copy(update={"revision": revision})
     if revision not in (None, shipped.revision, *shipped.elsewhere.values()):
         raise PromptError(
             f"the packaged prompts are {shipped.revision}, not {revision}: the run was begun by "
@@ -49,7 +57,7 @@ def _packaged(revision: str | None) -> PromptSet:
 
 def resolve(settings: Settings, task: str) -> tuple[Settings, PromptSet]:
     """The settings with nothing left open, and the prompts that they name."""
-    prompts, path = open_prompts(settings.prompts)
+    prompts, path = open_prompts(settings.prompts, task)
     return settings.resolved(task, prompts.revision_of(task), path), prompts
 
 

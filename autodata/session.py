@@ -217,7 +217,7 @@ class RunSession(Session):
 
     def opened(self, run: RunRow, settings: Settings) -> "RunWork":
         """What is undecided yet."""
-        prompts, _ = open_prompts(settings.prompts)
+        prompts, _ = open_prompts(settings.prompts, run.task)
         context = open_run_context(self.folder, run.id, settings, prompts, wait=self.wait)
         batch = Batch(
             task=run.task,

@@ -21,6 +21,10 @@ from autodata.tasks.types import Frozen, digest
 USER_LINE = "<!-- user -->"
 TOGETHER = ("cs", "legal", "science", "optimizer")
 """Prompts that are cited as one, as they were while there were no others."""
+FORMER: Mapping[str, Mapping[str, str]] = {
+    "seed-2341352f8718": {"cs": "a19ee4c4b605", "legal": "47bd4d06e7ba"}
+}
+"""What earlier versions cited, with the content hash of each domain's own prompts at the time."""
 OURS = "autodata.prompt_store"  # the package whose prompts these are, unless a task names another
 PLACEHOLDER = re.compile(r"\{\{([^{}\n]*)\}\}")
 
@@ -204,6 +208,12 @@ def packaged() -> PromptSet:
     elsewhere = {task: _cited("seed", task) for task in TASKS if task not in TOGETHER}
     ours = _cited("seed", TOGETHER[0])
     return PromptSet(revision=ours, files=_all_texts("seed"), elsewhere=elsewhere)
+
+
+def unchanged_since(revision: str, task: str) -> bool:
+    """Whether a task's own seed prompts are still those that an earlier version cited so."""
+    own = [item for item in _all_texts("seed").items() if item[0].startswith(f"{task}/")]
+    return FORMER.get(revision, {}).get(task) == digest(sorted(own))[:12]
 
 
 def locked(task: str, role: str) -> Prompt:

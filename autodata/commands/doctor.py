@@ -54,7 +54,7 @@ def doctor(config: Path | None, as_json: bool, overrides: Sequence[Override], ou
     """Examines every model once, and the folder where runs would go; exit code 1 when there is a
     problem."""
     settings = load(config, overrides)
-    prompts, store = open_prompts(settings.prompts)
+    prompts, store = open_prompts(settings.prompts, settings.run.task or "")
     folder = _folder_problem(out)
     found = asyncio.run(_examine(settings))
     seconds = _round_seconds(settings, found)
