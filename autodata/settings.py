@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from autodata.documents.passages import BUDGET
-from autodata.graph.state import LoopChoices, RunChoices, TaskName
+from autodata.graph.state import LoopChoices, RunChoices, TaskName, with_examples_of
 from autodata.models.budget import Budget
 from autodata.models.config import (
     ADDRESS_ENV,
@@ -149,13 +149,7 @@ class Settings(SettingsSection):
     @model_validator(mode="after")
     def _gate_can_be_passed(self) -> "Settings":
         if task := TASKS.get(self.run.task or ""):
-            if task.procedure is None and (
-                self.choices.weak_examples or self.choices.strong_examples
-            ):
-                raise ValueError(
-                    f"a solver is to be shown worked examples, and {task.name} has none; leave out "
-                    "models.weak_solver.examples and models.strong_solver.examples"
-                )
+            with_examples_of(task, self.choices)
             weak = self.choices.weak_attempts or task.weak_attempts
             task.policy(self.acceptance, weak, self.choices.strong_attempts or task.strong_attempts)
         return self

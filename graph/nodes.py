@@ -33,6 +33,7 @@ from autodata.graph.state import (
     round_so_far,
     sides_together,
     task_of,
+    with_examples_of,
 )
 from autodata.models.errors import CutOff
 from autodata.prompt_store.prompt import locked, policy_text
@@ -85,7 +86,7 @@ class Nodes:
         """Takes up the document, and nothing of an earlier one on the same thread.
 
         Pins the run's choices and the prompt revision. Raises ValueError at an input without a
-        document, LedgerError at an unknown id.
+        document and at choices that its task does not have, LedgerError at an unknown id.
         """
         context = self.context()
         document_id = state.document_id
@@ -98,7 +99,8 @@ class Nodes:
                 "no document: give document: {name, text}, or the document_id of one on record"
             )
         context.take_up(document_id)
-        choices = context.choices.stated_over(runtime.context)
+        stated = context.choices.stated_over(runtime.context)
+        choices = with_examples_of(task_of(state), stated)
         begun = state.model_copy(update={"choices": choices, "prior": None})
         return FRESH_DOCUMENT | {
             "document": None,

@@ -170,6 +170,16 @@ def task_of(state: State) -> Task:
     return TASKS[state.task]
 
 
+def with_examples_of(task: Task, choices: RunChoices) -> RunChoices:
+    """The choices, if the task has the worked examples that they ask for. Raises ValueError."""
+    if task.procedure is None and (choices.weak_examples or choices.strong_examples):
+        raise ValueError(
+            f"{task.name} has no worked examples to show; leave out weak_examples and "
+            "strong_examples (in a configuration, `examples` of a solver)"
+        )
+    return choices
+
+
 def planned(state: State) -> tuple[int, int]:
     """Attempts planned per question: (weak, strong)."""
     task, choices = task_of(state), state.choices

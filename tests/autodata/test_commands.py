@@ -301,7 +301,7 @@ def test_worked_examples_are_shown_where_the_task_has_some(tmp_path: Path) -> No
     told = autodata("run", DEMO / "procedural", "--task", "procedural", "--out", "p", code=3)
     assert "challenger" not in told  # nobody else has to be configured
     told = autodata("run", DOCUMENT, "--task", "cs", "--out", "cs", code=2)
-    assert "add models.challenger" in told or "cs has none" in told
+    assert "add models.challenger" in told or "has no worked examples" in told
 
 
 def test_the_local_demo_asks_the_model_that_is_served_and_names_it(

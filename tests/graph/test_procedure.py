@@ -19,6 +19,8 @@ from autodata.prompt_store.prompt import packaged
 from autodata.simulation.procedural import recognise
 from autodata.simulation.reading import read
 from autodata.tasks.types import Document, Round
+from tests.graph.scripted import CS
+from tests.graph.scripted import play as scripted_play
 from tests.models.scripted_server import Reply, ScriptedServer, says, scripted
 
 CHOICES = RunChoices(strong_examples=2, rounds=6)
@@ -138,3 +140,8 @@ async def test_a_document_that_names_no_generator_is_skipped_and_nobody_is_asked
         rounds, _ = await play(tmp_path, server, Document.of("a.md", "An essay about dice. " * 9))
         assert server.requests == []
     assert [(r.decision, r.objections[0].code) for r in rounds] == [("skipped", "UNSUITABLE")]
+
+
+async def test_worked_examples_are_refused_where_a_task_has_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cs has no worked examples"):
+        await scripted_play(tmp_path, CS, choices=CHOICES)
