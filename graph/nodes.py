@@ -38,7 +38,7 @@ from autodata.graph.state import (
 from autodata.models.errors import CutOff
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import scores, verdict_objections
-from autodata.tasks.measured import MeasuredPolicy, confirmation
+from autodata.tasks.measured import confirmation
 from autodata.tasks.measurement import Posterior, Prior
 from autodata.tasks.task import Worked, final_filters, objections_on_record, screen
 from autodata.tasks.types import (
@@ -111,13 +111,12 @@ class Nodes:
         }
 
     def _prior(self, context: RunContext, state: State, document_id: str) -> Prior | None:
-        """What the run's questions look like when a document begins, where the policy asks for it:
-        the same at each resume, whatever was learned since."""
-        policy = policy_of(state)
-        if not isinstance(policy, MeasuredPolicy):
+        """What the run's questions look like when a document begins, where that decides: the same
+        at each resume, whatever was learned since."""
+        if state.choices.preset != "measured":
             return None
-        run_id = context.run_of(state.task, state.choices)
-        found = context.prior(run_id, policy.prior, policy.noise)
+        run_id, measures = context.run_of(state.task, state.choices), measuring(state)
+        found = context.prior(run_id, measures.prior, measures.noise)
         return context.ledger.prior_of(run_id, document_id, found)
 
     async def extractor(self, state: State) -> Update:
@@ -249,6 +248,8 @@ class Nodes:
     async def loop_judge(self, state: State) -> Update:
         """Reads all attempts of the round: is the difficulty learnable?"""
         context, prompt = self.context(), locked(state.task, "loop_judge")
+        measures = state.choices.preset == "measured"
+        known = measuring(state).known(scores(state.weak), scores(state.strong))
         judgement = await judge_round(
             context.models,
             prompt,
@@ -256,6 +257,7 @@ class Nodes:
             state.weak,
             state.strong,
             scope=state.document_id,
+            known=known if measures else None,
         )
         if isinstance(judgement, Objection):
             return {"objections": (judgement,)}

@@ -198,7 +198,10 @@ def measuring(state: State) -> MeasuredPolicy:
     """What says how likely the thresholds truly hold, whatever policy is in force."""
     choices = state.choices.model_copy(update={"preset": "measured"})
     found = policy_of(state.model_copy(update={"choices": choices}))
-    return found if isinstance(found, MeasuredPolicy) else measured(thresholds(choices), choices)
+    if isinstance(found, MeasuredPolicy):
+        return found
+    own = measured(thresholds(choices), choices)
+    return own.model_copy(update={"prior": state.prior}) if state.prior else own
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ import pytest
 from autodata.graph.state import RunChoices
 from autodata.ledger.ledger import Ledger
 from tests.graph.scripted import CS, ByText, marks, play
+from tests.graph.test_loop import LEGAL
 
 JUDGE = ByText({"a guess": marks(2), "an argument": marks(7)})
 MEASURED = RunChoices(preset="measured", rounds=1)
@@ -70,6 +71,15 @@ async def test_fresh_attempts_confirm_an_example(tmp_path: Path) -> None:
 
 def round_document(ledger: Ledger) -> str:
     return str(ledger.query("select document_id from rounds")[0]["document_id"])
+
+
+async def test_the_loop_judge_sees_how_little_the_attempts_tell(tmp_path: Path) -> None:
+    """Legal: the judge decides, and is told the intervals where the preset asks for them."""
+    for preset in ("paper", "measured"):
+        choices = RunChoices.model_validate({"preset": preset, "rounds": 1})
+        _, models = await play(tmp_path / preset, LEGAL, "legal", choices)
+        judged = next(m for role, m in models.messages if role == "loop_judge")
+        assert ("True mean score" in judged[1].content) == (preset == "measured")
 
 
 async def test_luck_at_the_gate_is_found_out_by_fresh_attempts(tmp_path: Path) -> None:
