@@ -29,7 +29,7 @@ from autodata.settings import SettingsError
 FOLDER = "AUTODATA_MODELS"  # environment variable: where model files are kept
 HOST = "127.0.0.1"
 CHUNK = 2**20  # bytes that are read at once
-CONFIG = """\
+SERVED_AS = """\
 endpoints:
   small: {{base_url: {url}, max_concurrency: {slots}}}
 models:
@@ -128,7 +128,7 @@ def serve_model(
     url = _serve(chosen, port, slots, context or chosen.context)
     console.print(f"{chosen.name} answers at {url}; Ctrl-C ends it", soft_wrap=True)
     console.print("In autodata.yaml:", style="dim")
-    console.print(CONFIG.format(url=url, slots=slots, name=chosen.name), end="", markup=False)
+    console.print(SERVED_AS.format(url=url, slots=slots, name=chosen.name), end="", markup=False)
     console.file.flush()
     threading.Event().wait()
     return DONE
