@@ -2,6 +2,7 @@
 
     python benchmarks/measured.py                  # 1,000 documents per world and policy
     python benchmarks/measured.py --documents 200
+    python benchmarks/measured.py --picture docs/measurement.svg
 
 Questions with declared true scores, attempts scattered around them, and the policies as they run:
 every call is counted (a round 3, an attempt 2 with its judge, the final check 1). A question truly
@@ -27,7 +28,8 @@ from autodata.tasks.measurement import Prior, fit, wilson
 from autodata.tasks.types import Attempt, Round, Side
 
 ROUNDS = 12
-ROUND, ATTEMPT, FINAL = 3, 2, 1  # calls: challenger, verifier, orchestrator; solver, judge; check
+ROUND, FINAL = 3, 1  # calls: challenger, verifier, orchestrator; the final check
+JUDGED = 0.5  # share of the attempts' variance that the judge makes, for those judged twice
 RESAMPLES = 400
 REFIT = 1.2  # as graph/context.py
 CONFIRM = 5
@@ -46,13 +48,15 @@ class World(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """One document: its calls, whether a question was accepted, whether that truly passes, and
-    with what certainty."""
+    """One document: its calls, whether a question was accepted, whether that truly passes, with
+    what certainty, and its gap as shown by the attempts and in truth."""
 
     calls: int
     accepted: bool
     passes: bool
     certainty: float
+    shown: float = 0.0
+    true: float = 0.0
 
 
 def _share(value: float) -> float:
@@ -122,6 +126,16 @@ class Contestant(NamedTuple):
     policy: Callable[[Prior], Policy]
     confirm: int = 0
     prior: Prior | None = None
+    judges: int = 1
+
+    @property
+    def attempt(self) -> int:
+        """Calls of an attempt: the answer, and its marks by each judge."""
+        return 1 + self.judges
+
+    def seen(self, spread: float) -> float:
+        """The spread of attempts whose marks are means over the judges."""
+        return float(spread * (1 - JUDGED + JUDGED / self.judges) ** 0.5)
 
 
 WRONG = Prior(weak=0.30, weak_sd=0.1, strong=0.75, strong_sd=0.1)  # an optimist's
@@ -131,11 +145,13 @@ CONTESTANTS = (
     Contestant("paper + confirm", paper, CONFIRM),
     Contestant("measured", by_measure),
     Contestant("measured, wrong prior", by_measure, prior=WRONG),
+    Contestant("measured, judged twice", by_measure, judges=2),
 )
 
 
 def tried(contestant: Contestant, world: World, documents: int, seed: int) -> list[Tried]:
     """So many documents, one after another; what was seen is the prior of what comes."""
+    world = world._replace(spread=contestant.seen(world.spread))
     rng, seen, found = random.Random(seed), list[tuple[list[float], list[float]]](), list[Tried]()
     prior, fitted = contestant.prior or Prior(), 0
     for _ in range(documents):
@@ -157,10 +173,10 @@ def _document(
         truth = world.question(rng)
         attempts = Attempts(world, truth, rng)
         accepted = attempts.settle(policy)
-        calls += ROUND + ATTEMPT * attempts.number
+        calls += ROUND + contestant.attempt * attempts.number
         seen.append(tuple([float(s) for s in side] for side in attempts.made.values()))
         if accepted and contestant.confirm:
-            calls += 2 * ATTEMPT * contestant.confirm
+            calls += 2 * contestant.attempt * contestant.confirm
             fresh = (mean(attempts.ask(side, contestant.confirm)) for side in ("weak", "strong"))
             weak, strong = (float(value or 0) for value in fresh)
             accepted = passes(weak, strong)
@@ -168,7 +184,9 @@ def _document(
             certainty = 0.0
             if isinstance(policy, MeasuredPolicy):
                 certainty = policy.known(attempts.made["weak"], attempts.made["strong"]).holds
-            return Tried(calls + FINAL, True, passes(*truth), certainty)
+            weak_seen, strong_seen = (float(mean(side) or 0) for side in attempts.made.values())
+            gaps = (strong_seen - weak_seen, truth[1] - truth[0])
+            return Tried(calls + FINAL, True, passes(*truth), certainty, *gaps)
     return Tried(calls, False, False, 0.0)
 
 
@@ -202,6 +220,36 @@ def _bootstrap(found: Sequence[Tried], seed: int) -> tuple[float, float]:
     return prices[int(0.025 * RESAMPLES)], prices[int(0.975 * RESAMPLES)]
 
 
+SIDE, EDGE = 420, 40  # pixels
+
+
+def picture(found: Sequence[Tried]) -> str:
+    """Every accepted question by its gap, as shown and in truth, as SVG."""
+
+    def place(gap: float) -> float:
+        return EDGE + gap * (SIDE - 2 * EDGE)
+
+    dots = "".join(
+        f'<circle cx="{place(one.shown):.1f}" cy="{SIDE - place(one.true):.1f}" r="2.5" '
+        f'fill="{"#2a7" if one.passes else "#d55"}" fill-opacity="0.7"/>'
+        for one in found
+        if one.accepted and 0 <= one.true <= 1 and 0 <= one.shown <= 1
+    )
+    gate, low, high = thresholds(Acceptance()).gap_min, place(0), place(1)
+    line = 'stroke="#888" stroke-width="1"'
+    words = 'font-family="sans-serif" font-size="12" fill="#888"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}">'
+        f'<rect x="{low}" y="{low}" width="{high - low}" height="{high - low}" fill="none" {line}/>'
+        f'<path d="M{low} {high} L{high} {low}" {line} stroke-dasharray="4 4"/>'
+        f'<path d="M{low} {SIDE - place(gate)} H{high} M{place(gate)} {low} V{high}" {line}/>'
+        f"{dots}"
+        f'<text x="{SIDE / 2}" y="{SIDE - 12}" text-anchor="middle" {words}>gap as shown</text>'
+        f'<text x="14" y="{SIDE / 2}" text-anchor="middle" {words} '
+        f'transform="rotate(-90 14 {SIDE / 2})">true gap</text></svg>\n'
+    )
+
+
 WORLDS = (
     World(0.10, 0.15, 0.10),
     World(0.20, 0.20, 0.10),
@@ -217,7 +265,12 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--worlds", type=int, nargs="*", default=list(range(len(WORLDS))))
+    parser.add_argument("--picture", type=Path, help="draw what the paper's gate accepts, instead")
     asked = parser.parse_args()
+    if asked.picture:
+        found = tried(CONTESTANTS[0], WORLDS[0], asked.documents, asked.seed)
+        asked.picture.write_text(picture(found))
+        return
     rows = [
         row(contestant, WORLDS[number], asked.documents, asked.seed)
         for number in asked.worlds
