@@ -221,21 +221,22 @@ def _bootstrap(found: Sequence[Tried], seed: int) -> tuple[float, float]:
 
 
 SIDE, EDGE = 420, 40  # pixels
+SPAN = 0.7  # of gaps that are shown
 
 
 def picture(found: Sequence[Tried]) -> str:
     """Every accepted question by its gap, as shown and in truth, as SVG."""
 
     def place(gap: float) -> float:
-        return EDGE + gap * (SIDE - 2 * EDGE)
+        return EDGE + gap / SPAN * (SIDE - 2 * EDGE)
 
     dots = "".join(
         f'<circle cx="{place(one.shown):.1f}" cy="{SIDE - place(one.true):.1f}" r="2.5" '
         f'fill="{"#2a7" if one.passes else "#d55"}" fill-opacity="0.7"/>'
         for one in found
-        if one.accepted and 0 <= one.true <= 1 and 0 <= one.shown <= 1
+        if one.accepted and 0 <= one.true <= SPAN and 0 <= one.shown <= SPAN
     )
-    gate, low, high = thresholds(Acceptance()).gap_min, place(0), place(1)
+    gate, low, high = thresholds(Acceptance()).gap_min, place(0), place(SPAN)
     line = 'stroke="#888" stroke-width="1"'
     words = 'font-family="sans-serif" font-size="12" fill="#888"'
     return (
@@ -244,7 +245,11 @@ def picture(found: Sequence[Tried]) -> str:
         f'<path d="M{low} {high} L{high} {low}" {line} stroke-dasharray="4 4"/>'
         f'<path d="M{low} {SIDE - place(gate)} H{high} M{place(gate)} {low} V{high}" {line}/>'
         f"{dots}"
-        f'<text x="{SIDE / 2}" y="{SIDE - 12}" text-anchor="middle" {words}>gap as shown</text>'
+        f'<text x="{place(gate)}" y="{SIDE - 26}" text-anchor="middle" {words}>{gate:.2f}</text>'
+        f'<text x="{low - 4}" y="{SIDE - place(gate) + 4}" text-anchor="end" {words}>{gate:.2f}'
+        "</text>"
+        f'<text x="{high - 8}" y="{high - 8}" text-anchor="end" {words}>green: truly passes</text>'
+        f'<text x="{SIDE / 2}" y="{SIDE - 10}" text-anchor="middle" {words}>gap as shown</text>'
         f'<text x="14" y="{SIDE / 2}" text-anchor="middle" {words} '
         f'transform="rotate(-90 14 {SIDE / 2})">true gap</text></svg>\n'
     )
