@@ -148,19 +148,34 @@ class Progress:
 async def tell_now_and_then(
     console: Console, models: Models, every: float, line: Callable[[], Text]
 ) -> None:
-    """Prints the line and the endpoints every so many seconds, and at once when one begins to fail;
-    until it is cancelled."""
-    told, failing = time.monotonic(), set[str]()
+    """Prints one line with the requests under way every so many seconds if something has changed,
+    and at once each endpoint that begins to fail; until it is cancelled."""
+    told, failing, last = time.monotonic(), set[str](), ""
     while True:
         await asyncio.sleep(LOOK_EVERY)
         states = models.endpoints_state()
         fail = {state.name for state in states if state.failures}
         if fail <= failing and time.monotonic() - told < every:
             continue
-        told, failing = time.monotonic(), fail
-        busy = [state for state in states if state.in_flight or state.waiting or state.failures]
-        for said in (line(), *map(endpoint_line, busy)):
-            console.print(said, soft_wrap=True)
+        new, told, failing = fail - failing, time.monotonic(), fail
+        under_way = under_way_line(models.usage())
+        changed = f"{under_way} {[usage.calls for usage in models.usage().values()]}"
+        if changed != last:
+            console.print(line().append(under_way), soft_wrap=True)
+        last = changed
+        for state in states:
+            if state.name in new or (state.failures and state.pauses_in is not None):
+                console.print(endpoint_line(state), soft_wrap=True)
+
+
+def under_way_line(usage: Mapping[str, Usage]) -> str:
+    """What is asked now, by role, to be read at the end of a line; empty where nothing is."""
+    asked = [
+        f"{role.replace('_', ' ')} {used.in_flight}"
+        for role, used in usage.items()
+        if used.in_flight
+    ]
+    return f"; asking {', '.join(asked)}" if asked else ""
 
 
 def outlook_line(outlook: Outlook) -> str:

@@ -142,7 +142,10 @@ def print_summary(console: Console, summary: Summary, status: str) -> None:
 def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
     yield "documents", _documents(summary)
     if summary.rounds_mean is not None:
-        yield "rounds", Text(f"{summary.rounds_mean:.1f} per document on average")
+        on_average = f"{summary.rounds_mean:.1f} per document on average"
+        none = summary.documents["total"] - summary.documents["undecided"] - summary.with_rounds
+        apart = f", {none} without a round apart" if none else ""
+        yield "rounds", Text(on_average + apart)
     if summary.objections:
         said = ", ".join(f"{code} {n}" for code, n in summary.objections.items())
         yield "objections", Text(f"{said} (rounds, by their first objection)")

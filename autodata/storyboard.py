@@ -38,6 +38,20 @@ def tell(
         _tell_round(console, run.task, round, full=full, last=round is last)
 
 
+def tell_unreadable(
+    console: Console, replies: Sequence[tuple[str, str, str]], *, full: bool
+) -> None:
+    """The replies that could not be read, each with its role, what was wrong and its words."""
+    if not replies:
+        return
+    console.print()
+    console.print(Text("Replies that could not be read", style="bold"))
+    for role, problem, said in replies:
+        head = Text(f"{role.replace('_', ' ')}: ", style="dim").append(one_line(problem), "red")
+        console.print(head, soft_wrap=True)
+        console.print(Text(said if full else _shortened(said, full)), soft_wrap=True)
+
+
 def _tell_round(console: Console, task: str, round: Round, *, full: bool, last: bool) -> None:
     decision = round.decision or "undecided"
     name = f"Round {round.number}" if round.number else "Before the first round"
@@ -59,7 +73,7 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Story
     if round.candidate:
         yield from _candidate(round.candidate, full=full or last, answered=full or last)
     if round.verdict:
-        yield "verifier", _verdict(round.verdict)
+        yield "verifier", _verdict(round.verdict, round)
     yield from _scores(round)
     if full:
         yield from _answers(round)
@@ -68,7 +82,7 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Story
     if round.judgement:
         yield from _judgement(round.judgement)
     if round.final_verdict:
-        yield "final check", _verdict(round.final_verdict)
+        yield "final check", _verdict(round.final_verdict, round)
     for objection in round.objections:
         said = one_line(objection.message)
         yield "objection", Text.assemble((f"{objection.code}  ", "bold"), said)
@@ -85,10 +99,13 @@ def _candidate(candidate: Candidate, *, full: bool, answered: bool) -> Iterator[
         yield "angle", one_line(candidate.angle)
 
 
-def _verdict(verdict: Verdict) -> Text:
+def _verdict(verdict: Verdict, round: Round) -> Text:
+    """How it ended, and why where no objection says so below."""
     if verdict.passed:
         return Text("passed", style="green")
     problems = "; ".join(map(one_line, verdict.problems)) or "no reason given"
+    if any(problems in one_line(objection.message) for objection in round.objections):
+        return Text("failed", style="red")
     return Text("failed", style="red").append(f": {problems}", style="default")
 
 

@@ -244,6 +244,18 @@ class Ledger:
         )
         return {row["id"]: row["response"] or "" for row in rows}
 
+    def unreadable(self, document_id: str) -> list[tuple[str, str, str]]:
+        """The replies about a document that were no use: role, what was wrong, the words; in order.
+
+        Answers of solvers are words, and none of these.
+        """
+        rows = self.query(
+            "select role, error, response from calls where scope = ?"
+            " and status in ('malformed', 'truncated') and role not like '%_solver' order by id",
+            [document_id],
+        )
+        return [(row["role"], row["error"] or "", row["response"] or "") for row in rows]
+
     def count_scored(self, run_id: str) -> int:
         """How many rounds of a run were attempted."""
         [row] = self.query(

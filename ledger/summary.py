@@ -96,8 +96,8 @@ class Summary(Frozen):
 
     `documents` counts total, accepted, rejected, skipped and undecided; `objections` counts rounds
     by their first objection, `attempts` those of each side. Means and gap are those of accepted
-    examples, 0 … 1; `rounds_mean` is
-    over all documents decided in a round. Each is None where there is nothing to average.
+    examples, 0 … 1; `rounds_mean` is over the `with_rounds` documents that were decided in a round,
+    not before the first one. Each is None where there is nothing to average.
     """
 
     run: RunRow
@@ -105,6 +105,7 @@ class Summary(Frozen):
     objections: Mapping[str, int]
     attempts: Mapping[str, AttemptCount]
     rounds_mean: float | None
+    with_rounds: int = 0
     weak_mean: float | None
     strong_mean: float | None
     gap_mean: float | None
@@ -170,6 +171,7 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         objections={row["code"]: row["rounds"] for row in ledger.query(OBJECTIONS, [run.id])},
         attempts=_attempts(ledger, run.id),
         rounds_mean=_mean(outcome.rounds or None for outcome in found),
+        with_rounds=sum(bool(outcome.rounds) for outcome in found),
         weak_mean=_mean(outcome.weak_mean for outcome in accepted),
         strong_mean=_mean(outcome.strong_mean for outcome in accepted),
         gap_mean=_mean(outcome.gap for outcome in accepted),

@@ -25,7 +25,7 @@ from autodata.screen import (
     table,
 )
 from autodata.settings import Override, SettingsError, with_attempts
-from autodata.storyboard import tell
+from autodata.storyboard import tell, tell_unreadable
 from autodata.tasks.acceptance import Policy
 from autodata.tasks.redecide import Redecision, redecide
 
@@ -66,6 +66,7 @@ def show(run: Path, document: str | None, full: bool, run_id: str | None) -> Non
         if not story:
             raise RunFolderError(f"{chosen.name} has no recorded round yet")
         tell(screen(), row, ledger.document(chosen.document_id), story, full=full)
+        tell_unreadable(screen(), ledger.unreadable(chosen.document_id), full=full)
 
 
 def _choose(found: Sequence[Outcome], wanted: str) -> Outcome:

@@ -1,18 +1,22 @@
 """What people see while a run works: that it does, and what is wrong when it does not."""
 
+import asyncio
 import signal
 import socket
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices
 from autodata.models.limits import EndpointState
-from autodata.progress import Progress, endpoint_line
+from autodata.progress import LOOK_EVERY, Progress, endpoint_line, tell_now_and_then
 from autodata.screen import Screen
 from tests.graph.test_run import demo
+from tests.models.calling import ASKED, calling
+from tests.models.scripted_server import Reply, scripted
 from tests.outside import Folder
 
 
@@ -71,3 +75,21 @@ async def test_the_live_view_fits_into_eighty_columns(tmp_path: Path) -> None:
     assert any("3 of 3 documents" in line and "no cost (simulated)" in line for line in lines)
     assert [line.split()[0] for line in lines if "98,765,432" in line] == roles
     assert "…" not in screen.file.getvalue()
+
+
+async def test_lines_tell_who_is_asked_and_only_what_has_changed(tmp_path: Path) -> None:
+    """One request that takes long: one line when it begins, none while nothing happens."""
+    screen = Screen(file=StringIO(), width=200)
+    async with (
+        scripted(otherwise=Reply(hang=True)) as server,
+        calling(tmp_path, server.url) as models,
+    ):
+        asked = asyncio.ensure_future(models.complete("weak_solver", ASKED, scope="d"))
+        telling = tell_now_and_then(screen, models, 0.0, lambda: Text("… 1 of 2"))
+        ticker = asyncio.ensure_future(telling)
+        await asyncio.wait([ticker], timeout=4 * LOOK_EVERY)
+        for task in (asked, ticker):
+            task.cancel()
+        await asyncio.gather(asked, ticker, return_exceptions=True)
+    assert isinstance(screen.file, StringIO)
+    assert screen.file.getvalue().splitlines() == ["… 1 of 2; asking weak solver 1"]

@@ -20,7 +20,7 @@ import pytest
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings, load
 from tests.outside import BIN, Folder, Simulated
-from tests.processes import apart, at_terminal, command, forked, started
+from tests.processes import apart, at_terminal, command, forked, simulation, started
 
 OLD_RUN = Path(__file__).parents[1] / "data" / "run-before-rooms"
 RUN = ("run", "docs", "--task", "cs", "--out", "run")
@@ -177,3 +177,18 @@ def _read(sealed: Folder) -> None:
         assert len((sealed.path / "out.jsonl").read_text().splitlines()) == documents["accepted"]
     assert "run cannot be written" in sealed("resume", "run", code=2)
     assert before == {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
+
+
+def test_a_second_signal_stops_a_run_that_waits_for_an_answer(folder: Folder) -> None:
+    with started(simulation, ("--port", "0", "--faults", '{"rates": {"hang": 1}}')) as server:
+        folder.configure(server.stdout.readline().split(" at ")[1].split()[0])
+        folder.env["SIMULATED_KEY"] = "right"
+        with folder.started(*RUN) as process:
+            assert any("asking challenger" in line for line in process.stdout)
+            process.send_signal(signal.SIGINT)
+            assert any("again to stop now" in line for line in process.stdout)
+            process.send_signal(signal.SIGINT)
+            said = process.stdout.read()
+            assert process.wait() == 130
+    assert "Go on with: autodata resume run" in said
+    assert status(folder) == "interrupted"
