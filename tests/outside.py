@@ -75,6 +75,11 @@ class Simulated:
         self.base_url = base_url
 
     @property
+    def answers(self) -> int:
+        """Completions so far."""
+        return sum(self.stats["models"].values())
+
+    @property
     def stats(self) -> dict[str, Any]:
         with urlopen(self.base_url.removesuffix("/v1") + "/stats") as response:
             found: dict[str, Any] = json.load(response)
