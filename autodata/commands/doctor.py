@@ -27,7 +27,7 @@ from autodata.tasks import TASKS
 GIVE_UP_AFTER = 5.0  # seconds of failures until an endpoint counts as down
 TRIFLING = 1024  # tokens, more than an answer to a trifle takes, hidden reasoning included
 READS = {"challenger", "extractor", "verifier", "final_verifier"}  # roles that see the passage
-BESIDE = 4_000  # tokens that a prompt and a reply take beside the passage
+BESIDE = 2_500  # tokens that a prompt and a short reply take beside the passage
 # Tokens of a usual reply, by role; a round of the loop asks all of these.
 USUAL = {
     "challenger": 1_500,

@@ -74,7 +74,7 @@ async def test_passages_that_a_context_cannot_hold_are_named_with_a_size_that_it
 ) -> None:
     (model,) = (await examined(folder, says(MARKS), code=1, max_model_len=8_192))["models"]
     assert "passages of 6,000 tokens do not fit" in model["probe"]["problem"]
-    assert model["probe"]["remedy"].startswith("Lower run.passage_tokens to 4,192")
+    assert model["probe"]["remedy"].startswith("Lower run.passage_tokens to 5,692")
     fitting = ("--set", "run.passage_tokens=4000")
     await examined(folder, says(MARKS), *fitting, code=0, max_model_len=8_192)
 
