@@ -73,7 +73,8 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Story
     if round.candidate:
         yield from _candidate(round.candidate, full=full or last, answered=full or last)
     if round.verdict:
-        yield "verifier", _verdict(round.verdict, round)
+        who = "checked" if TASKS[task].procedure else "verifier"
+        yield who, _verdict(round.verdict, round)
     yield from _scores(round)
     if full:
         yield from _answers(round)

@@ -20,11 +20,21 @@ from autodata.tasks.procedural import (
     final_answer,
     generator,
     instruct,
+    make_criteria,
     problems,
     worked,
 )
-from autodata.tasks.task import Unreadable, final_filters, screen
-from autodata.tasks.types import FORMAT_NOTE, Attempt, Candidate, Code, Document, Objection, Round
+from autodata.tasks.task import Unreadable, final_filters, objections_on_record, screen
+from autodata.tasks.types import (
+    FORMAT_NOTE,
+    Attempt,
+    Candidate,
+    Code,
+    Document,
+    Objection,
+    Round,
+    Verdict,
+)
 from tests.tasks.rounds import attempts
 
 EVERY = [(name, at) for name, family in ITEM_FAMILIES.items() for at in range(family.hardest + 1)]
@@ -173,6 +183,18 @@ def test_an_item_that_was_tampered_with_fails_its_check(changed: dict, why: str)
     document = text("sums", 1)
     [said] = problems(document, item(document).model_copy(update=changed))
     assert why in said
+
+
+def test_what_is_recorded_was_worked_out_once_more() -> None:
+    """Verdicts can be put in by hand, and are no proof that the answer is right."""
+    document = Document.of("sums.txt", text("sums", 1))
+    wrong = item(document.text).model_copy(
+        update={"reference_answer": "0", "rubric": make_criteria("0")}
+    )
+    passed = Verdict(passed=True, fingerprint=wrong.fingerprint)
+    round = Round(number=1, candidate=wrong, verdict=passed, final_verdict=passed)
+    found = objections_on_record(TASK, POLICY, document, round, {})
+    assert "not 0" in " ".join(o.message for o in found)
 
 
 NUMBERS = [
