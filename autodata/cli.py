@@ -249,7 +249,8 @@ def main() -> None:
     """
 
 
-ADDRESS = "http://127.0.0.1:8080/v1"  # of a model that is served on this machine
+PORT = 8_901  # of a model that is served on this machine
+ADDRESS = f"http://127.0.0.1:{PORT}/v1"
 
 
 @main.command(short_help="See the loop at work on the demo documents; no key, no network.")
@@ -270,13 +271,14 @@ ADDRESS = "http://127.0.0.1:8080/v1"  # of a model that is served on this machin
 def demo(**given: Any) -> None:
     """See the loop at work on the demo documents, with simulated models: no key, no network.
 
-    With `--models local` one small real model, served on this machine by any server with OpenAI's
-    API, solves procedural items: as it is on the weak side, shown worked examples on the strong.
+    With `--models local` one small real model, served by `autodata models serve` or any other
+    server with OpenAI's API, solves procedural items: as it is on the weak side, shown worked
+    examples on the strong.
 
     \b
     Examples:
       autodata demo
-      autodata demo --models local --address http://127.0.0.1:8080/v1
+      autodata demo --models local
       autodata demo --task legal --documents 2 --out runs/legal-demo
     """
     call("demo", "demo", **given)
@@ -632,7 +634,7 @@ def models_list(**given: Any) -> None:
 
 @models.command("serve")
 @click.argument("model", default="smollm2-135m")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8_901, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=PORT, help="0 takes a free one.")
 @click.option("--slots", type=click.IntRange(1, 16), default=1, help="Requests at the same time.")
 @click.option(
     "--context", type=click.IntRange(256), help="Tokens per request; all that the model can."

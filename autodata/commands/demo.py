@@ -70,8 +70,8 @@ async def _served(address: str) -> str:
         return str(listed["data"][0]["id"])
     except (WireError, LookupError, TypeError) as error:
         raise SettingsError(
-            f"no model is served at {address}: {error}. Start a server with OpenAI's API there, or "
-            "name another --address"
+            f"no model is served at {address}: {error}. Start `autodata models serve`, or name "
+            "the --address of another server"
         ) from error
     finally:
         await at.aclose()
