@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autodata.graph.state import State, policy_of
+from autodata.graph.context import ROUNDS_FITTED
+from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes, summarize
@@ -26,7 +27,7 @@ from autodata.screen import (
 )
 from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell, tell_unreadable
-from autodata.tasks.acceptance import Policy
+from autodata.tasks.measurement import fit
 from autodata.tasks.redecide import Redecision, redecide
 
 DECIDING = ("acceptance", "models")  # sections that decide: thresholds, and numbers of attempts
@@ -114,8 +115,7 @@ def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -
         row = ledger.run(run_id)
         settings = folder.settings(row, overrides)
         choices = with_attempts(settings.choices, row.config)
-        policy = policy_of(State(task=row.task, choices=choices))
-        found = list(_redecided(ledger, row, policy))
+        found = list(_redecided(ledger, row, State(task=row.task, choices=choices)))
     console = screen()
     flipped = [(outcome, new) for outcome, new in found if outcome.decision != new.decision]
     if flipped:
@@ -132,9 +132,15 @@ def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -
         console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
-def _redecided(ledger: Ledger, run: RunRow, policy: Policy) -> Iterator[tuple[Outcome, Redecision]]:
+def _redecided(ledger: Ledger, run: RunRow, state: State) -> Iterator[tuple[Outcome, Redecision]]:
+    """Each decided document anew: under the prior with which it was begun, or, where it had none,
+    under what all of the run looks like."""
+    begun, measures = ledger.priors(run.id), measuring(state)
+    prior = fit(ledger.scored(run.id, ROUNDS_FITTED), measures.noise, measures.prior)
     for outcome in outcomes(ledger, run.id):
         if outcome.decision in ("accepted", "rejected"):
+            known = {"prior": begun.get(outcome.document_id, prior)}
+            policy = policy_of(state.model_copy(update=known))
             yield outcome, redecide(policy, ledger.rounds(run.id, outcome.document_id))
 
 

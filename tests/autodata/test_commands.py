@@ -242,6 +242,23 @@ def test_export_writes_examples_or_says_why_not(tmp_path: Path, run: Path) -> No
     assert "autodata export" not in said  # there is nothing to take along
 
 
+def test_a_measured_run_that_ran_out_of_budget_decides_as_before_and_again_as_it_was() -> None:
+    """Every document keeps the prior under which it was begun, at resuming and at redeciding."""
+    words = ("--task", "cs", "--out", "run", "--preset", "measured", "--rounds", "4")
+    autodata("run", DEMO / "cs", *words, "--budget-calls", "150", code=3)
+    folder = Folder(Path.cwd())
+    begun = dict(folder.query("select document_id, prior from priors"))
+    decided = folder.query("select document_id, number, decision, objections from rounds")
+    autodata("resume", "run", "--budget-calls", "5000")
+    assert begun.items() <= dict(folder.query("select document_id, prior from priors")).items()
+    again = folder.query("select document_id, number, decision, objections from rounds")
+    assert set(decided) <= set(again)
+    [(accepted,)] = folder.query("select count(*) from examples")
+    assert f"by these thresholds {accepted} accepted, {8 - accepted} rejected, 0 open" in autodata(
+        "redecide", "run"
+    )
+
+
 def test_redecide_shows_what_other_thresholds_would_change() -> None:
     autodata("run", DEMO / "cs", "--task", "cs", "--out", "run")
     accepted = json.loads(autodata("status", "run", "--json"))["documents"]["accepted"]
