@@ -51,8 +51,14 @@ class ProblemReply(Reply):
     reference_answer: str = Field(min_length=1)
 
 
+# What the first version told models of a candidate. The keys of recorded calls follow from it.
+_CANDIDATE = "The challenger's example. Science leaves the rubric empty: its answers are compared."
+
+
 class CandidateReply(ProblemReply):
     """The challenger's example with the rubric that it is scored by."""
+
+    model_config = ConfigDict(json_schema_extra={"description": _CANDIDATE})
 
     rubric: list[CriterionReply] = _few(40)
 

@@ -44,7 +44,11 @@ FLAGS: Mapping[str, Flag] = {
     "per-document": Flag("run.per_document", int, "K", "passages taken from one document"),
     "rounds": Flag("run.rounds", int, "N", "round budget of one document"),
     "preset": Flag(
-        "acceptance.preset", str, "paper|deployed", "thresholds of the paper's prose or as deployed"
+        "acceptance.preset",
+        str,
+        "paper|deployed|measured",
+        "thresholds of the paper's prose, or as deployed; measured: the prose's, on what attempts "
+        "say of the true scores",
     ),
     "prompts": Flag("prompts.revision", str, "REV", "revision of the prompt store to use"),
     "budget-tokens": Flag("budget.tokens", int, "N", "tokens, in and out, that it may use in all"),

@@ -35,7 +35,7 @@ from autodata.models.errors import (
 )
 from autodata.models.limits import SMALLER, EndpointState
 from autodata.models.registry import ContextWindow, ModelRegistry, RoleModel, Usage
-from autodata.models.replies import Malformed, Reading, parse, response_format
+from autodata.models.replies import BOUNDS, Malformed, Reading, parse, response_format, without
 from autodata.models.transport import Transport
 from autodata.prompt_store.prompt import Message
 from autodata.tasks.types import Frozen, digest
@@ -615,7 +615,8 @@ def _bytes(text: str) -> int:
 
 @cache
 def _schema(reply: type[BaseModel]) -> str:
-    return digest(response_format(reply))
+    """What asks for a reply, bounds apart: they shape no reply that the model would have ended."""
+    return digest(without(BOUNDS, response_format(reply)))
 
 
 @cache

@@ -11,6 +11,10 @@ from tests.outside import Folder
 
 OLD = Path(__file__).parents[1] / "data" / "run-before-rooms"
 KEPT = "select id, round_id, question, rubric, weak_mean, strong_mean, gap, meta from examples"
+TWICE = (
+    "select role from calls where status != 'failed' group by scope, role, sample, request"
+    " having count(*) > 1"
+)
 ANSWERED = "select scope, request_key from calls where status != 'failed'"
 
 
@@ -42,6 +46,7 @@ def test_an_old_run_goes_on_from_its_recorded_calls(old: Folder) -> None:
     old("resume", "run", "--budget-calls", "1000")
     status = json.loads(old("status", "run", "--json"))
     assert (status["status"], status["documents"]["undecided"]) == ("done", 0)
+    assert old.query(TWICE) == []
     after = old.query(ANSWERED)
     assert after[: len(before)] == before
     assert len(set(after)) == len(after) > len(before)
