@@ -5,12 +5,11 @@ more attempts would tend to (tasks/measurement.py), or against attempts that the
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from autodata.tasks.acceptance import (
     Acceptance,
     CountPolicy,
-    Policy,
     Scores,
     Thresholds,
     exact,
@@ -49,6 +48,27 @@ class MeasuredPolicy(Frozen):
     certainty: float = 0.80
     weak_planned: int = 16
     strong_planned: int = 16
+
+    @classmethod
+    def of_counts(
+        cls, acceptance: Acceptance, weak_attempts: int, strong_attempts: int, prior: Prior
+    ) -> Self:
+        """Counts of correct attempts as bounds on their true shares.
+
+        A share lies between the last count that passes and the first that does not: at most 1 of 4
+        correct is a share below 1.5 / 4. Then the gap follows. Raises ValueError as CountPolicy.of.
+        """
+        counts = CountPolicy.of(acceptance, weak_attempts, strong_attempts)
+        weak_max = (counts.weak_correct_max + 0.5) / weak_attempts
+        strong_min = (counts.strong_correct_min - 0.5) / strong_attempts
+        return cls(
+            bounds=Bounds(weak_max, strong_min, 1.0, max(strong_min - weak_max, 0.0)),
+            noise="counts",
+            prior=prior,
+            certainty=acceptance.certainty,
+            weak_planned=acceptance.attempts_max,
+            strong_planned=acceptance.attempts_max,
+        )
 
     @property
     def both_sides(self) -> bool:
@@ -186,26 +206,3 @@ def confirmation(bounds: Bounds, number: int, fresh: Sequence[Attempt]) -> tuple
         return ()
     message = f"on {number} fresh attempts a side: {'; '.join(failed)}"
     return (Objection(code="NOT_CONFIRMED", message=message),)
-
-
-def counted(
-    acceptance: Acceptance, weak_attempts: int, strong_attempts: int, prior: Prior
-) -> Policy:
-    """Counts of correct attempts: as configured, or as bounds on their true shares.
-
-    A share lies between the last count that passes and the first that does not: at most 1 of 4
-    correct is a share below 1.5 / 4. Then the gap follows. Raises ValueError as CountPolicy.of.
-    """
-    plain = CountPolicy.of(acceptance, weak_attempts, strong_attempts)
-    if acceptance.preset != "measured":
-        return plain
-    weak_max = (plain.weak_correct_max + 0.5) / weak_attempts
-    strong_min = (plain.strong_correct_min - 0.5) / strong_attempts
-    return MeasuredPolicy(
-        bounds=Bounds(weak_max, strong_min, 1.0, max(strong_min - weak_max, 0.0)),
-        noise="counts",
-        prior=prior,
-        certainty=acceptance.certainty,
-        weak_planned=acceptance.attempts_max,
-        strong_planned=acceptance.attempts_max,
-    )

@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from autodata.tasks.acceptance import Acceptance, CountPolicy, Policy, Scores, by_form
-from autodata.tasks.measured import counted
+from autodata.tasks.measured import MeasuredPolicy
 from autodata.tasks.measurement import Prior
 from autodata.tasks.task import Procedure, Task, Unreadable, Worked
 from autodata.tasks.types import Attempt, Candidate, Criterion, Frozen, Objection, Round, digest
@@ -493,6 +493,16 @@ class FormedPolicy(CountPolicy):
         return correct >= self.strong_correct_min or len(strong) >= self.strong_planned
 
 
+class FormedMeasure(MeasuredPolicy):
+    """The true shares of correct attempts, likewise: failures of form are no difficulty."""
+
+    def objections(self, round: Round) -> tuple[Objection, ...]:
+        found = super().objections(round)
+        if any(objection.code == "STRONG_FAILED" for objection in found):
+            return by_form(round.strong, "strong") or found
+        return found or by_form(round.weak, "weak")
+
+
 ITEM_PRIOR = Prior(
     weak=0.40, weak_sd=0.30, strong=0.60, strong_sd=0.30
 )  # before anything is attempted
@@ -501,7 +511,7 @@ ITEM_PRIOR = Prior(
 def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:
     """Exact counts: by default weak ≤ 1 and strong ≥ 3 of 4, whatever fails by its form apart."""
     if acceptance.preset == "measured":
-        return counted(acceptance, weak_attempts, strong_attempts, ITEM_PRIOR)
+        return FormedMeasure.of_counts(acceptance, weak_attempts, strong_attempts, ITEM_PRIOR)
     return FormedPolicy.of(acceptance, weak_attempts, strong_attempts)
 
 

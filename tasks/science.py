@@ -7,8 +7,8 @@ import logging
 import random
 import re
 
-from autodata.tasks.acceptance import Acceptance, Policy
-from autodata.tasks.measured import counted
+from autodata.tasks.acceptance import Acceptance, CountPolicy, Policy
+from autodata.tasks.measured import MeasuredPolicy
 from autodata.tasks.measurement import Prior
 from autodata.tasks.task import Comparison, Task
 from autodata.tasks.types import Candidate, Criterion, Objection
@@ -209,7 +209,9 @@ SCIENCE_PRIOR = Prior(weak=0.30, weak_sd=0.30, strong=0.60, strong_sd=0.30, slop
 
 def policy(acceptance: Acceptance, weak_attempts: int, strong_attempts: int) -> Policy:
     """Exact counts: by default weak ≤ 1 and strong ≥ 3 of 4 (paper, section 2)."""
-    return counted(acceptance, weak_attempts, strong_attempts, SCIENCE_PRIOR)
+    if acceptance.preset == "measured":
+        return MeasuredPolicy.of_counts(acceptance, weak_attempts, strong_attempts, SCIENCE_PRIOR)
+    return CountPolicy.of(acceptance, weak_attempts, strong_attempts)
 
 
 # 4 attempts each; 3 to 5 challengers in parallel from different angles (paper, section 2).

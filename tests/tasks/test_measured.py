@@ -10,7 +10,7 @@ from autodata.tasks.acceptance import Acceptance, Scores, exact, missing, scores
 from autodata.tasks.measured import LEAST_ATTEMPTS, MeasuredPolicy, confirmation
 from autodata.tasks.measurement import Prior
 from autodata.tasks.redecide import redecide
-from autodata.tasks.types import Attempt, Round, Side
+from autodata.tasks.types import FORMAT_NOTE, Attempt, Round, Side
 from tests.tasks.rounds import attempts
 
 CHOICES = Acceptance(preset="measured")
@@ -94,6 +94,15 @@ def test_two_right_answers_in_a_row_prove_nothing_and_eight_do() -> None:
     policy = measured("science")
     assert codes(policy, round_of([Fraction(0)] * 2, [Fraction(1)] * 2)) != []
     assert codes(policy, round_of([Fraction(0)] * 8, [Fraction(1)] * 8)) == []
+
+
+def test_failures_of_form_are_no_difficulty() -> None:
+    """Procedural: a weak side that never writes an answer proves nothing, however sure it fails."""
+    policy = measured("procedural")
+    clear = round_of([Fraction(0)] * 8, [Fraction(1)] * 8)
+    assert codes(policy, clear) == []
+    formless = tuple(a.model_copy(update={"note": FORMAT_NOTE + "none"}) for a in clear.weak)
+    assert codes(policy, clear.model_copy(update={"weak": formless})) == ["FORMAT"]
 
 
 def test_an_attempt_that_was_never_made_is_missed_on_record() -> None:
