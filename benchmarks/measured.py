@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from results import report
 
+from autodata.graph.context import REFITTED, ROUNDS_FITTED
 from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, exact, mean, thresholds
 from autodata.tasks.measured import MeasuredPolicy, measured
 from autodata.tasks.measurement import Prior, fit, wilson
@@ -31,7 +32,6 @@ ROUNDS = 12
 ROUND, FINAL = 3, 1  # calls: challenger, verifier, orchestrator; the final check
 JUDGED = 0.5  # share of the attempts' variance that the judge makes, for those judged twice
 RESAMPLES = 400
-REFIT = 1.2  # as graph/context.py
 CONFIRM = 5
 
 
@@ -155,8 +155,12 @@ def tried(contestant: Contestant, world: World, documents: int, seed: int) -> li
     rng, seen, found = random.Random(seed), list[tuple[list[float], list[float]]](), list[Tried]()
     prior, fitted = contestant.prior or Prior(), 0
     for _ in range(documents):
-        if contestant.policy is by_measure and not contestant.prior and len(seen) > fitted * REFIT:
-            prior, fitted = fit(seen[-400:]), len(seen)
+        if (
+            contestant.policy is by_measure
+            and not contestant.prior
+            and len(seen) > fitted * REFITTED
+        ):
+            prior, fitted = fit(seen[-ROUNDS_FITTED:]), len(seen)
         found.append(_document(contestant, contestant.policy(prior), world, rng, seen))
     return found
 

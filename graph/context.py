@@ -15,8 +15,8 @@ from autodata.tasks.measurement import Noise, Prior, fit
 from autodata.tasks.types import Document
 
 T = TypeVar("T")
-REFITTED = 1.2  # times as many rounds, after which the prior is fitted anew
-ROUNDS_FITTED = 400  # the latest rounds that a prior is fitted to
+REFITTED = 2  # times as many rounds, after which the prior is fitted anew
+ROUNDS_FITTED = 300  # the latest rounds that a prior is fitted to
 FiledUnder = Callable[[str, RunChoices], str]  # task, choices → the id of a run
 
 

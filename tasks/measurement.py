@@ -238,11 +238,14 @@ def posterior(
     """
     likelihood = _binomial if noise == "counts" else _student
     rows, columns = likelihood(prior, weak), likelihood(prior, strong)
-    before = _grid(prior)
+    questions = prior.model_copy(update={"spread": 1.0, "attempts": 0, "rounds": 0})
+    before = _grid(questions)
     weak_mass = [row * _dot(p, columns) for row, p in zip(rows, before.rows, strict=True)]
     strong_mass = [c * _dot(p, rows) for c, p in zip(columns, before.columns, strict=True)]
     gap_mass = [_along(k, diagonal, rows, columns) for k, diagonal in enumerate(before.diagonals)]
-    inside = [row * _dot(p, columns) for row, p in zip(rows, _within(prior, bounds), strict=True)]
+    inside = [
+        row * _dot(p, columns) for row, p in zip(rows, _within(questions, bounds), strict=True)
+    ]
     total = sum(weak_mass)
     return Posterior(
         sum(inside) / total,
