@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from autodata.tasks import TASKS, Task
-from autodata.tasks.acceptance import Acceptance, Policy, scores, thresholds
+from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, scores, thresholds
 from autodata.tasks.measured import MeasuredPolicy, measured
 from autodata.tasks.measurement import Prior
 from autodata.tasks.types import (
@@ -195,7 +195,10 @@ def policy_of(state: State) -> Policy:
 
 
 def measuring(state: State) -> MeasuredPolicy:
-    """What says how likely the thresholds truly hold, whatever policy is in force."""
+    """What says how likely the thresholds in force truly hold, whatever policy that is."""
+    policy = policy_of(state)
+    if isinstance(policy, ThresholdPolicy):
+        return measured(policy.gate, state.choices)
     choices = state.choices.model_copy(update={"preset": "measured"})
     found = policy_of(state.model_copy(update={"choices": choices}))
     if isinstance(found, MeasuredPolicy):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.graph.state import RunChoices
+from autodata.graph.state import RunChoices, State, measuring
 from autodata.ledger.ledger import Ledger
 from tests.graph.scripted import CS, ByText, marks, play
 from tests.graph.test_loop import LEGAL
@@ -43,6 +43,12 @@ async def test_a_document_keeps_the_prior_under_which_it_was_begun(tmp_path: Pat
         learned = first.model_copy(update={"weak": 0.9})
         assert ledger.prior_of("run", document, learned) == first
         assert ledger.scored("run", 10) == [([0.25, 0.25], [0.875, 0.875])]
+
+
+def test_certainty_is_about_the_thresholds_in_force() -> None:
+    assert measuring(State(choices=RunChoices())).bounds == (0.50, 0.65, 1.0, 0.20)
+    deployed = measuring(State(choices=RunChoices(preset="deployed", gap_min=0.3)))
+    assert deployed.bounds == (0.65, 0.60, 0.95, 0.30)
 
 
 async def test_what_the_paper_accepts_is_measured_as_well(tmp_path: Path) -> None:
