@@ -432,6 +432,7 @@ def _documents(name: str, what: str, required: bool = False) -> Callable[[F], F]
 @click.option("--iterations", type=int, metavar="N", help="Edits to try; 20 unless stated.")
 @click.option("--parallel", type=int, metavar="N", help="Iterations under way at once.")
 @click.option("--rule", metavar="strict|paper|confirm", help="When an edit is kept.")
+@click.option("--score", metavar="certainty|accepted", help="What an accepted document counts for.")
 @click.option("--select", metavar="boltzmann|best|pareto", help="How a parent is chosen.")
 @click.option("--minibatch", type=int, metavar="N", help="Training documents studied each time.")
 @click.option("--seed", type=int, metavar="N", help="Of every draw; 0 unless stated.")
@@ -440,7 +441,8 @@ def _documents(name: str, what: str, required: bool = False) -> Callable[[F], F]
 @settings
 def optimize(**given: Any) -> None:
     """Improve the prompts of a task: an analyst studies where they fail, an editor edits them, and
-    an edit is kept only if more held-out documents yield an accepted example.
+    an edit is kept only if more held-out documents yield an example that is accepted and truly
+    keeps the thresholds.
 
     Everything is written to the prompt store (a git repository of its own): every edit is a commit,
     the best one the branch autodata/<run>/champion. The same command on the same folder goes on

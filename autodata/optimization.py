@@ -57,13 +57,20 @@ class OptimizationSession(Session):
         return optimization_row(settings, self.plan)
 
     def config(self, run: RunRow, settings: Settings) -> dict[str, Any]:
-        return _config(settings, self.plan or plan_of(run))
+        return _config(settings, self._plan(run))
 
     def opened(self, run: RunRow, settings: Settings) -> "OptimizationWork":
         """The iterations that are not made yet."""
-        plan = self.plan or plan_of(run)
+        plan = self._plan(run)
         context = open_context(self.folder.path, run, settings, plan, wait=self.wait)
         return OptimizationWork(self.console, context, run)
+
+    def _plan(self, run: RunRow) -> Plan:
+        """The plan to work by: as asked for, and scored as the run was begun unless said."""
+        begun = plan_of(run)
+        if self.plan is None or "score" in self.plan.model_fields_set:
+            return self.plan or begun
+        return self.plan.model_copy(update={"score": begun.score})
 
     def worded(self, change: str) -> str:
         """A change of documents without their ids."""
@@ -162,6 +169,7 @@ def open_context(
         ledger=ledger,
         log=log,
         in_flight=documents_in_flight(settings),
+        score=plan.score,
     )
     documents = (*plan.training, *plan.validation, *plan.test)
     return OptimizationContext(

@@ -100,15 +100,16 @@ def findings(made: Sequence[Iteration], final: Sequence[Final]) -> list[str]:
     winner = next((f for f in final if f.place == 1), None)
     if start is None or winner is None:
         return lines
-    named = f", winner (iteration {winner.number}) {counts(winner.accepted, winner.decided)}"
+    named = f", winner (iteration {winner.number}) {_scored(winner)}"
     lines.append(
-        f"validation: start {counts(start.accepted, start.decided)}"
+        f"validation: start {_scored(start)}"
         f"{named if winner.number else ''}, {winner.evaluations} evaluations each"
     )
     if winner.number and winner.test_decided and start.test_decided:
         lines.append(
             f"sealed test: start {counts(start.test_accepted or 0, start.test_decided)}, "
             f"winner {counts(winner.test_accepted or 0, winner.test_decided)}, once"
+            f"{'' if winner.confirmed is None else ', by confirmed documents'}"
         )
         if winner.test_seen:
             lines.append(
@@ -118,9 +119,15 @@ def findings(made: Sequence[Iteration], final: Sequence[Final]) -> list[str]:
     return [*lines, sentence(verdict(final))]
 
 
-def counts(accepted: int, decided: int) -> str:
-    """A pass rate with the counts behind it."""
-    return f"{percent(accepted / decided if decided else 0.0)} ({accepted} of {decided})"
+def _scored(final: Final) -> str:
+    return counts(final.accepted, final.decided, final.confirmed)
+
+
+def counts(accepted: int, decided: int, confirmed: float | None = None) -> str:
+    """A score with the counts behind it, and what they count for where that is less."""
+    counting = accepted if confirmed is None else confirmed
+    certain = "" if confirmed is None else f" accepted, counting for {confirmed:.1f}"
+    return f"{percent(counting / decided if decided else 0.0)} ({accepted} of {decided}{certain})"
 
 
 def sentence(said: FinalVerdict) -> str:

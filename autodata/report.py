@@ -13,7 +13,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import summarize
 from autodata.optimization_screen import counts, findings
-from autodata.optimizer.acceptance import PassCount, verdict
+from autodata.optimizer.acceptance import PassCount, Scoring, verdict
 from autodata.optimizer.evidence import moved, percent
 from autodata.optimizer.population import members, pooled
 from autodata.optimizer.state import Plan
@@ -21,6 +21,12 @@ from autodata.screen import NOTICE, cost
 from autodata.tasks.measurement import Interval, wilson
 
 Html = str
+SCORED: Mapping[Scoring, str] = {
+    "accepted": "The score is the pass rate: accepted documents of those tried.",
+    "certainty": "The score counts each accepted document for its certainty: how likely the "
+    "thresholds hold on its true scores, as all attempts say; below one half for nothing. On the "
+    "sealed test such a document counts or does not.",
+}
 MOVED = 3  # rates that the table of kept edits shows, those that changed most
 
 
@@ -42,13 +48,14 @@ def report(ledger: Ledger, run: RunRow, status: str) -> Html:
             *(paragraph(line) for line in said),
             *(paragraph(line, "verdict") for line in last),
             section(
-                "Pass rate against iteration",
+                "Score against iteration",
                 curve(made, known, documents),
+                paragraph(SCORED[plan.score], "dim"),
                 paragraph(
-                    "Filled: kept, at the pooled rate over all evaluations. Bars: 95 % intervals "
+                    "Filled: kept, at the pooled score over all evaluations. Bars: 95 % intervals "
                     f"for {documents} documents, since one tried again is no new document. "
-                    "Hollow: rejected, at the rate reached when it could no longer win. The line "
-                    "is the best pooled rate so far.",
+                    "Hollow: rejected, at the score reached when it could no longer win. The line "
+                    "is the best pooled score so far.",
                     "dim",
                 ),
             ),
@@ -88,7 +95,7 @@ def _tree(made: Sequence[Iteration], known: Mapping[int, PassCount]) -> Html:
 
 
 def _shown(count: PassCount) -> str:
-    return counts(count.accepted, count.accepted + count.failed)
+    return counts(count.accepted, count.accepted + count.failed, count.confirmed)
 
 
 def _kept(made: Sequence[Iteration], known: Mapping[int, PassCount]) -> Html:
@@ -167,14 +174,15 @@ def _finals(made: Sequence[Iteration], final: Sequence[Final], documents: int) -
     rows = []
     for f in final:
         low, high = rate_interval(
-            PassCount(accepted=f.accepted, failed=f.decided - f.accepted), documents
+            PassCount(accepted=f.accepted, failed=f.decided - f.accepted, confirmed=f.confirmed),
+            documents,
         )
         rows.append(
             (
                 str(f.place) if f.place else "start",
                 str(f.number),
                 subjects.get(f.number, ""),
-                counts(f.accepted, f.decided),
+                counts(f.accepted, f.decided, f.confirmed),
                 f"{low:.0%} to {high:.0%}",
                 counts(f.test_accepted or 0, f.test_decided) if f.test_decided else "sealed",
             )
@@ -232,7 +240,7 @@ def curve(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: 
         drawn.append(path)
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="pass rate against iteration">{"".join(drawn)}</svg>'
+        f'aria-label="score against iteration">{"".join(drawn)}</svg>'
     )
 
 

@@ -509,3 +509,15 @@ def true_scores(database: Database) -> None:
 
 
 ESTIMATED = ("estimate", "low", "high")  # a true score: posterior mean and 95 % interval
+
+
+@migrations()
+def certain_scores(database: Database) -> None:
+    """An optimization counts accepted documents for their certainty; those begun before count each
+    in full, and their plans say so from here on."""
+    database.execute("alter table finals add column confirmed real")
+    database.execute(
+        "update runs set config = json_set(config, '$.optimize.score', 'accepted')"
+        " where json_type(config, '$.optimize') = 'object'"
+        " and json_type(config, '$.optimize.score') is null"
+    )

@@ -48,9 +48,10 @@ class Iteration(Frozen):
     """One iteration as decided.
 
     `parent` and `other_parent` are numbers of iterations; `revision` is the commit and `prompts`
-    the content hash of the task's prompts. Scores are 0 … 1; pass counts are documents by
-    outcome. `chances` says how likely each harness was to become the parent; `rates_before` and
-    `rates_after` are objections per document, on the same documents.
+    the content hash of the task's prompts. Scores are 0 … 1; pass counts are documents by outcome,
+    and what those accepted count for where that is less (`confirmed`). `chances` says how likely
+    each harness was to become the parent; `rates_before` and `rates_after` are objections per
+    document, on the same documents.
     """
 
     number: int
@@ -69,8 +70,8 @@ class Iteration(Frozen):
     parent_evaluations: int = 0
     score: float | None = None
     tried: int = 0
-    parent_pass_count: Mapping[str, int] = Field(default_factory=dict)
-    pass_count: Mapping[str, int] = Field(default_factory=dict)
+    parent_pass_count: Mapping[str, int | float] = Field(default_factory=dict)
+    pass_count: Mapping[str, int | float] = Field(default_factory=dict)
     chances: Mapping[int, float] = Field(default_factory=dict)
     minibatch: tuple[str, ...] = ()
     rates_before: Mapping[str, float] = Field(default_factory=dict)
@@ -102,9 +103,11 @@ class Final(Frozen):
     """One of the best harnesses, evaluated again when the iterations were over.
 
     `place` 1 is the winner; the prompts that the run started from have 1 or, beaten, 0. Counts are
-    documents: `accepted` of `decided` over all `evaluations`; of the test documents those with an
-    outcome under winner and start, the only two scored on them. `test_gained` were accepted under
-    the winner alone, `test_lost` under the start alone; None before these were recorded.
+    documents: `accepted` of `decided` over all `evaluations`, and what they count for together
+    (`confirmed`; None where each counts in full); of the test documents those with an outcome under
+    winner and start, the only two scored on them, and of these `test_accepted` those that count at
+    all. `test_gained` do so under the winner alone, `test_lost` under the start alone; None before
+    these were recorded.
     `test_seen` says who looked at results on these test documents earlier; nobody when empty.
     """
 
@@ -113,11 +116,18 @@ class Final(Frozen):
     evaluations: int
     accepted: int
     decided: int
+    confirmed: float | None = None
     test_accepted: int | None = None
     test_decided: int | None = None
     test_gained: int | None = None
     test_lost: int | None = None
     test_seen: str = ""
+
+    @property
+    def score(self) -> float:
+        """What the validation documents count for on average, 0 … 1."""
+        counting = self.accepted if self.confirmed is None else self.confirmed
+        return counting / self.decided if self.decided else 0.0
 
 
 def record_finals(ledger: Ledger, run_id: str, finals: Sequence[Final]) -> None:

@@ -263,16 +263,20 @@ class Ledger:
         )
         return int(row["n"])
 
-    def scored(self, run_id: str, most: int) -> list[Sides]:
-        """The scores of the attempts that the gate saw, weak and strong, by round: the latest."""
+    def scored(
+        self, run_id: str, most: int = -1, document_ids: Sequence[str] | None = None
+    ) -> list[Sides]:
+        """The scores of the attempts that the gate saw, weak and strong, by round: the latest, or
+        all where `most` is negative; of all documents or of these."""
         rows = self.query(
             "select weak, strong from (select rounds.rowid as place,"
             " json_group_array(score) filter (where solver = 'weak') as weak,"
             " json_group_array(score) filter (where solver = 'strong') as strong"
             " from rounds join attempts on round_id = rounds.id"
-            " where run_id = ? and score is not null and not fresh"
-            " group by rounds.id order by place desc limit ?) order by place",
-            [run_id, most],
+            " where run_id = ?1 and score is not null and not fresh"
+            " and (?3 is null or document_id in (select value from json_each(?3)))"
+            " group by rounds.id order by place desc limit ?2) order by place",
+            [run_id, most, None if document_ids is None else to_json(list(document_ids))],
         )
         return [(json.loads(row["weak"]), json.loads(row["strong"])) for row in rows]
 

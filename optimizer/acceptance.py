@@ -5,6 +5,10 @@ A strict comparison of two single evaluations keeps a no-op edit two times out o
 section 4). So the parent's score is pooled over several evaluations, and the mutant's evaluation
 stops as soon as it can no longer win. Stopping changes no decision, only the bill.
 
+A score counts accepted documents, each in full or for its certainty (optimizer/scoring.py). Both
+lie between 0 and 1, and a mean of such shares varies no more than a share of documents does, so
+that the score interval (Wilson) stays on the safe side.
+
 The best of many flatters itself even so: what the winner is worth is said by documents that chose
 nothing, by an exact test on the documents that changed, or not at all.
 """
@@ -15,6 +19,7 @@ from fractions import Fraction
 from typing import Literal
 
 from autodata.ledger.iterations import EditDecision, Final
+from autodata.tasks.acceptance import exact
 from autodata.tasks.measurement import (
     LEVEL,
     MIN_PAIRS,
@@ -27,6 +32,7 @@ from autodata.tasks.measurement import (
 from autodata.tasks.types import Frozen
 
 AcceptanceRule = Literal["strict", "paper", "confirm"]
+Scoring = Literal["certainty", "accepted"]
 EvaluationOutcome = Literal["accepted", "failed", "missing"]
 Finding = Literal["no winner", "untested", "too few", "better", "open", "worse"]
 
@@ -38,20 +44,28 @@ class PassCount(Frozen):
     """What one or more evaluations of a harness came to, in documents.
 
     `missing` counts those without an outcome for reasons of infrastructure: no evidence either way.
+    `confirmed` is what the accepted ones count for together, at most their number; None where each
+    counts in full.
     """
 
     accepted: int = 0
     failed: int = 0
     missing: int = 0
+    confirmed: float | None = None
 
     @classmethod
-    def of(cls, outcomes: Iterable[EvaluationOutcome]) -> "PassCount":
-        """The outcomes, counted."""
+    def of(
+        cls,
+        outcomes: Iterable[EvaluationOutcome],
+        certainties: Iterable[float] | None = None,
+    ) -> "PassCount":
+        """The outcomes, counted; `certainties` are what the accepted ones count for."""
         seen = list(outcomes)
         return cls(
             accepted=seen.count("accepted"),
             failed=seen.count("failed"),
             missing=seen.count("missing"),
+            confirmed=None if certainties is None else _four_digits(sum(certainties)),
         )
 
     def __add__(self, other: "PassCount") -> "PassCount":
@@ -59,7 +73,18 @@ class PassCount(Frozen):
             accepted=self.accepted + other.accepted,
             failed=self.failed + other.failed,
             missing=self.missing + other.missing,
+            confirmed=self._with(other),
         )
+
+    def _with(self, other: "PassCount") -> float | None:
+        if self.confirmed is None and other.confirmed is None:
+            return None
+        return _four_digits(float(self.counting + other.counting))
+
+    @property
+    def counting(self) -> Fraction:
+        """How many documents the accepted ones count for: exact, 0 … `accepted`."""
+        return Fraction(self.accepted) if self.confirmed is None else exact(self.confirmed)
 
     @property
     def tried(self) -> int:
@@ -68,14 +93,22 @@ class PassCount(Frozen):
 
     @property
     def score(self) -> Fraction:
-        """Pass rate over the documents with an outcome, 0 … 1; 0 when there is none."""
+        """What the documents with an outcome count for on average, 0 … 1; 0 when there is none.
+
+        The pass rate, where each accepted one counts in full.
+        """
         decided = self.accepted + self.failed
-        return Fraction(self.accepted, decided) if decided else Fraction(0)
+        return self.counting / decided if decided else Fraction(0)
 
     @property
     def covered(self) -> bool:
         """Whether enough of the documents tried have an outcome."""
         return self.tried > 0 and self.accepted + self.failed >= COVERAGE * self.tried
+
+
+def _four_digits(value: float) -> float:
+    """As certainties are kept, so that sums of them in any order are the same."""
+    return round(value, 4)
 
 
 def evaluations_wanted(rule: AcceptanceRule, made: int) -> int:
@@ -94,6 +127,7 @@ def more_documents(
 
     The smallest number of failures that would rule a win out, so that no try is wasted, or
     `at_least` (so that endpoints have work), while that many are left. A winner is tried on all.
+    An accepted document is hoped to count in full: its certainty still moves with the others'.
     """
     left = documents - mutant.tried
     if left <= 0 or not parent.covered:
@@ -111,9 +145,9 @@ def decide(parent: PassCount, mutant: PassCount, documents: int) -> EditDecision
     """What becomes of a mutant that was tried on some or all of the documents.
 
     Rejected when it cannot beat the parent strictly even if every document without an outcome were
-    accepted; else indecisive when too many are missing on either side.
+    accepted for sure; else indecisive when too many are missing on either side.
     """
-    hopeful = documents - mutant.failed
+    hopeful = documents - mutant.failed - mutant.accepted + mutant.counting
     if parent.covered and Fraction(hopeful, documents) <= parent.score:
         return "rejected"
     if not (parent.covered and mutant.covered):
@@ -133,9 +167,10 @@ def placed(counts: Mapping[int, PassCount]) -> list[int]:
 
 
 class FinalVerdict(Frozen):
-    """What a final says about its winner. Gains are differences of pass rates, −1 … 1.
+    """What a final says about its winner. Gains are differences, −1 … 1.
 
-    `validation_gain` flatters: those documents chose the winner. `gain`, its 95 % `interval` and
+    `validation_gain` is one of scores, and flatters: those documents chose the winner. On the
+    sealed test each document counts or does not. `gain`, its 95 % `interval` and
     `chance` (how likely so uneven a change is without any real one, 0 … 1; None where documents
     were not paired) are about the `documents` of the sealed test.
     """
@@ -159,8 +194,7 @@ def verdict(final: Sequence[Final]) -> FinalVerdict:
     winner = next((f for f in final if f.place == 1), start)
     if start is None or winner is None or winner.number == 0:
         return FinalVerdict(finding="no winner")
-    rates = [f.accepted / f.decided if f.decided else 0.0 for f in (start, winner)]
-    shown = rates[1] - rates[0]
+    shown = winner.score - start.score
     if shown <= 0:
         return FinalVerdict(finding="no winner", validation_gain=shown)
     before, after = ((f.test_accepted or 0, f.test_decided or 0) for f in (start, winner))

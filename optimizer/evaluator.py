@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from autodata.agents.comparison import ComparisonPool
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
-from autodata.graph.state import RunChoices, TaskName
+from autodata.graph.state import RunChoices, State, TaskName, measuring, policy_of
 from autodata.ledger.calls import CallLog
 from autodata.ledger.iterations import EvaluationId
 from autodata.ledger.ledger import Ledger
@@ -22,11 +22,13 @@ from autodata.ledger.rows import RunRow
 from autodata.models.client import Models
 from autodata.models.config import resolve
 from autodata.models.errors import Interrupted
-from autodata.optimizer.acceptance import EvaluationOutcome
+from autodata.optimizer.acceptance import EvaluationOutcome, PassCount, Scoring
 from autodata.optimizer.directives import directives
 from autodata.optimizer.evidence import Trajectory
+from autodata.optimizer.scoring import certainties
 from autodata.prompt_store.prompt import PromptSet, locked
 from autodata.tasks import TASKS, Task
+from autodata.tasks.acceptance import JudgedPolicy
 from autodata.tasks.task import final_filters, unscored_by_us, unverified
 from autodata.tasks.types import Attempt, Candidate, Document, Round, digest
 
@@ -118,7 +120,8 @@ class Evaluator:
     """Evaluates prompts on documents of the ledger, for one optimization (`run`).
 
     `in_flight` documents are worked on at once in each evaluation. Setting `stop` ends all of them
-    when their documents in flight have ended. `doubted` collects accepted examples that the audit
+    when their documents in flight have ended. `score` says what an accepted document counts for.
+    `doubted` collects accepted examples that the audit
     did not let count: evaluation and document → why.
     """
 
@@ -129,10 +132,12 @@ class Evaluator:
     ledger: Ledger
     log: CallLog
     in_flight: int
+    score: Scoring = "certainty"
     comparisons: ComparisonPool = field(default_factory=ComparisonPool)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _outcomes: dict[tuple[str, str], EvaluationOutcome] = field(default_factory=dict)
+    _certainties: dict[tuple[str, tuple[str, ...]], dict[str, float]] = field(default_factory=dict)
     _one_at_a_time: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
@@ -163,6 +168,42 @@ class Evaluator:
                 await self._run(name, prompts, waiting, replicate)
         known = await asyncio.to_thread(self.known, name)
         return {d: known.get(d, "missing") for d in document_ids}
+
+    async def count(
+        self, prompts: PromptSet, document_ids: Sequence[str], replicate: int
+    ) -> PassCount:
+        """What the documents came to under these prompts; raises as `evaluate`."""
+        outcomes = await self.evaluate(prompts, document_ids, replicate)
+        name = self.name(prompts, replicate)
+        found = await asyncio.to_thread(self.certainties, name, document_ids)
+        return PassCount.of(outcomes.values(), None if found is None else found.values())
+
+    async def confirmed(
+        self, prompts: PromptSet, document_ids: Sequence[str], replicate: int
+    ) -> dict[str, EvaluationOutcome]:
+        """As `evaluate`, but what was accepted and counts for nothing has failed."""
+        outcomes = await self.evaluate(prompts, document_ids, replicate)
+        name = self.name(prompts, replicate)
+        found = await asyncio.to_thread(self.certainties, name, document_ids) or {}
+        nothing: dict[str, EvaluationOutcome] = {d: "failed" for d, c in found.items() if not c}
+        return outcomes | nothing
+
+    def certainties(self, name: str, document_ids: Sequence[str]) -> dict[str, float] | None:
+        """What each accepted one of these documents counts for, 0 … 1; None where each counts in
+        full: by the optimization's choice, or because its gate is a judgement without thresholds.
+
+        What other documents of the evaluation came to has no part in it. Blocks on SQLite.
+        """
+        state = State(task=self.task, choices=self.choices)
+        if self.score == "accepted" or isinstance(policy_of(state), JudgedPolicy):
+            return None
+        outcomes = self.known(name)
+        tried = tuple(sorted(d for d in document_ids if d in outcomes))
+        if (name, tried) not in self._certainties:
+            last = {d: self.ledger.rounds(name, d)[-1] for d in tried if outcomes[d] == "accepted"}
+            seen = self.ledger.scored(name, document_ids=tried)
+            self._certainties[name, tried] = certainties(measuring(state), seen, last)
+        return self._certainties[name, tried]
 
     async def trajectories(
         self, prompts: PromptSet, document_ids: Sequence[str], replicate: int

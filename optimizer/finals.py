@@ -59,6 +59,7 @@ async def _settle(
             evaluations=EVALUATIONS,
             accepted=scored[number].accepted,
             decided=scored[number].accepted + scored[number].failed,
+            confirmed=scored[number].confirmed,
         )
         for place, number in enumerate(order, 1)
     }
@@ -71,32 +72,27 @@ async def _settle(
 
 async def _pooled(context: OptimizationContext, iteration: Iteration) -> PassCount:
     """Fresh evaluations of one harness on the validation documents, counted together."""
+    prompts = await asyncio.to_thread(context.population.prompts, iteration.revision)
     count = PassCount()
     for replicate in range(FRESH, FRESH + EVALUATIONS):
-        outcomes = await _outcomes(context, iteration, context.validation_order(), replicate)
-        count += PassCount.of(outcomes.values())
+        count += await context.evaluator.count(prompts, context.validation_order(), replicate)
     return count
-
-
-async def _outcomes(
-    context: OptimizationContext, iteration: Iteration, documents: Sequence[str], replicate: int
-) -> dict[str, EvaluationOutcome]:
-    prompts = await asyncio.to_thread(context.population.prompts, iteration.revision)
-    return await context.evaluator.evaluate(prompts, documents, replicate)
 
 
 async def _tested(
     context: OptimizationContext, start: Iteration, winner: Iteration, before: Sequence[Final]
 ) -> tuple[dict[str, int], dict[str, int | str]]:
-    """What the rows of start and winner say about the sealed test documents.
+    """What the rows of start and winner say about the sealed test documents, each of which counts
+    or does not.
 
     Their use is noted in the prompt store first, so that no later run takes them for unseen.
     """
-    seen = await asyncio.to_thread(seen_by, context)
+    ends, seen = (start, winner), await asyncio.to_thread(seen_by, context)
     seen += _seen_here(before, winner.number)
     await asyncio.to_thread(_note_use, context, start.revision)
     test = context.plan.test
-    one, other = [await _outcomes(context, i, test, 1) for i in (start, winner)]
+    prompts = [await asyncio.to_thread(context.population.prompts, i.revision) for i in ends]
+    one, other = [await context.evaluator.confirmed(p, test, 1) for p in prompts]
     pairs = paired([(one[d], other[d]) for d in test])
     return (
         {"test_accepted": pairs.both + pairs.lost, "test_decided": pairs.documents},
@@ -111,7 +107,7 @@ async def _tested(
 
 
 def paired(outcomes: Sequence[tuple[EvaluationOutcome, EvaluationOutcome]]) -> Pairs:
-    """Documents with an outcome before and after, by what became of each."""
+    """Documents with an outcome before and after, by what became of each: accepted if it counts."""
     return Pairs(
         both=outcomes.count(("accepted", "accepted")),
         lost=outcomes.count(("accepted", "failed")),
@@ -159,17 +155,18 @@ def _record(
 
 def note(run: str, final: Final) -> str:
     """What a commit's note says about its final evaluation."""
-    share = final.accepted / final.decided if final.decided else 0.0
+    counting = "" if final.confirmed is None else f" accepted, counting for {final.confirmed:.1f}"
     place = f"place {final.place}" if final.number else "the start"
     won = ", which no edit beat: nothing to adopt" if not final.number and final.place else ""
     text = (
-        f"{run}, {place}{won}: {share:.1%} ({final.accepted} of {final.decided}) "
+        f"{run}, {place}{won}: {final.score:.1%} ({final.accepted} of {final.decided}{counting}) "
         f"over {final.evaluations} evaluations on the validation documents."
     )
     if final.test_decided:
         test = (final.test_accepted or 0) / final.test_decided
         once = f"seen before by {final.test_seen}" if final.test_seen else "once"
         text += (
-            f"\nSealed test, {once}: {test:.1%} ({final.test_accepted} of {final.test_decided})."
+            f"\nSealed test, {once}: {test:.1%} ({final.test_accepted} of {final.test_decided}"
+            f"{'' if final.confirmed is None else ' confirmed'})."
         )
     return text

@@ -23,7 +23,7 @@ from autodata.optimizer.evidence import (
     write,
 )
 from autodata.optimizer.guard import faults
-from autodata.optimizer.population import made
+from autodata.optimizer.population import made, said
 from autodata.optimizer.selection import chance, draw, probabilities
 from autodata.optimizer.state import BLANK, OptimizerState
 from autodata.prompt_store.prompt import PromptSet
@@ -50,8 +50,7 @@ class OptimizerNodes:
     async def _score_start(self, context: OptimizationContext) -> None:
         revision = context.evaluator.run.prompts_revision
         prompts = await asyncio.to_thread(context.population.prompts, revision)
-        outcomes = await context.evaluator.evaluate(prompts, context.validation_order(), 1)
-        count = PassCount.of(outcomes.values())
+        count = await context.evaluator.count(prompts, context.validation_order(), 1)
         first = Iteration(
             number=0,
             decision="start",
@@ -60,7 +59,7 @@ class OptimizerNodes:
             prompts=context.evaluator.content(prompts.files),
             score=float(count.score),
             tried=count.tried,
-            pass_count=count.model_dump(),
+            pass_count=count.model_dump(exclude_none=True),
             checks=await checks.control_questions(context, prompts),
         )
         await asyncio.to_thread(context.record, first)
@@ -142,7 +141,7 @@ class OptimizerNodes:
         seen = await asyncio.to_thread(context.visible, state.number)
         wanted = evaluations_wanted(rule, made(seen, state.parent))
         counts = [
-            PassCount.of((await context.evaluator.evaluate(parent, order, replicate)).values())
+            await context.evaluator.count(parent, order, replicate)
             for replicate in range(1, wanted + 1)
         ]
         against = counts[-1] if rule == "paper" else sum(counts, PassCount())
@@ -172,12 +171,12 @@ class OptimizerNodes:
                 mutant, order[: tried.tried + more], replicate
             )
             tried = PassCount.of(outcomes.values())
-        return tried
+        return await context.evaluator.count(mutant, order[: tried.tried], replicate)
 
     async def decide(self, state: OptimizerState) -> Update:
         """Says why; a winner has to pass the checks at run time first."""
         context = self.context()
-        score = f"{_counted(state.pass_count)} against {_counted(state.parent_pass_count)}"
+        score = f"{said(state.pass_count)} against {said(state.parent_pass_count)}"
         if state.decision == "indecisive":
             return {"reason": f"too few documents had an outcome: {score}"}
         if state.decision == "rejected":
@@ -256,8 +255,8 @@ def _record(context: OptimizationContext, state: OptimizerState) -> None:
         parent_evaluations=state.parent_evaluations,
         score=float(state.pass_count.score) if evaluated else None,
         tried=state.pass_count.tried,
-        parent_pass_count=state.parent_pass_count.model_dump(),
-        pass_count=state.pass_count.model_dump(),
+        parent_pass_count=state.parent_pass_count.model_dump(exclude_none=True),
+        pass_count=state.pass_count.model_dump(exclude_none=True),
         chances=state.chances,
         minibatch=state.minibatch,
         rates_before=state.rates_before,
@@ -289,10 +288,6 @@ def _mine(context: OptimizationContext, prompts: PromptSet) -> dict[str, str]:
 def _mutant(parent: PromptSet, state: OptimizerState) -> PromptSet:
     files = {**parent.files, **state.edited}
     return PromptSet(revision=f"iteration-{state.number}", files=files)
-
-
-def _counted(count: PassCount) -> str:
-    return f"{count.accepted} of {count.accepted + count.failed}"
 
 
 def _invalid(reason: str) -> Update:

@@ -18,6 +18,7 @@ from autodata.optimizer.state import Plan
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.store import RefGroup, Store, champion_ref, merge_files, mutant_ref
+from autodata.tasks.acceptance import exact, mean
 
 REF_GROUPS: Mapping[str, RefGroup] = {
     "start": "pop",
@@ -55,17 +56,19 @@ class Population:
         return [self._harness(i, made(seen, i.number)) for i in members(seen)]
 
     def _harness(self, iteration: Iteration, evaluations: int) -> Harness:
-        accepted: dict[str, list[bool]] = {}
+        counted: dict[str, list[Fraction]] = {}
         for replicate in range(1, evaluations + 1):
             name = iteration.evaluation(replicate)
+            certainties = self.evaluator.certainties(name, self.plan.validation)
             for document_id, outcome in self.evaluator.known(name).items():
                 if document_id in self.plan.validation:
-                    accepted.setdefault(document_id, []).append(outcome == "accepted")
-        tried = [one for several in accepted.values() for one in several]
+                    sure = certainties.get(document_id, 0.0) if certainties is not None else 1.0
+                    one = exact(sure) if outcome == "accepted" else Fraction(0)
+                    counted.setdefault(document_id, []).append(one)
         return Harness(
             number=iteration.number,
-            score=Fraction(sum(tried), len(tried)) if tried else Fraction(0),
-            by_document={d: Fraction(sum(a), len(a)) for d, a in accepted.items()},
+            score=mean([one for several in counted.values() for one in several]) or Fraction(0),
+            by_document={d: mean(several) or Fraction(0) for d, several in counted.items()},
         )
 
     def prompts(self, revision: str) -> PromptSet:
@@ -154,7 +157,7 @@ class Population:
             for number in (iteration.parent, iteration.other_parent)
             if number is not None
         ]
-        subject, body, trailers = message(self.run_id, self.plan.rule, iteration, quotes)
+        subject, body, trailers = message(self.run_id, self.plan, iteration, quotes)
         return self.store.commit(files, parents, subject, body, trailers)
 
 
@@ -186,9 +189,7 @@ def pooled(made: Sequence[Iteration], rule: AcceptanceRule) -> dict[int, PassCou
     return counts
 
 
-def message(
-    run: str, rule: AcceptanceRule, iteration: Iteration, quotes: Sequence[str]
-) -> CommitMessage:
+def message(run: str, plan: Plan, iteration: Iteration, quotes: Sequence[str]) -> CommitMessage:
     """Subject, body and trailers of the commit of an iteration."""
     parts = [
         _wrapped(iteration.intent),
@@ -202,7 +203,8 @@ def message(
         "Autodata-Decision": iteration.decision,
         "Autodata-Score": score(iteration.score, iteration.pass_count),
         "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_pass_count),
-        "Autodata-AcceptanceRule": rule,
+        "Autodata-AcceptanceRule": plan.rule,
+        "Autodata-Scoring": plan.score,
         "Autodata-Evaluation": iteration.evaluation(),
         "Autodata-Predicts": iteration.predicts,
     }
@@ -218,13 +220,21 @@ def visible(text: str) -> str:
     )
 
 
-def score(value: float | None, count: Mapping[str, int]) -> str:
-    """A score with the counts behind it: `0.520 (13 of 25)`; nothing when not evaluated."""
+def score(value: float | None, count: Mapping[str, int | float]) -> str:
+    """A score with the counts behind it: `0.520 (13 of 25)`, or `0.336 (13 of 25 accepted, counting
+    for 8.4)`; nothing when not evaluated."""
     if value is None:
         return ""
-    accepted = count.get("accepted", 0)
-    counted = f"{value:.3f} ({accepted} of {accepted + count.get('failed', 0)})"
-    return f"{counted}, {count['missing']} missing" if count.get("missing") else counted
+    found = PassCount.model_validate(count)
+    return f"{value:.3f} ({said(found)})" + (f", {found.missing} missing" if found.missing else "")
+
+
+def said(count: PassCount) -> str:
+    """The counts behind a score: `13 of 25`, and what they count for where that is less."""
+    counted = f"{count.accepted} of {count.accepted + count.failed}"
+    if count.confirmed is None:
+        return counted
+    return f"{counted} accepted, counting for {count.confirmed:.1f}"
 
 
 def _wrapped(text: str, lead: str = "") -> str:

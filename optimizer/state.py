@@ -7,7 +7,7 @@ from itertools import combinations
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autodata.ledger.iterations import EditDecision
-from autodata.optimizer.acceptance import AcceptanceRule, PassCount
+from autodata.optimizer.acceptance import AcceptanceRule, PassCount, Scoring
 from autodata.optimizer.selection import TEMPERATURE, Select
 from autodata.tasks.types import Document, Frozen, digest
 
@@ -19,6 +19,11 @@ class Choices(Frozen):
     parallel: int = Field(1, ge=1, le=64, description="iterations under way at once")
     rule: AcceptanceRule = Field(
         "strict", description="when an edit is kept; see optimizer/acceptance.py"
+    )
+    score: Scoring = Field(
+        "certainty",
+        description="what an accepted document counts for: how certain it is that the thresholds "
+        "truly hold (optimizer/scoring.py), or accepted: in full",
     )
     select: Select = Field("boltzmann", description="how a parent is chosen")
     temperature: float = Field(TEMPERATURE, gt=0, le=10, description="of the Boltzmann choice")

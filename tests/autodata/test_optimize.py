@@ -60,7 +60,7 @@ def test_each_iteration_gets_a_line_and_the_end_says_what_it_is_worth(
     for number in range(4):
         assert f"\n{number:>4}  " in said
     assert "A prompt store was created at prompts" in said
-    for part in ("validation: start", "sealed test: start", "Simulated models"):
+    for part in ("validation: start", "counting for", "sealed test: start", "Simulated models"):
         assert part in said
     assert "3 iterations" in folder("status", "opt")
 
@@ -77,6 +77,7 @@ def test_the_same_command_goes_on_and_finds_nothing_left(done: tuple[Folder, str
     ("more", "expected"),
     [
         (["--rule", "confirm"], "optimize.rule: strict → confirm"),
+        (["--score", "accepted"], "optimize.score: certainty → accepted"),
         (["--rule", "lucky"], "rule: Input should be 'strict', 'paper' or 'confirm'"),
         (["--parallel", "0"], "parallel: Input should be greater than or equal to 1"),
         (["--set", "acceptance.weak_max=0.9"], "acceptance.weak_max"),
@@ -134,7 +135,7 @@ def test_the_report_is_one_page_that_loads_nothing(done: tuple[Folder, str]) -> 
     folder, _ = done
     folder("report", "opt", "-o", "opt.html")
     page = (folder.path / "opt.html").read_text()
-    for part in ("<svg", "Pass rate against iteration", "Family", "sealed test: start", "analyst"):
+    for part in ("<svg", "Score against iteration", "Family", "sealed test: start", "analyst"):
         assert part in page
     assert "src=" not in page
     assert "http" not in page
@@ -217,6 +218,17 @@ def test_an_interrupted_optimization_says_how_to_go_on_and_does(tmp_path: Path) 
         assert process.wait() == 130, said
     assert "Go on with: autodata resume opt" in said
     assert "1 iteration:" in folder("resume", "opt")
+
+
+def test_an_optimization_is_scored_to_its_end_as_it_was_begun(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    folder(*words("--iterations", "0", "--score", "accepted"))
+    said = folder(*words("--iterations", "1"))
+    assert "1 iteration:" in said
+    assert "counting for" not in said
+    store = Store.open(tmp_path / "prompts")
+    [made] = [c.trailers for c in store.history() if c.trailers.get("Autodata-Iteration") == "1"]
+    assert made["Autodata-Scoring"] == "accepted"
 
 
 def test_a_spent_budget_pauses_and_a_larger_one_goes_on(tmp_path: Path) -> None:

@@ -72,6 +72,20 @@ def test_a_winner_that_does_not_beat_the_start_is_not_offered(held: list[Final])
     assert sentence(verdict(held)).endswith("so there is nothing to adopt.")
 
 
+def test_a_winner_is_one_by_what_its_documents_count_for() -> None:
+    """More accepted and less of it certain: the start wins."""
+    start, winner = final(Pairs(gained=40))
+    sure = [start.model_copy(update={"confirmed": 30.0}), winner]
+    sure[1] = winner.model_copy(update={"confirmed": 29.5})
+    assert verdict(sure).finding == "no winner"
+    sure[1] = winner.model_copy(update={"confirmed": 42.5})
+    assert verdict(sure).validation_gain == pytest.approx(0.1)
+    assert (
+        "winner (iteration 7) 34.0% (75 of 125 accepted, counting for 42.5)"
+        in findings([], sure)[1]
+    )
+
+
 def test_results_from_before_documents_were_paired_keep_an_interval() -> None:
     unpaired = {"test_gained": None, "test_lost": None}
     held = [f.model_copy(update=unpaired) for f in final(Pairs(gained=35, lost=7, neither=58))]

@@ -16,7 +16,7 @@ from autodata.ledger.iterations import (
     record_iteration,
 )
 from autodata.ledger.ledger import FILE, Ledger
-from autodata.ledger.rows import RunRow
+from autodata.ledger.rows import RunRow, run_row
 
 START = Iteration(number=0, decision="start", revision="a" * 40, prompts="p0")
 KEPT = Iteration(
@@ -75,6 +75,21 @@ def test_an_iteration_that_an_older_version_stored_is_read(tmp_path: Path) -> No
     assert read.chances == {0: 1.0}
 
 
+def test_an_optimization_begun_before_counts_each_accepted_document_in_full(
+    tmp_path: Path,
+) -> None:
+    config = {"optimize": {"rule": "strict", "validation": ["a"]}}
+    row = run_row(RunRow(id="opt", kind="optimization", task="cs", prompts_revision="x"))
+    old = Database(tmp_path / FILE)
+    migrations.apply(old, stop_before="certain_scores")
+    old["runs"].insert(row | {"config": json.dumps(config)})
+    old["runs"].insert(row | {"id": "plain", "config": "{}"})
+    old.close()
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.run("opt").config["optimize"] == config["optimize"] | {"score": "accepted"}
+        assert ledger.run("plain").config == {}
+
+
 def test_deciding_again_replaces_and_never_doubles(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         for reason in ("first", "again"):
@@ -92,7 +107,9 @@ def test_evaluations_do_not_pass_for_runs_of_their_own(tmp_path: Path) -> None:
 
 def test_the_final_evaluation_is_kept_once(tmp_path: Path) -> None:
     start = Final(number=0, place=0, evaluations=5, accepted=40, decided=125)
-    winner = start.model_copy(update={"number": 7, "place": 1, "test_accepted": 12})
+    winner = start.model_copy(
+        update={"number": 7, "place": 1, "test_accepted": 12, "confirmed": 31.5}
+    )
     with opened(tmp_path) as ledger:
         assert finals(ledger, "opt") == []
         for kept in ([start], [winner, start]):

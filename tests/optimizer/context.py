@@ -92,6 +92,7 @@ def optimization_context(
             ledger=ledger,
             log=log,
             in_flight=4,
+            score=plan.score,
         )
         context = OptimizationContext(
             plan=plan,

@@ -28,14 +28,31 @@ def count(accepted: int, failed: int, missing: int = 0) -> PassCount:
     return PassCount(accepted=accepted, failed=failed, missing=missing)
 
 
+def sure(accepted: int, failed: int, confirmed: float, missing: int = 0) -> PassCount:
+    return count(accepted, failed, missing).model_copy(update={"confirmed": confirmed})
+
+
 def played(
-    rule: AcceptanceRule, parent: PassCount, outcomes: list[EvaluationOutcome], at_least: int = 1
+    rule: AcceptanceRule,
+    parent: PassCount,
+    outcomes: list[EvaluationOutcome],
+    at_least: int = 1,
+    sure: list[float] | None = None,
 ) -> PassCount:
-    """The mutant's count when documents are tried in this order, as far as the rule wants."""
+    """The mutant's count when documents are tried in this order, as far as the rule wants.
+
+    `sure` is what an accepted one counts for; it moves as others are tried, so the latest holds.
+    """
     mutant = PassCount()
     while batch := more_documents(rule, parent, mutant, len(outcomes), at_least):
-        mutant += PassCount.of(outcomes[mutant.tried : mutant.tried + batch])
+        mutant = counted(outcomes[: mutant.tried + batch], sure)
     return mutant
+
+
+def counted(outcomes: list[EvaluationOutcome], sure: list[float] | None) -> PassCount:
+    if sure is None:
+        return PassCount.of(outcomes)
+    return PassCount.of(outcomes, [sure[len(outcomes) - 1]] * outcomes.count("accepted"))
 
 
 @pytest.mark.parametrize(
@@ -50,12 +67,23 @@ def played(
         (count(8, 17), count(9, 10, 6), "indecisive"),  # 19 of 25 have one
         (count(8, 11, 6), count(20, 5), "indecisive"),  # too little is known of the parent
         (count(20, 5), count(3, 12, 10), "rejected"),  # 13 at best: nothing missing could help
+        (sure(8, 17, 5.2), sure(8, 17, 5.3), "kept"),
+        (sure(8, 17, 5.2), sure(12, 13, 5.2), "rejected"),  # more accepted, and none of it sure
+        (sure(16, 34, 10.4), sure(6, 14, 4.3, 5), "kept"),  # 4.3 of 20 against 10.4 of 50
+        (sure(20, 5, 15.0), sure(8, 7, 4.9, 10), "rejected"),  # 14.9 at best
     ],
 )
 def test_an_edit_is_kept_only_when_it_helps(
     parent: PassCount, mutant: PassCount, expected: EditDecision
 ) -> None:
     assert decide(parent, mutant, DOCUMENTS) == expected
+
+
+def test_what_accepted_documents_count_for_adds_up_over_evaluations() -> None:
+    pooled = sure(8, 17, 5.1234) + sure(6, 19, 4.0001)
+    assert pooled == sure(14, 36, 9.1235)
+    assert pooled.score == Fraction(91235, 500_000)
+    assert sum([pooled], PassCount()) == pooled
 
 
 def test_what_infrastructure_lost_is_missing_and_not_a_failure() -> None:
@@ -65,13 +93,21 @@ def test_what_infrastructure_lost_is_missing_and_not_a_failure() -> None:
 @given(
     outcomes=st.lists(OUTCOMES, min_size=1, max_size=40),
     parent=st.builds(count, st.integers(0, 75), st.integers(0, 75), st.integers(0, 20)),
+    share=st.floats(0, 1),
     at_least=st.integers(1, 8),
+    certainties=st.none() | st.lists(st.floats(0, 1), min_size=40, max_size=40),
 )
 def test_stopping_early_decides_as_a_full_evaluation_does(
-    outcomes: list[EvaluationOutcome], parent: PassCount, at_least: int
+    outcomes: list[EvaluationOutcome],
+    parent: PassCount,
+    share: float,
+    at_least: int,
+    certainties: list[float] | None,
 ) -> None:
-    full = decide(parent, PassCount.of(outcomes), len(outcomes))
-    stopped = played("strict", parent, outcomes, at_least)
+    if certainties is not None:
+        parent = parent.model_copy(update={"confirmed": round(share * parent.accepted, 4)})
+    full = decide(parent, counted(outcomes, certainties), len(outcomes))
+    stopped = played("strict", parent, outcomes, at_least, certainties)
     assert decide(parent, stopped, len(outcomes)) == full
     if full == "kept":
         assert stopped.tried == len(outcomes)

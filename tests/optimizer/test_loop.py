@@ -56,6 +56,7 @@ def test_every_iteration_is_a_commit_with_a_ref_that_says_what_became_of_it(
         assert trailers["Autodata-Run"] == RUN
         assert trailers["Autodata-Iteration"] == str(i.number)
         assert trailers["Autodata-Decision"] == i.decision
+        assert trailers["Autodata-Scoring"] == "certainty"
         assert trailers["Autodata-Predicts"] == i.predicts
 
 
@@ -102,8 +103,10 @@ def test_the_winner_is_scored_again_and_once_on_sealed_documents(
     assert (winner.test_accepted or 0) - (start.test_accepted or 0) == gain
     revision = next(i.revision for i in climbed.iterations() if i.number == winner.number)
     note = commits(climbed)[revision].note
-    assert f"{winner.accepted} of {winner.decided}" in note
+    said = f"{winner.accepted} of {winner.decided} accepted, counting for {winner.confirmed:.1f}"
+    assert said in note
     assert note.count("Sealed test, once") == 1
+    assert f"({winner.test_accepted} of {winner.test_decided} confirmed)." in note
 
 
 async def test_more_iterations_have_their_final_and_the_same_one(
