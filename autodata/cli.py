@@ -367,6 +367,43 @@ def show(**given: Any) -> None:
     call("show", "show", **given)
 
 
+@main.command(short_help="Measure accepted examples afresh, on attempts that no gate has seen.")
+@run_folder
+@click.option(
+    "--attempts",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Fresh ones of each side in all; as many as the run plans unless stated.",
+)
+@click.option("--each", is_flag=True, help="Print a line per example, too.")
+@as_json
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Other models and endpoints, laid over the run's own.",
+)
+@run_id
+@flags(*BUDGETS)
+@wait
+@settings
+def remeasure(**given: Any) -> None:
+    """Measure accepted examples afresh: a gate selects luck, so the attempts that decided flatter.
+
+    Solvers and judge are the run's own, or others by --config or --set: how hard is it for another
+    model? What others show is kept apart. The same command goes on where it stopped, more
+    --attempts add to what is there; budgets count all that the folder has used.
+
+    \b
+    Examples:
+      autodata remeasure runs/cs
+      autodata remeasure runs/cs --attempts 8 --budget-usd 30
+      autodata remeasure runs/cs --set models.weak_solver.model=my-student --each
+      autodata remeasure runs/cs --config student.yaml --json | jq .passed_again
+    """
+    call("remeasure", "remeasure", **given)
+
+
 @main.command(short_help="Write the accepted examples to a file for training.")
 @run_folder
 @click.option("--format", "form", required=True, metavar="F", help="jsonl, parquet, trl-grpo, …")

@@ -109,6 +109,14 @@ class Session(ABC):
         """What the run's row would hold if it began with these settings."""
         return settings.plain()
 
+    def keep(self, settings: Settings) -> None:
+        """Writes down the settings with which the folder is gone on with."""
+        self.folder.keep(settings)
+
+    def again(self) -> str:
+        """The command that goes on after a pause."""
+        return f"autodata resume {self.folder.path}"
+
     @abstractmethod
     def opened(self, run: RunRow, settings: Settings) -> Work:
         """The work, with files and models open. Raises UnknownPrice."""
@@ -137,19 +145,15 @@ class Session(ABC):
     def _work(self, run: RunRow, settings: Settings) -> int:
         """Works to the end, records how the run stands then, and tells; returns the exit code."""
         work = self.opened(run, settings)
-        self.folder.keep(settings)
+        self.keep(settings)
         with Ledger.open(self.folder.path) as ledger:
-            if any(run.id == known.id for known in ledger.runs()):
-                ledger.set_status("running", run.id)
-            else:
-                ledger.start_run(run)
+            ledger.set_status("running", ledger.run_like(run))
         status, pause = self._ended(work, run.id)
         with Ledger.open(self.folder.path) as ledger:
             code = work.tell(ledger, status)
         if pause is None:
             return code
-        say = f"{pause}.\nGo on with: autodata resume {self.folder.path}"
-        self.console.print(say, soft_wrap=True)
+        self.console.print(f"{pause}.\nGo on with: {self.again()}", soft_wrap=True)
         return INTERRUPTED if status == "interrupted" else PAUSED
 
     def _ended(self, work: Work, run_id: str) -> tuple[RunStatus, Paused | None]:

@@ -65,6 +65,8 @@ ATTEMPTS = (
     "strong_examples",
 )  # choices that a configuration keeps with the models
 
+ASKING = ("models", "endpoints", "prices", "budget")  # sections that say who is asked, and how much
+
 # Roles that no run asks; the optimizer resolves them itself.
 OPTIMIZER_ROLES = frozenset({"optimizer", "analyst", "editor"})
 
@@ -310,6 +312,25 @@ def read(values: Mapping[str, Any], name: str, overrides: Sequence[Override] = (
     Raises SettingsError.
     """
     return _overridden(_Source(name, deepcopy(dict(values))), overrides)
+
+
+def read_over(
+    values: Mapping[str, Any], name: str, file: Path | None, overrides: Sequence[Override] = ()
+) -> Settings:
+    """As `read`, with the models, endpoints, prices and budget of a file, where there is one, laid
+    over them: model by model, endpoint by endpoint. What else the file says stays aside.
+
+    Raises SettingsError.
+    """
+    source = _read(file) if file else _Source(name)
+    laid = deepcopy(dict(values))
+    for section, stated in source.values.items():
+        if section in ASKING and isinstance(stated, dict):
+            laid[section] = {**laid.get(section, {}), **stated}
+        elif section in ASKING or section not in Settings.model_fields:
+            laid[section] = stated  # to be refused by its place
+    source.values = laid
+    return _overridden(source, overrides)
 
 
 def _overridden(source: _Source, overrides: Sequence[Override]) -> Settings:

@@ -76,6 +76,32 @@ async def _unless_cut_off(work: Coroutine[Any, Any, T], cut: list[CutOff]) -> T 
         return None
 
 
+async def attempt(
+    context: RunContext, state: State, side: Side, number: int, *, scope: str
+) -> Attempt:
+    """One answer to the state's candidate, and its marks; the calls are filed under `scope`."""
+    document, candidate = await context.document(state.document_id), _chosen(state)
+    said = await solve(
+        context.models,
+        locked(state.task, "solver"),
+        candidate,
+        side,
+        number,
+        scope=scope,
+        worked=_worked(state, document, side),
+    )
+    return await score(
+        context.models,
+        task_of(state),
+        candidate,
+        said,
+        side,
+        number,
+        scope=scope,
+        comparisons=context.comparisons,
+    )
+
+
 @dataclass(frozen=True)
 class Nodes:
     """The nodes of one run context, which is opened when the first of them runs."""
@@ -222,28 +248,7 @@ class Nodes:
         return tuple(own)
 
     async def _attempt(self, state: State, side: Side, number: int) -> Attempt:
-        """One answer and its marks."""
-        context, document = await self._at_hand(state)
-        candidate, scope = _chosen(state), state.document_id
-        said = await solve(
-            context.models,
-            locked(state.task, "solver"),
-            candidate,
-            side,
-            number,
-            scope=scope,
-            worked=_worked(state, document, side),
-        )
-        return await score(
-            context.models,
-            task_of(state),
-            candidate,
-            said,
-            side,
-            number,
-            scope=scope,
-            comparisons=context.comparisons,
-        )
+        return await attempt(self.context(), state, side, number, scope=state.document_id)
 
     async def loop_judge(self, state: State) -> Update:
         """Reads all attempts of the round: is the difficulty learnable?"""

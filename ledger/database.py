@@ -521,3 +521,39 @@ def certain_scores(database: Database) -> None:
         " where json_type(config, '$.optimize') = 'object'"
         " and json_type(config, '$.optimize.score') is null"
     )
+
+
+CREATE_FRESH_ATTEMPTS = """create table fresh_attempts (
+  run_id text not null references runs(id),  -- of the remeasurement that asked for it
+  example_id text not null references examples(id) on delete cascade,
+  solver text not null,             -- weak, strong
+  number integer not null,          -- beyond those of the attempts that the gate saw
+  answer text not null,
+  score real,                       -- 0 … 1, computed from marks; null: no usable marks
+  marks text not null,              -- JSON: [{criterion, weight, met, evidence}]
+  truncated integer not null,
+  call_id integer references calls(id),
+  note text not null,
+  primary key (run_id, example_id, solver, number)
+)"""
+
+CREATE_MEASUREMENTS = """create table measurements (
+  run_id text not null references runs(id),  -- of the remeasurement
+  example_id text not null references examples(id) on delete cascade,
+  weak_attempts integer not null,   -- fresh ones that could be scored
+  strong_attempts integer not null,
+  weak real,                        -- 0 … 1, means over these
+  strong real,
+  gap real,                         -- strong - weak
+  holds integer,                    -- whether the run's thresholds hold on these means
+  primary key (run_id, example_id)
+)"""
+
+
+@migrations()
+def remeasurements(database: Database) -> None:
+    """What fresh attempts, asked for later, say of accepted examples."""
+    database.execute(CREATE_FRESH_ATTEMPTS)
+    database.execute(CREATE_MEASUREMENTS)
+    database.execute("create index fresh_attempts_by_example on fresh_attempts(example_id)")
+    database.execute("create index measurements_by_example on measurements(example_id)")

@@ -38,12 +38,15 @@ FILE = "run.db"
 EXAMPLE = """
 select e.id, e.run_id, e.round_id, e.document_id, documents.name as document_name, e.task,
   rounds.candidate, e.weak_mean, e.strong_mean, e.gap, e.rounds_used, e.prompts_revision,
-  e.simulated, e.meta
+  e.simulated, e.certainty, e.weak_estimate, e.weak_low, e.weak_high, e.strong_estimate,
+  e.strong_low, e.strong_high, e.gap_estimate, e.gap_low, e.gap_high, e.confirmed,
+  e.confirmed_weak, e.confirmed_strong, e.confirmed_gap, e.meta
 from examples as e
 join documents on documents.id = e.document_id
 join rounds on rounds.id = e.round_id
 where e.id = ?
 """
+_OF_ITS_OWN = "kind not in ('evaluation', 'remeasurement')"  # a run that people began as one
 
 
 class Ledger:
@@ -129,8 +132,9 @@ class Ledger:
         return run.id
 
     def runs(self) -> list[RunRow]:
-        """All runs of the folder but the evaluations of an optimization, oldest first."""
-        rows = self.query("select * from runs where kind <> 'evaluation' order by rowid")
+        """All runs of the folder but the evaluations of an optimization and the remeasurements of
+        other runs, oldest first."""
+        rows = self.query(f"select * from runs where {_OF_ITS_OWN} order by rowid")
         return [read_run(row) for row in rows]
 
     def runs_with_examples(self) -> list[RunRow]:
@@ -141,7 +145,7 @@ class Ledger:
     def run(self, run_id: str | None = None) -> RunRow:
         """The run with this id, or the latest of `runs`. Raises LedgerError when there is none."""
         for row in self.query(
-            "select * from runs where id = ?1 or (?1 is null and kind <> 'evaluation')"
+            f"select * from runs where id = ?1 or (?1 is null and {_OF_ITS_OWN})"
             " order by rowid desc limit 1",
             [run_id],
         ):
@@ -172,8 +176,9 @@ class Ledger:
         """Store a decided document: its rounds, their attempts and, when accepted, its example.
 
         One transaction. Recording a document again replaces what stands there, but never an
-        accepted example: when the document then ended otherwise (somebody edited and went on from
-        an earlier state), that is filed under a run of its own, `<run>-<digest>`. `meta` is kept
+        accepted example, which stays with all that was measured since: when the document then ended
+        otherwise (somebody edited and went on from an earlier state), that is filed under a run of
+        its own, `<run>-<digest>`. `meta` is kept
         with the example, and what is `known` of its true scores. Returns the id of the run that it
         is filed under. Raises ValueError when the last round decides nothing, LedgerError at an
         unknown run.
@@ -184,7 +189,9 @@ class Ledger:
         with self._lock, transaction(self._db):
             run = self.run(run_id)
             accepted = self.outcomes(run_id, document_id).get(document_id) == "accepted"
-            if accepted and self.rounds(run_id, document_id) != tuple(rounds):
+            if accepted and self.rounds(run_id, document_id) == tuple(rounds):
+                return run.id
+            if accepted:
                 run = self._branch(run, rounds)
             prefix = self._prefix(run.id) + document_id
             rows = [round_row(f"{prefix}-r{r.number}", run.id, document_id, r) for r in rounds]

@@ -23,7 +23,7 @@ from autodata.tasks.types import (
 )
 
 RunStatus = Literal["running", "done", "paused", "interrupted"]
-Kind = Literal["documents", "optimization", "evaluation"]
+Kind = Literal["documents", "optimization", "evaluation", "remeasurement"]
 Row = dict[str, Any]
 V = TypeVar("V", bound=Frozen)
 
@@ -36,8 +36,8 @@ def now() -> str:
 class RunRow(Frozen):
     """One run: what was asked for and how it stands.
 
-    `kind` says whether it runs documents for their examples, optimizes prompts, or is one of the
-    evaluations that an optimization consists of.
+    `kind` says whether it runs documents for their examples, optimizes prompts, is one of the
+    evaluations that an optimization consists of, or measures another run's examples afresh.
 
     `config` is the resolved configuration without secrets; `models` says which model
     (`endpoint/model`) played each role; times are ISO 8601 in UTC.
@@ -62,7 +62,9 @@ class Example(Frozen):
     """An accepted candidate with the attempts that calibrated it.
 
     Means and gap are 0 … 1; `rounds_used` counts the accepted round; `meta` is what `record` was
-    given to keep.
+    given to keep. `certainty` is how likely the thresholds truly hold, and the nine after it say
+    what the true scores are: posterior means and 95 % intervals. `confirmed` and the three after it
+    come from attempts that the gate has not seen. None where nothing was measured.
     """
 
     id: str
@@ -80,6 +82,20 @@ class Example(Frozen):
     rounds_used: int
     prompts_revision: str
     simulated: bool
+    certainty: float | None = None
+    weak_estimate: float | None = None
+    weak_low: float | None = None
+    weak_high: float | None = None
+    strong_estimate: float | None = None
+    strong_low: float | None = None
+    strong_high: float | None = None
+    gap_estimate: float | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
+    confirmed: bool | None = None
+    confirmed_weak: float | None = None
+    confirmed_strong: float | None = None
+    confirmed_gap: float | None = None
     meta: Mapping[str, Any] = Field(default_factory=dict)
 
 
@@ -123,18 +139,25 @@ def attempt_rows(round_id: str, attempts: Iterable[Attempt]) -> list[Row]:
         {
             "id": f"{round_id}-{attempt.solver}-{attempt.number}",
             "round_id": round_id,
-            "solver": attempt.solver,
-            "number": attempt.number,
-            "answer": to_text(attempt.answer),
-            "score": attempt.score,
-            "marks": to_json([mark.model_dump() for mark in attempt.marks]),
-            "truncated": attempt.truncated,
-            "call_id": attempt.call_id,
-            "note": to_text(attempt.note),
+            **attempt_row(attempt),
             "fresh": attempt.fresh,
         }
         for attempt in attempts
     ]
+
+
+def attempt_row(attempt: Attempt) -> Row:
+    """An attempt, wherever it is filed."""
+    return {
+        "solver": attempt.solver,
+        "number": attempt.number,
+        "answer": to_text(attempt.answer),
+        "score": attempt.score,
+        "marks": to_json([mark.model_dump() for mark in attempt.marks]),
+        "truncated": attempt.truncated,
+        "call_id": attempt.call_id,
+        "note": to_text(attempt.note),
+    }
 
 
 def example_row(run: RunRow, round: Row, candidate: Candidate, meta: Mapping[str, Any]) -> Row:
@@ -222,19 +245,21 @@ def read_attempts(rows: Iterable[Row], solver: Side, fresh: bool = False) -> tup
     """The attempts of one side among the rows of a round, in their order: those that the gate saw,
     or the fresh ones."""
     return tuple(
-        Attempt(
-            solver=solver,
-            number=row["number"],
-            answer=from_text(row["answer"]),
-            score=row["score"],
-            marks=json.loads(row["marks"]),
-            truncated=row["truncated"],
-            call_id=row["call_id"],
-            note=from_text(row["note"]),
-            fresh=row["fresh"],
-        )
-        for row in rows
-        if row["solver"] == solver and bool(row["fresh"]) == fresh
+        read_attempt(row) for row in rows if row["solver"] == solver and bool(row["fresh"]) == fresh
+    )
+
+
+def read_attempt(row: Row) -> Attempt:
+    return Attempt(
+        solver=row["solver"],
+        number=row["number"],
+        answer=from_text(row["answer"]),
+        score=row["score"],
+        marks=json.loads(row["marks"]),
+        truncated=row["truncated"],
+        call_id=row["call_id"],
+        note=from_text(row["note"]),
+        fresh=row["fresh"],
     )
 
 

@@ -206,3 +206,33 @@ def confirmation(bounds: Bounds, number: int, fresh: Sequence[Attempt]) -> tuple
         return ()
     message = f"on {number} fresh attempts a side: {'; '.join(failed)}"
     return (Objection(code="NOT_CONFIRMED", message=message),)
+
+
+class Measurement(NamedTuple):
+    """What attempts that the gate has not seen say of a question.
+
+    Attempts are those that could be scored; means and gap are 0 … 1, None where a side has none.
+    `holds`: whether the thresholds hold on these means.
+    """
+
+    weak_attempts: int
+    strong_attempts: int
+    weak: float | None
+    strong: float | None
+    gap: float | None
+    holds: bool | None
+
+
+def measurement(bounds: Bounds, fresh: Sequence[Attempt]) -> Measurement:
+    """What fresh attempts say, in any number; marks that stayed malformed say nothing."""
+    read = [attempt for attempt in fresh if attempt.score is not None]
+    weak, strong = (scores([a for a in read if a.solver == side]) for side in ("weak", "strong"))
+    low, high = mean(weak), mean(strong)
+    return Measurement(
+        len(weak),
+        len(strong),
+        None if low is None else float(low),
+        None if high is None else float(high),
+        None if low is None or high is None else float(high - low),
+        None if low is None or high is None else not confirmation(bounds, 1, read),
+    )

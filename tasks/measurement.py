@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import comb, exp, log, sqrt
 from operator import mul
+from random import Random
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -24,6 +25,9 @@ MIN_PAIRS = 10
 """Documents below which no verdict is given on a difference. Under the exact test six documents
 must have changed for the better and none for the worse, so that of fewer than ten nearly all
 would have to."""
+
+RESAMPLES = 4000
+"""Draws of a bootstrap; ends of intervals move by about a fiftieth of their width with others."""
 
 LEVEL = 0.05
 """Chance of a false alarm that a verdict accepts; intervals cover 1 − LEVEL."""
@@ -112,6 +116,48 @@ def exact_paired(pairs: Pairs) -> float:
     changed = pairs.lost + pairs.gained
     tail = sum(comb(changed, k) for k in range(min(pairs.lost, pairs.gained) + 1))
     return min(2.0 * tail / (1 << changed), 1.0)
+
+
+def mean_interval(by_document: Sequence[Sequence[float]], least: float = 0.0) -> Interval:
+    """The interval of the mean of values that lie between `least` and 1.
+
+    What comes from one document is alike, so that documents are drawn again and not values: the
+    percentile bootstrap, its tails widened by what it lacks where documents are few (T. Hesterberg,
+    The American Statistician 69 (2015) 371–386, section 4.2). Where all documents agree there is
+    nothing to draw: then the score interval of a share of as many documents, since no value varies
+    more than one that is all or nothing. `least` … 1 for none. The same values, the same interval.
+    """
+    drawn = [(sum(values), len(values)) for values in by_document if values]
+    n = len(drawn)
+    if not n:
+        return Interval(least, 1.0)
+    if len({total / count for total, count in drawn}) == 1:
+        low, high = wilson(n * (drawn[0][0] / drawn[0][1] - least) / (1 - least), n)
+        return Interval(least + low * (1 - least), least + high * (1 - least))
+    draw = Random(0)
+    means = sorted(_mean_of(draw.choices(drawn, k=n)) for _ in range(RESAMPLES))
+    beyond = NormalDist().cdf(-sqrt(n / (n - 1)) * _student_quantile(n - 1))
+    at = round(beyond * (RESAMPLES - 1))
+    return Interval(means[at], means[RESAMPLES - 1 - at])
+
+
+def _mean_of(documents: Sequence[tuple[float, int]]) -> float:
+    return sum(total for total, _ in documents) / sum(count for _, count in documents)
+
+
+def _student_quantile(freedom: int) -> float:
+    """Student's t that 1 − LEVEL / 2 lie below: equation 26.7.5 of M. Abramowitz and I. Stegun,
+    Handbook of Mathematical Functions; too small by a quarter for 1 degree of freedom, by 3 % for
+    2, and by less than .5 % from 3 on."""
+    z = _Z
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return sum(term / float(freedom**k) for k, term in enumerate(terms))
 
 
 def _share(successes: int, trials: int) -> float:

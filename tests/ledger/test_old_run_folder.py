@@ -51,3 +51,18 @@ def test_an_old_run_goes_on_from_its_recorded_calls(old: Folder) -> None:
     assert after[: len(before)] == before
     assert len(set(after)) == len(after) > len(before)
     assert set(examples) <= set(old.query(KEPT))
+
+
+def test_what_an_old_run_accepted_is_measured_afresh(old: Folder) -> None:
+    old("status", "run")  # brings the database to this version
+    kept = old.query(KEPT)
+    found = json.loads(old("remeasure", "run", "--budget-calls", "1000", "--json"))
+    assert (found["measured"], found["own_models"]) == (1, True)
+    [(confirmed, weak)] = old.query("select confirmed, confirmed_weak from examples")
+    assert (bool(confirmed), weak) == (
+        found["each"][0]["passed_again"],
+        found["fresh"]["weak"]["mean"],
+    )
+    assert old.query(KEPT) == kept
+    status = json.loads(old("status", "run", "--json"))
+    assert (status["status"], status["documents"]["undecided"]) == ("paused", 2)

@@ -7,7 +7,7 @@ import pytest
 
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import Acceptance, Scores, exact, missing, scores
-from autodata.tasks.measured import LEAST_ATTEMPTS, MeasuredPolicy, confirmation
+from autodata.tasks.measured import LEAST_ATTEMPTS, MeasuredPolicy, confirmation, measurement
 from autodata.tasks.measurement import Prior
 from autodata.tasks.redecide import redecide
 from autodata.tasks.types import FORMAT_NOTE, Attempt, Round, Side
@@ -119,7 +119,7 @@ def test_a_recorded_round_is_decided_again_as_it_was() -> None:
         assert (again.decision != "rejected") == accepted
 
 
-def fresh(weak: list[float], strong: list[float]) -> list[Attempt]:
+def fresh(weak: list[float | None], strong: list[float | None]) -> list[Attempt]:
     made = (*attempts("weak", weak), *attempts("strong", strong))
     return [attempt.model_copy(update={"fresh": True}) for attempt in made]
 
@@ -132,3 +132,21 @@ def test_fresh_attempts_confirm_what_they_bear_out_and_name_what_they_do_not() -
     assert "weak mean 0.55, wanted below 0.50" in objection.message
     assert "gap 0.15, wanted at least 0.20" in objection.message
     assert [o.code for o in confirmation(bounds, 3, fresh([0.2, 0.3], [0.8, 0.9]))] == ["MALFORMED"]
+
+
+def test_a_measurement_says_whether_the_thresholds_hold_afresh() -> None:
+    bounds = measured().bounds
+    assert measurement(bounds, fresh([0.2, 0.3], [0.8, 0.9])) == (
+        2, 2, 0.25, 0.85, pytest.approx(0.6), True
+    )  # fmt: skip
+    assert measurement(bounds, fresh([0.5], [0.9])).holds is False  # weak below 0.50 is wanted
+    assert measurement(bounds, fresh([0.45], [0.65])).holds is True  # a gap of exactly 0.20
+
+
+def test_marks_that_stayed_malformed_measure_nothing() -> None:
+    bounds = measured().bounds
+    unread = fresh([0.2, None], [0.8])
+    assert measurement(bounds, unread)[:4] == (1, 1, 0.2, 0.8)
+    assert measurement(bounds, unread).holds is True
+    nothing = measurement(bounds, fresh([None, None], [0.8]))
+    assert (nothing.weak, nothing.gap, nothing.holds) == (None, None, None)

@@ -13,6 +13,7 @@ from autodata.tasks.measurement import (
     Prior,
     exact_paired,
     fit,
+    mean_interval,
     newcombe,
     newcombe_paired,
     posterior,
@@ -196,3 +197,33 @@ def test_without_rounds_the_stated_prior_holds_and_with_few_it_moves_a_little() 
     assert fit([]) == DEFAULT
     moved = fit([([0.9, 0.9], []), ([0.8, 0.9], [])])
     assert DEFAULT.weak < moved.weak < 0.6
+
+
+def test_the_interval_of_a_mean_covers_it_however_few_documents_there_are() -> None:
+    """Nineteen times in twenty, as far as 300 experiments can tell; skewed scores are harder."""
+    for documents in (5, 12, 40):
+        rng = random.Random(documents)
+        covered = 0
+        for _ in range(300):
+            values = [[rng.betavariate(2, 4)] for _ in range(documents)]
+            low, high = mean_interval(values)
+            covered += low <= 1 / 3 <= high
+        assert covered / 300 > 0.91, documents
+
+
+def test_what_comes_from_one_document_counts_once() -> None:
+    values = [0.1, 0.2, 0.35, 0.4, 0.6, 0.7, 0.9]
+    single = mean_interval([[v] for v in values])
+    assert mean_interval([[v] * 5 for v in values]) == pytest.approx(single)
+    apart = mean_interval([[v] for v in values for _ in range(5)])
+    assert apart.high - apart.low < 0.6 * (single.high - single.low)
+    assert mean_interval([[v] for v in values]) == single
+
+
+def test_documents_that_agree_do_not_make_certain() -> None:
+    assert mean_interval([[0.0]] * 20) == wilson(0, 20)
+    assert mean_interval([[1.0], [1.0], [1.0]]) == wilson(3, 3)
+    low, high = mean_interval([[0.5], [0.5]], least=-1.0)
+    assert low < 0 < 0.5 < high
+    assert mean_interval([]) == (0.0, 1.0)
+    assert mean_interval([[]], least=-1.0) == (-1.0, 1.0)

@@ -1,0 +1,331 @@
+"""A session that measures what a run accepted afresh, and its result beside the old figures."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from autodata.assembly import documents_in_flight, open_run_context, run_row
+from autodata.cli import DONE, FAILED
+from autodata.graph.context import RunContext
+from autodata.graph.remeasure import Remeasurement, remeasure
+from autodata.graph.state import RunChoices, State, planned
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.measurements import MeasuredExample, accepted, count_fresh, measured
+from autodata.ledger.rows import RunRow, RunStatus
+from autodata.models.client import Models
+from autodata.prompt_store.prompt import locked_revision, packaged
+from autodata.screen import NOTICE, harmless, number, print_table, table
+from autodata.session import STOPPED, Session
+from autodata.settings import Settings, with_attempts
+from autodata.tasks.measured import Measurement
+from autodata.tasks.measurement import Interval, mean_interval, wilson
+from autodata.tasks.types import digest
+
+MEASURING = ("weak_solver", "strong_solver", "judge")  # roles that are asked, as the task has them
+SCORES = ("weak", "strong", "gap")
+SUFFIX = "remeasured"  # what is added to the run's id where its own models are asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemeasureSession(Session):
+    """A session of fresh attempts at the examples of `run`, which `own` settings made.
+
+    `attempts` of each side, as many as the run plans unless stated. With `as_json` one object is
+    printed to standard output; with `each` a line per example.
+    """
+
+    run: RunRow
+    own: Settings
+    attempts: int | None = None
+    each: bool = False
+    as_json: bool = False
+
+    kind = "remeasurement"
+
+    def measure(self) -> int:
+        """Asks for what is lacking. Returns the exit code. Raises RunFolderError, LedgerError or
+        SettingsError before anything is asked of a model."""
+        with self.folder.existing().locked():
+            return self._work(self.row(self.settings), self.settings)
+
+    @property
+    def confirms(self) -> bool:
+        """Whether it is the run's own solvers and judge, asked as the run asked them."""
+        asked_alike = _asked(self.settings) == _asked(self.own)
+        known = self.run.locked_revision in ("", locked_revision(self.run.task))
+        return asked_alike and known
+
+    def row(self, settings: Settings) -> RunRow:
+        """The row of this remeasurement: one for each run and set of models."""
+        task = self.run.task
+        name = f"{self.run.id}-{SUFFIX}"
+        if not self.confirms:
+            name += f"-{digest(_asked(settings), locked_revision(task))[:8]}"
+        update = {
+            "kind": self.kind,
+            "prompts_revision": self.run.prompts_revision,
+            "models": _models(settings),
+        }
+        return run_row(settings, name).model_copy(update=update)
+
+    def keep(self, settings: Settings) -> None:
+        """Nothing: the folder stays that of its run."""
+
+    def again(self) -> str:
+        """The command that goes on after a pause."""
+        return f"autodata remeasure {self.folder.path}, with the same options"
+
+    def opened(self, run: RunRow, settings: Settings) -> "RemeasureWork":
+        """The examples that lack fresh attempts."""
+        choices = _choices(self.run, self.own, settings)
+        attempts = self.attempts or max(planned(State(task=self.run.task, choices=choices)))
+        context = open_run_context(self.folder, run.id, settings, packaged(), wait=self.wait)
+        made = count_fresh(context.ledger, run.id)
+        examples = accepted(context.ledger, self.run.id)
+        plan = Remeasurement(
+            run_id=run.id,
+            measured_run=self.run.id,
+            task=self.run.task,
+            choices=choices,
+            waiting=[
+                (example, document)
+                for example, document in examples
+                if made.get(example, 0) < attempts
+            ],
+            attempts=attempts,
+            in_flight=documents_in_flight(settings),
+            confirms=self.confirms,
+        )
+        return RemeasureWork(self, run, context, plan, len(examples))
+
+
+def _asked(settings: Settings) -> dict[str, Any]:
+    """All that shapes what solvers and judge are asked and answer, by role."""
+    return {
+        role: settings.model(role).model_dump(mode="json", exclude={"attempts"})
+        for role in _models(settings)
+    }
+
+
+def _models(settings: Settings) -> dict[str, str]:
+    return {role: model for role, model in settings.roles.items() if role in MEASURING}
+
+
+def _choices(run: RunRow, own: Settings, settings: Settings) -> RunChoices:
+    """The run's choices; the examples that a side is shown are those of whoever is asked."""
+    choices = with_attempts(own.choices, run.config)
+    if _asked(settings) == _asked(own):
+        return choices
+    shown = {"weak_examples", "strong_examples"}
+    return choices.model_copy(update=settings.choices.model_dump(include=shown))
+
+
+@dataclass(frozen=True)
+class RemeasureWork:
+    """The examples of a run that lack fresh attempts."""
+
+    session: RemeasureSession
+    run: RunRow
+    context: RunContext
+    plan: Remeasurement
+    examples: int
+
+    @property
+    def models(self) -> Models:
+        return self.context.models
+
+    @property
+    def stop(self) -> asyncio.Event:
+        return self.plan.stop
+
+    async def to_the_end(self) -> None:
+        """All of them. Raises Paused."""
+        console, waiting = self.session.console, len(self.plan.waiting)
+        try:
+            with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+                task = bar.add_task("measured afresh", total=waiting)
+                await remeasure(self.context, self.plan, lambda *found: bar.advance(task))
+        finally:
+            await self.context.aclose()
+        if self.stop.is_set() and self.plan.done + len(self.plan.refused) < waiting:
+            raise STOPPED
+
+    def tell(self, ledger: Ledger, status: RunStatus) -> int:
+        """The fresh figures beside those that the gate saw."""
+        found = Result(
+            self.session.run,
+            self.run.model_copy(update={"status": status}),
+            self.plan.confirms,
+            self.plan.attempts,
+            self.examples,
+            measured(ledger, self.run.id),
+        )
+        if self.session.as_json:
+            print(json.dumps(found.plain(), indent=2))
+        else:
+            _print(self.session, found)
+        for example_id, reason in self.plan.refused.items():
+            said = f"not measured  {example_id}  {reason}"
+            self.session.console.print(said, style="red", soft_wrap=True)
+        return FAILED if self.plan.refused else DONE
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the fresh attempts of a remeasurement show of the `found` examples of a `run`.
+
+    `attempts` are asked for on each side; `examples` counts all that the run accepted. With
+    `confirms` it is the run's own measurement.
+    """
+
+    run: RunRow
+    remeasurement: RunRow
+    confirms: bool
+    attempts: int
+    examples: int
+    found: Sequence[MeasuredExample]
+
+    @property
+    def decided(self) -> list[MeasuredExample]:
+        """Those with a score on both sides."""
+        return [one for one in self.found if one.fresh.holds is not None]
+
+    @property
+    def passed(self) -> int:
+        """How many passed again: the thresholds hold on their fresh means."""
+        return sum(one.fresh.holds is True for one in self.found)
+
+    def shown(self, score: str) -> float | None:
+        """The mean that the gate saw, of the examples with a fresh one."""
+        values = [value for _, value in self._values(score, lambda one: one.shown)]
+        return sum(values) / len(values) if values else None
+
+    def fresh(self, score: str) -> tuple[float, Interval] | None:
+        """The fresh mean and its interval, by document."""
+        by_source: dict[str, list[float]] = {}
+        for source, value in self._values(score, lambda one: one.fresh):
+            by_source.setdefault(source, []).append(value)
+        values = [value for values in by_source.values() for value in values]
+        if not values:
+            return None
+        least = -1.0 if score == "gap" else 0.0
+        return sum(values) / len(values), mean_interval(list(by_source.values()), least)
+
+    def _values(
+        self, score: str, of: Callable[[MeasuredExample], Measurement]
+    ) -> Iterator[tuple[str, float]]:
+        for one in self.decided:
+            value = getattr(of(one), score)
+            if value is not None:
+                yield one.source, value
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        decided, passed = len(self.decided), self.passed
+        low, high = wilson(passed, decided)
+        return {
+            "run": self.run.id,
+            "remeasurement": self.remeasurement.id,
+            "task": self.run.task,
+            "status": self.remeasurement.status,
+            "own_models": self.confirms,
+            "models": dict(self.remeasurement.models),
+            "simulated": self.remeasurement.simulated,
+            "attempts": self.attempts,
+            "examples": self.examples,
+            "measured": decided,
+            "shown": {score: self.shown(score) for score in SCORES},
+            "fresh": {score: _plain(self.fresh(score)) for score in SCORES},
+            "passed_again": {
+                "examples": passed,
+                "share": passed / decided if decided else None,
+                "low": low,
+                "high": high,
+            },
+            "each": [_each(one) for one in self.found],
+        }
+
+
+def _plain(found: tuple[float, Interval] | None) -> dict[str, float] | None:
+    return found and {"mean": found[0], **found[1]._asdict()}
+
+
+def _each(one: MeasuredExample) -> dict[str, Any]:
+    """One example as JSON values."""
+    return {
+        "example": one.example_id,
+        "document": one.name,
+        "shown": {score: getattr(one.shown, score) for score in SCORES},
+        "fresh": {score: getattr(one.fresh, score) for score in SCORES},
+        "attempts": {"weak": one.fresh.weak_attempts, "strong": one.fresh.strong_attempts},
+        "passed_again": one.fresh.holds,
+    }
+
+
+def _print(session: RemeasureSession, found: Result) -> None:
+    console, run = session.console, found.run
+    status = found.remeasurement.status
+    attempts = f"{found.attempts} attempt{'' if found.attempts == 1 else 's'} a side"
+    title = f"{run.task} run {run.id}, its examples measured afresh, {attempts}: {status}"
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    if not found.confirms:
+        models = ", ".join(f"{role} {name}" for role, name in found.remeasurement.models.items())
+        said = f"by other models than the run's, and kept apart from its figures: {models}"
+        console.print(said, soft_wrap=True)
+    if session.each:
+        _print_each(console, found.found)
+    _print_means(console, found)
+    console.print(passed_again(found.passed, len(found.decided)), soft_wrap=True)
+    if lacking := found.examples - len(found.decided):
+        console.print(
+            f"{lacking} of {found.examples} examples are not measured afresh yet", soft_wrap=True
+        )
+    if found.remeasurement.simulated or run.simulated:
+        console.print(NOTICE, style="yellow", soft_wrap=True)
+    if found.confirms and found.passed and status == "done":
+        take = f"autodata export {session.folder.path} --confirmed --format jsonl"
+        console.print(f"Take along what passed again: {take}", soft_wrap=True)
+
+
+def passed_again(passed: int, measured: int) -> str:
+    """`27 of 52 passed again (52 %, 39–65)`."""
+    if not measured:
+        return "no example is measured afresh"
+    low, high = wilson(passed, measured)
+    return (
+        f"{passed} of {measured} passed again ({passed / measured:.0%}, {low:.0%} to {high:.0%})"
+    ).replace("%", " %")
+
+
+def _print_means(console: Console, found: Result) -> None:
+    made = table("mean scores", *SCORES, numbers=SCORES)
+    made.add_row("as the gate saw", *(number(found.shown(score)) for score in SCORES))
+    fresh = [found.fresh(score) for score in SCORES]
+    made.add_row("afresh", *(number(one and one[0]) for one in fresh))
+    made.add_row("95 % interval", *(interval(one[1]) if one else "–" for one in fresh))
+    print_table(console, made)
+
+
+def interval(found: Interval) -> str:
+    """`0.41 to 0.53`."""
+    return f"{found.low:.2f} to {found.high:.2f}"
+
+
+def _print_each(console: Console, found: Sequence[MeasuredExample]) -> None:
+    """The scores that the gate saw, an arrow, and the fresh ones."""
+    made = table("document", "name", *SCORES, "passed again", numbers=SCORES, wrapped=("name",))
+    for one in found:
+        moved = (
+            f"{number(getattr(one.shown, score))} → {number(getattr(one.fresh, score))}"
+            for score in SCORES
+        )
+        holds = {True: "yes", False: "no", None: "–"}[one.fresh.holds]
+        made.add_row(one.document_id[:8], harmless(one.name), *moved, holds)
+    print_table(console, made)
+    console.print()

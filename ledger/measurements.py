@@ -1,0 +1,139 @@
+"""Examples measured afresh: attempts that no gate has seen, and what they come to.
+
+A remeasurement is a run of kind `remeasurement`. What the run's own models show fills the
+`confirmed` columns of its examples; what other models show is kept beside it.
+"""
+
+from collections.abc import Sequence
+
+from autodata.ledger.database import from_text
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import Row, RunRow, attempt_row, read_attempt, read_run
+from autodata.tasks.measured import Measurement
+from autodata.tasks.types import Attempt, Frozen, Side
+
+# Passages of one text count as one document; rows of one table do not.
+MEASURED = """
+select e.id as example_id, e.document_id, d.name, e.weak_mean, e.strong_mean, e.gap as gap_mean,
+  coalesce(json_extract(d.meta, '$.source') || ':' || ifnull(json_extract(d.meta, '$.row'), ''),
+    d.id) as source,
+  m.weak_attempts, m.strong_attempts, m.weak, m.strong, m.gap, m.holds
+from examples as e
+join documents as d on d.id = e.document_id
+join measurements as m on m.example_id = e.id and m.run_id = ?
+order by d.rowid
+"""
+
+
+class MeasuredExample(Frozen):
+    """One example as the gate saw it (`shown`) and as fresh attempts show it; scores are 0 … 1.
+
+    `source` is the same for passages of one text.
+    """
+
+    example_id: str
+    document_id: str
+    name: str
+    source: str
+    shown: Measurement
+    fresh: Measurement
+
+
+def accepted(ledger: Ledger, run_id: str) -> list[tuple[str, str]]:
+    """The examples of a run, each with its document, in the order of the documents."""
+    rows = ledger.query(
+        "select examples.id, document_id from examples join documents on documents.id = document_id"
+        " where run_id = ? order by documents.rowid",
+        [run_id],
+    )
+    return [(row["id"], row["document_id"]) for row in rows]
+
+
+def measured(ledger: Ledger, remeasurement: str) -> list[MeasuredExample]:
+    """What a remeasurement found so far, in the order of the documents."""
+    return [_measured(row) for row in ledger.query(MEASURED, [remeasurement])]
+
+
+def remeasurements(ledger: Ledger, run_id: str) -> list[RunRow]:
+    """The remeasurements of a run that found something, oldest first."""
+    rows = ledger.query(
+        "select * from runs where id in (select m.run_id from measurements as m"
+        " join examples as e on e.id = m.example_id where e.run_id = ?) order by rowid",
+        [run_id],
+    )
+    return [read_run(row) for row in rows]
+
+
+def last_numbers(ledger: Ledger, document_id: str) -> dict[Side, int]:
+    """The highest number of an attempt that any gate of the folder saw of this document, by side,
+    0 for none."""
+    rows = ledger.query(
+        "select solver, max(attempts.number) as last from attempts join rounds"
+        " on rounds.id = round_id where document_id = ? group by solver",
+        [document_id],
+    )
+    last: dict[Side, int] = {"weak": 0, "strong": 0}
+    last.update((row["solver"], row["last"]) for row in rows)
+    return last
+
+
+def fresh_attempts(ledger: Ledger, remeasurement: str, example_id: str) -> tuple[Attempt, ...]:
+    """The fresh attempts at one example, by side and number."""
+    rows = ledger.query(
+        "select *, 1 as fresh from fresh_attempts where run_id = ? and example_id = ?"
+        " order by solver desc, number",
+        [remeasurement, example_id],
+    )
+    return tuple(map(read_attempt, rows))
+
+
+def count_fresh(ledger: Ledger, remeasurement: str) -> dict[str, int]:
+    """How many fresh attempts each example has on the side that has fewer, by example."""
+    rows = ledger.query(
+        "select example_id, min(sum(solver = 'weak'), sum(solver = 'strong')) as made"
+        " from fresh_attempts where run_id = ? group by example_id",
+        [remeasurement],
+    )
+    return {row["example_id"]: row["made"] for row in rows}
+
+
+def record_measurement(
+    ledger: Ledger,
+    remeasurement: str,
+    example_id: str,
+    fresh: Sequence[Attempt],
+    found: Measurement,
+    *,
+    confirms: bool,
+) -> None:
+    """Store all fresh attempts at an example and what they come to, in one transaction.
+
+    With `confirms` it is the run's own measurement, and fills the example's `confirmed` columns.
+    """
+    where: Row = {"run_id": remeasurement, "example_id": example_id}
+    with ledger.writing() as database:
+        database.table("fresh_attempts").insert_all(
+            [where | attempt_row(attempt) for attempt in fresh], ignore=True
+        )
+        database.table("measurements").upsert(where | found._asdict(), pk=("run_id", "example_id"))
+        if confirms:
+            columns = {
+                "confirmed": found.holds,
+                "confirmed_weak": found.weak,
+                "confirmed_strong": found.strong,
+                "confirmed_gap": found.gap,
+            }
+            database.table("examples").update(example_id, columns)
+
+
+def _measured(row: Row) -> MeasuredExample:
+    shown = Measurement(0, 0, row["weak_mean"], row["strong_mean"], row["gap_mean"], True)
+    fresh = Measurement(**{name: row[name] for name in Measurement._fields})
+    return MeasuredExample(
+        example_id=row["example_id"],
+        document_id=row["document_id"],
+        name=from_text(row["name"]),
+        source=row["source"],
+        shown=shown,
+        fresh=fresh,
+    )

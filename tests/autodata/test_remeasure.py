@@ -1,0 +1,191 @@
+"""What a run accepted is measured afresh: told from outside, with models over HTTP on loopback."""
+
+import json
+from typing import Any
+
+import pytest
+
+from autodata.ledger.calls import CallLog
+from tests.outside import DEMO, Folder, Simulated
+
+RUN = ("run", "docs", "--task", "cs", "--out", "run")
+CONFIRMED = (
+    "select examples.id, confirmed, confirmed_weak, confirmed_strong, confirmed_gap from examples"
+    " join documents on documents.id = document_id order by documents.rowid"
+)
+GATE = "select id, weak_mean, strong_mean, gap, certainty from examples"
+NUMBERS = "select distinct solver, number from fresh_attempts order by solver desc, number"
+
+
+def remeasured(folder: Folder, *words: str, code: int = 0) -> dict[str, Any]:
+    said = folder("remeasure", "run", "--json", *words, code=code)
+    found: dict[str, Any] = json.loads(said[: said.rindex("}") + 1])
+    return found
+
+
+def test_fresh_attempts_are_asked_once_and_more_are_added(
+    folder: Folder, server: Simulated
+) -> None:
+    folder(*RUN)
+    gate, asked = folder.query(GATE), server.answers
+    assert folder.query(CONFIRMED)[0][1] is None
+
+    first = remeasured(folder, "--attempts", "2")
+
+    assert (first["measured"], first["own_models"]) == (len(gate), True)
+    assert folder.query(NUMBERS) == [("weak", 4), ("weak", 5), ("strong", 4), ("strong", 5)]
+    assert server.answers > asked
+    for example, row in zip(first["each"], folder.query(CONFIRMED), strict=True):
+        assert (example["example"], example["passed_again"]) == (row[0], bool(row[1]))
+        assert tuple(example["fresh"].values()) == row[2:]
+    assert folder.query(GATE) == gate
+    kept = folder.query("select * from fresh_attempts")
+
+    asked = server.answers
+    assert remeasured(folder, "--attempts", "2")["each"] == first["each"]
+    assert server.answers == asked
+
+    more = remeasured(folder, "--attempts", "3")
+    assert server.answers > asked
+    assert set(kept) < set(folder.query("select * from fresh_attempts"))
+    assert [one["attempts"] for one in more["each"]] == [{"weak": 3, "strong": 3}] * len(gate)
+
+
+def test_people_read_the_fresh_figures_beside_the_old_ones(folder: Folder) -> None:
+    folder(*RUN)
+    said = folder("remeasure", "run", "--each")
+    found = remeasured(folder)
+    low, high = (f"{found['passed_again'][end]:.0%}".replace("%", " %") for end in ("low", "high"))
+    passed, measured = found["passed_again"]["examples"], found["measured"]
+    assert f"{passed} of {measured} passed again (" in said
+    assert f"{low} to {high})" in said
+    for name in ("weak", "strong", "gap"):
+        fresh = found["fresh"][name]
+        assert f"{found['shown'][name]:.2f}" in said
+        assert f"{fresh['mean']:.2f}" in said
+        assert f"{fresh['low']:.2f} to {fresh['high']:.2f}" in said
+    [(document, shown)] = folder.query("select document_id, gap from examples limit 1")
+    [(fresh,)] = folder.query("select confirmed_gap from examples limit 1")
+    assert f"{shown:.2f} → {fresh:.2f}" in said
+    assert document[:8] in said
+    assert "Simulated models" in said
+
+
+def test_a_budget_stops_it_and_a_higher_one_asks_only_for_what_is_missing(
+    folder: Folder, server: Simulated
+) -> None:
+    folder(*RUN)
+    calls = json.loads(folder("status", "run", "--json"))["calls"]
+    before = server.answers
+    said = folder("remeasure", "run", "--budget-calls", str(calls + 15), code=3)
+    assert "calls are made" in said
+    assert "autodata remeasure run" in said
+    paused = folder.query("select status from runs order by rowid")
+    assert paused == [("done",), ("paused",)]
+    assert json.loads(folder("status", "run", "--json"))["status"] == "done"
+    [(whole,)] = folder.query("select count(*) from measurements")
+    assert whole == 1  # 12 calls each: the budget ends with a whole example
+    assert server.answers - before == 15
+
+    remeasured(folder)
+
+    answered = "select count(*), count(distinct scope || request_key) from calls" + (
+        " where scope like '%/fresh' and status != 'failed'"
+    )
+    [(rows, distinct)] = folder.query(answered)
+    assert server.answers - before == rows == distinct
+    examples = folder.query("select count(*) from examples")
+    assert folder.query("select count(*) from measurements") == examples
+
+
+def test_other_models_are_kept_apart(folder: Folder, server: Simulated) -> None:
+    folder(*RUN)
+    remeasured(folder)
+    own, shown = folder.query(CONFIRMED), folder("show", "run")
+    config = (folder.path / "run" / "config.yaml").read_text()
+    (folder.path / "student.yaml").write_text(
+        f"endpoints: {{student: {{base_url: '{server.base_url}', api_key_env: SIMULATED_KEY}}}}\n"
+        "models: {weak_solver: {endpoint: student, model: simulated-strong}}\n"
+    )
+
+    found = remeasured(folder, "--config", "student.yaml")
+    said = folder("remeasure", "run", "--config", "student.yaml")
+    same = remeasured(folder, "--set", "models.weak_solver.model=simulated-strong")
+
+    assert found["own_models"] is False
+    assert found["models"]["weak_solver"] == "student/simulated-strong"
+    assert found["models"]["strong_solver"] == "here/simulated-strong"
+    assert "kept apart" in said
+    assert found["fresh"]["weak"]["mean"] > found["shown"]["weak"] + 0.2
+    assert same["remeasurement"] != found["remeasurement"]
+    assert folder.query(CONFIRMED) == own
+    assert (folder.path / "run" / "config.yaml").read_text() == config
+    assert folder("show", "run").startswith(shown)
+    status = json.loads(folder("status", "run", "--json"))
+    assert (status["kind"], status["models"]["weak_solver"]) == ("documents", "here/simulated-weak")
+    assert "Other runs here" not in folder("status", "run")
+
+
+def test_other_models_measure_a_run_of_simulated_ones(folder: Folder) -> None:
+    folder(*RUN)
+    found = remeasured(folder, "--set", "models.weak_solver.model=simulated-strong")
+    assert found["own_models"] is False
+    assert found["models"]["judge"] == "simulated/simulated"
+    same = remeasured(folder, "--set", "models.weak_solver.model=simulated-weak")
+    assert same["own_models"] is True
+
+
+def test_what_confirmed_at_the_gate_is_not_used_again(folder: Folder) -> None:
+    """Those attempts decided, too, so that they flatter."""
+    folder(*RUN, "--set", "acceptance.confirm=2")
+    most = folder.query("select max(attempts.number) from attempts where fresh")
+    assert most == [(5,)]
+    remeasured(folder, "--attempts", "1")
+    assert folder.query(NUMBERS) == [("weak", 6), ("strong", 6)]
+
+
+def test_worked_examples_are_shown_as_they_were(folder: Folder) -> None:
+    document = DEMO / "procedural" / "products.txt"
+    words = ("--task", "procedural", "--out", "run", "--set", "run.rounds=30")
+    config = folder.path / "shown.yaml"
+    config.write_text(
+        "models:\n"
+        "  weak_solver: {endpoint: simulated, model: simulated-weak}\n"
+        "  strong_solver: {endpoint: simulated, model: simulated-strong, examples: 2}\n"
+    )
+    folder("run", str(document), *words, "--config", "shown.yaml")
+    remeasured(folder, "--attempts", "1")
+    calls = {
+        table: folder.query(
+            f"select call_id from {table} where solver = 'strong' order by rowid desc limit 1"
+        )[0][0]
+        for table in ("attempts", "fresh_attempts")
+    }
+    log = CallLog(folder.path / "run" / "run.db")
+    asked = {table: log.request(call) for table, call in calls.items()}
+    log.close()
+    assert asked["fresh_attempts"] == asked["attempts"]
+    assert len(asked["fresh_attempts"]) == 2 + 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["docs"], "is not a run folder"),
+        (["run", "--set", "acceptance.weak_max=0.9"], "remeasure takes keys of models, endpoints"),
+        (["run", "--set", "models.student={endpoint: here, model: m}"], "no role student"),
+        (["run", "--config", "no.yaml"], "no.yaml: cannot be read"),
+        (["run", "--config", "bad.yaml"], "bad.yaml, line 1: modls is not a known key"),
+        (["run", "--run", "other"], "holds no run other"),
+        (["run", "--attempts", "0"], "0 is not in the range"),
+        (["run"], "has no accepted example"),
+    ],
+)
+def test_wrong_use_is_refused_before_anything_is_asked(
+    folder: Folder, words: list[str], said: str
+) -> None:
+    (folder.path / "bad.yaml").write_text("modls: {}\n")
+    folder(*RUN, "--set", "run.rounds=1", "--set", "acceptance.weak_max=0.01")
+    calls = folder.query("select count(*) from calls")
+    assert said in folder("remeasure", *words, code=2)
+    assert folder.query("select count(*) from calls") == calls
