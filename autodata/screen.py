@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autodata.ledger.summary import Summary
+from autodata.tasks.measurement import Interval
 
 DECISION_STYLES = {
     "accepted": "green",
@@ -151,7 +152,11 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
         yield "objections", Text(f"{said} (rounds, by their first objection)")
     if summary.documents["accepted"]:
         weak, strong, gap = map(number, (summary.weak_mean, summary.strong_mean, summary.gap_mean))
-        yield "examples", Text(f"mean scores: weak {weak}, strong {strong}, gap {gap}")
+        low, high = summary.gap_interval or (None, None)
+        within = f" ({number(low)}–{number(high)})" if summary.gap_interval else ""
+        yield "examples", Text(f"as shown: weak {weak}, strong {strong}, gap {gap}{within}")
+        if not summary.confirmed:
+            yield "", Text("by the attempts that let them in; `autodata remeasure` measures afresh")
     if any(count.format_errors for count in summary.attempts.values()):
         said = ", ".join(
             f"{side} {count.format_errors + count.cut_off} of {count.made}"
@@ -161,6 +166,12 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
     spent = cost(summary.usd, summary.run.models.values(), summary.estimated)
     used = tokens(summary.tokens, summary.estimated)
     yield "calls", Text(f"{summary.calls:,} with {used}, {spent}")
+    each, within_calls = summary.per_example(float(summary.calls))
+    if each is not None and within_calls:
+        low, high = within_calls
+        usd, _ = summary.per_example(summary.usd)
+        price = f", ${usd:.4f}" if usd else ""
+        yield "", Text(f"{each:,.0f} an example ({low:,.0f}–{high:,.0f}){price}")
     if summary.estimated:
         calls = "1 call" if summary.estimated == 1 else f"{summary.estimated:,} calls"
         said = f"the tokens of {calls} are not known and taken at their most"
@@ -174,4 +185,11 @@ def _documents(summary: Summary) -> Text:
         for name, n in summary.documents.items()
         if name in DECISION_STYLES and (n or name == "accepted")
     ]
+    if within := summary.pass_rate_interval:
+        counts[0].append(f" ({100 * (summary.pass_rate or 0):.0f} %, {between(within)})")
     return Text(f"{summary.documents['total']}: ") + Text(", ").join(counts)
+
+
+def between(within: Interval) -> str:
+    """The 95 % interval of a share, in whole per cent."""
+    return f"{100 * within.low:.0f}–{100 * within.high:.0f}"

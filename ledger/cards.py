@@ -9,6 +9,7 @@ from autodata.ledger.database import to_json
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import Format
 from autodata.ledger.rows import RunRow
+from autodata.tasks.measurement import mean_interval, wilson
 
 _USES = {
     "jsonl": "the full example: attempts, marks and scores",
@@ -41,9 +42,14 @@ method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
 | weak mean | {weak} |
 | strong mean | {strong} |
 | gap | {gap} |
+| gap, measured afresh | {confirmed} |
 
-Scores lie between 0 and 1. `meta` names each example's document, round, prompts and models, with
-the score of every attempt and the tokens that its document took.
+Scores lie between 0 and 1; 95 % intervals by document in brackets. Means and gap are those of the
+attempts that let an example in, and overstate it; fresh attempts do not. `certainty` is the
+probability that an example's true scores keep the thresholds.
+
+`meta` names each example's document, round, prompts and models, with the score of every attempt and
+the tokens that its document took.
 
 ```
 {columns}
@@ -63,7 +69,7 @@ _MADE = """| | |
 | task | {task} |
 | run | {run} ({started}, {status}, autodata {version}) |
 | prompts | {prompts} (locked prompts {locked}) |
-| documents | {documents} finished: {outcomes} |
+| documents | {documents} finished: {outcomes}{rate} |
 | seed | {seed} |
 
 {models}"""
@@ -92,7 +98,8 @@ def card(ledger: Ledger, runs: Sequence[RunRow], format: Format, file: str, coun
         rounds=facts["rounds"],
         weak=_number(facts["weak"]),
         strong=_number(facts["strong"]),
-        gap=_number(facts["gap"]),
+        gap=_with_interval(ledger, runs, "gap"),
+        confirmed=_with_interval(ledger, runs, "confirmed_gap"),
         columns="\n".join(_columns(format.shape)),
     )
     return f"---\n{_front_matter(runs, format, file, count)}---\n{body}"
@@ -110,6 +117,7 @@ def _made(ledger: Ledger, run: RunRow) -> str:
         prompts=run.prompts_revision,
         locked=run.locked_revision or "unknown",
         documents=len(outcomes),
+        rate=_rate(outcomes.count("accepted"), outcomes.count("rejected")),
         outcomes=", ".join(
             f"{outcomes.count(decision)} {decision}"
             for decision in ("accepted", "rejected", "skipped")
@@ -117,6 +125,34 @@ def _made(ledger: Ledger, run: RunRow) -> str:
         seed="none" if run.seed is None else run.seed,
         models=_models(run),
     )
+
+
+def _rate(accepted: int, rejected: int) -> str:
+    """The pass rate with its 95 % interval."""
+    if not accepted + rejected:
+        return ""
+    low, high = wilson(accepted, accepted + rejected)
+    rate = 100 * accepted / (accepted + rejected)
+    return f" ({rate:.0f} % of those tried, {100 * low:.0f}–{100 * high:.0f})"
+
+
+def _with_interval(ledger: Ledger, runs: Sequence[RunRow], column: str) -> str:
+    """The mean of a gap over the examples of the runs, with its interval by document."""
+    rows = ledger.query(
+        f"select document_id, {column} as gap from examples where {column} is not null"
+        " and run_id in (select value from json_each(?))",
+        [to_json([run.id for run in runs])],
+    )
+    by_document: dict[str, list[float]] = {}
+    for row in rows:
+        by_document.setdefault(row["document_id"], []).append(row["gap"])
+    if not rows:
+        return "not measured"
+    mean = _number(sum(row["gap"] for row in rows) / len(rows))
+    if len(by_document) == 1:
+        return f"{mean} (one document)"
+    low, high = mean_interval(list(by_document.values()), least=-1.0)
+    return f"{mean} ({low:.3f}–{high:.3f}, {len(rows)} examples)"
 
 
 def _tasks(runs: Sequence[RunRow]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from autodata.ledger.database import from_text
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Row, RunRow
+from autodata.tasks.measurement import Interval, mean_interval, wilson
 from autodata.tasks.types import FORMAT_NOTE, Decision, Frozen
 
 OUTCOMES = """
@@ -96,8 +97,9 @@ class Summary(Frozen):
 
     `documents` counts total, accepted, rejected, skipped and undecided; `objections` counts rounds
     by their first objection, `attempts` those of each side. Means and gap are those of accepted
-    examples, 0 … 1; `rounds_mean` is over the `with_rounds` documents that were decided in a round,
-    not before the first one. Each is None where there is nothing to average.
+    examples as the gate saw them, 0 … 1; `confirmed` of the examples were measured afresh.
+    `rounds_mean` is over the `with_rounds` documents that were decided in a round, not before the
+    first one. Each is None where there is nothing to average.
     """
 
     run: RunRow
@@ -109,6 +111,8 @@ class Summary(Frozen):
     weak_mean: float | None
     strong_mean: float | None
     gap_mean: float | None
+    gap_interval: Interval | None
+    confirmed: int
     usage: Mapping[str, RoleUsage]
 
     @property
@@ -116,6 +120,21 @@ class Summary(Frozen):
         """Accepted documents of those tried."""
         tried = self.documents["accepted"] + self.documents["rejected"]
         return self.documents["accepted"] / tried if tried else None
+
+    @property
+    def pass_rate_interval(self) -> Interval | None:
+        """The score interval of the pass rate."""
+        accepted, rejected = self.documents["accepted"], self.documents["rejected"]
+        return wilson(accepted, accepted + rejected) if accepted + rejected else None
+
+    def per_example(self, spent: float | None) -> tuple[float | None, Interval | None]:
+        """What an accepted example took of what was spent, and between what: as sure as the pass
+        rate is."""
+        accepted, within = self.documents["accepted"], self.pass_rate_interval
+        if spent is None or not accepted or not within:
+            return None, None
+        tried = accepted + self.documents["rejected"]
+        return spent / accepted, Interval(spent / tried / within.high, spent / tried / within.low)
 
     @property
     def calls(self) -> int:
@@ -148,7 +167,14 @@ class Summary(Frozen):
             "estimated": self.estimated,
         }
         run = self.run.model_dump(mode="json", exclude={"config"})
-        return {**run, "pass_rate": self.pass_rate, **own, **totals}
+        rates: dict[str, Any] = {
+            "pass_rate": self.pass_rate,
+            "pass_rate_interval": self.pass_rate_interval,
+        }
+        for name, spent in (("calls", float(self.calls)), ("usd", self.usd)):
+            each, within = self.per_example(spent)
+            rates |= {f"{name}_per_example": each, f"{name}_per_example_interval": within}
+        return {**run, **rates, **own, **totals}
 
 
 def outcomes(ledger: Ledger, run_id: str, document_id: str | None = None) -> list[Outcome]:
@@ -175,6 +201,8 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         weak_mean=_mean(outcome.weak_mean for outcome in accepted),
         strong_mean=_mean(outcome.strong_mean for outcome in accepted),
         gap_mean=_mean(outcome.gap for outcome in accepted),
+        gap_interval=_gap_interval([o.gap for o in accepted if o.gap is not None]),
+        confirmed=_confirmed(ledger, run.id),
         usage={row.pop("role"): RoleUsage.model_validate(row) for row in ledger.query(USAGE)},
     )
 
@@ -182,6 +210,17 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
 def _attempts(ledger: Ledger, run_id: str) -> dict[str, AttemptCount]:
     rows = ledger.query(FORM, [run_id, FORMAT_NOTE])
     return {row.pop("solver"): AttemptCount.model_validate(row) for row in rows}
+
+
+def _gap_interval(gaps: list[float]) -> Interval | None:
+    """Of the mean gap, by document; None of a single one."""
+    return mean_interval([[gap] for gap in gaps], least=-1.0) if len(gaps) > 1 else None
+
+
+def _confirmed(ledger: Ledger, run_id: str) -> int:
+    """Examples that were measured afresh."""
+    sql = "select count(*) as n from examples where run_id = ? and confirmed is not null"
+    return int(ledger.query(sql, [run_id])[0]["n"])
 
 
 def _outcome(row: Row) -> Outcome:

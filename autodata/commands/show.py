@@ -18,6 +18,7 @@ from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import (
     DECISION_STYLES,
     NOTICE,
+    between,
     harmless,
     number,
     print_summary,
@@ -27,7 +28,7 @@ from autodata.screen import (
 )
 from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell, tell_unreadable
-from autodata.tasks.measurement import fit
+from autodata.tasks.measurement import fit, wilson
 from autodata.tasks.redecide import Redecision, redecide
 
 DECIDING = ("acceptance", "models")  # sections that decide: thresholds, and numbers of attempts
@@ -124,12 +125,17 @@ def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -
     after = Counter(new.decision for _, new in found)
     console.print(
         f"{len(found)} decided documents: {before['accepted']} accepted as recorded; by these "
-        f"thresholds {after['accepted']} accepted, {after['rejected']} rejected, "
-        f"{after['open']} open",
+        f"thresholds {after['accepted']} accepted, {after['rejected']} rejected, {after['open']} open"
+        f"{_share(after['accepted'], len(found) - after['open'])}",
         soft_wrap=True,
     )
     if row.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
+
+
+def _share(accepted: int, decided: int) -> str:
+    """The pass rate with its interval, in brackets; nothing where nothing was decided."""
+    return f" ({between(wilson(accepted, decided))} %)" if decided else ""
 
 
 def _redecided(ledger: Ledger, run: RunRow, state: State) -> Iterator[tuple[Outcome, Redecision]]:

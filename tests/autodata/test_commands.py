@@ -259,6 +259,24 @@ def test_a_measured_run_that_ran_out_of_budget_decides_as_before_and_again_as_it
     )
 
 
+def test_every_yield_and_gap_has_an_interval_on_screen_in_json_and_on_the_card() -> None:
+    told = autodata("demo", "--task", "cs", "--out", "run")
+    status = json.loads(autodata("status", "run", "--json"))
+    low, high = status["pass_rate_interval"]
+    assert 0 < low < status["pass_rate"] < high < 1
+    accepted = status["documents"]["accepted"]
+    assert f"{accepted} accepted ({100 * status['pass_rate']:.0f} %, {100 * low:.0f}–" in told
+    least, most = status["gap_interval"]
+    assert least < status["gap_mean"] < most
+    assert f"gap {status['gap_mean']:.2f} ({least:.2f}–{most:.2f})" in told
+    few, many = status["calls_per_example_interval"]
+    assert few < status["calls_per_example"] == status["calls"] / accepted < many
+    autodata("export", "run", "--format", "jsonl", "-o", "rows.jsonl")
+    card = Path("rows.md").read_text()
+    assert f"of those tried, {100 * low:.0f}–{100 * high:.0f}" in card
+    assert "measured afresh | not measured" in card
+
+
 def test_redecide_shows_what_other_thresholds_would_change() -> None:
     autodata("run", DEMO / "cs", "--task", "cs", "--out", "run")
     accepted = json.loads(autodata("status", "run", "--json"))["documents"]["accepted"]
