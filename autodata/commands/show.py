@@ -125,8 +125,8 @@ def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -
     after = Counter(new.decision for _, new in found)
     console.print(
         f"{len(found)} decided documents: {before['accepted']} accepted as recorded; by these "
-        f"thresholds {after['accepted']} accepted, {after['rejected']} rejected, {after['open']} open"
-        f"{_share(after['accepted'], len(found) - after['open'])}",
+        f"thresholds {after['accepted']} accepted, {after['rejected']} rejected, "
+        f"{after['open']} open{_share(after['accepted'], len(found) - after['open'])}",
         soft_wrap=True,
     )
     if row.simulated:
