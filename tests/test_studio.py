@@ -265,7 +265,7 @@ def test_run_choices_are_a_form_and_are_obeyed(client: SyncLangGraphClient) -> N
     [assistant] = client.assistants.search(graph_id="autodata")
     schemas = client.assistants.get_schemas(assistant["assistant_id"])
     form = schemas["context_schema"]["properties"]
-    assert form["preset"]["enum"] == ["paper", "deployed"]
+    assert form["preset"]["enum"] == ["paper", "deployed", "measured"]
     assert all(choice["description"] for choice in form.values())
     choices = {"rounds": 1, "strong_min": 1.0, "gap_min": 1.0}
     ended = client.runs.wait(None, "autodata", input=INPUT, context=choices)
