@@ -2,6 +2,8 @@
 
 import random
 from itertools import starmap
+from math import asin, inf, sqrt
+from statistics import fmean, median
 
 import pytest
 
@@ -11,6 +13,9 @@ from autodata.tasks.measurement import (
     Interval,
     Pairs,
     Prior,
+    bootstrap,
+    cost_interval,
+    detectable,
     exact_paired,
     fit,
     mean_interval,
@@ -18,6 +23,7 @@ from autodata.tasks.measurement import (
     newcombe_paired,
     posterior,
     wilson,
+    wilson_pooled,
 )
 
 BOUNDS = Bounds(weak_max=0.5, strong_min=0.65, strong_max=1.0, gap_min=0.2)
@@ -107,6 +113,58 @@ def test_what_was_never_tried_may_be_anything() -> None:
     assert newcombe((0, 0), (3, 4)) == newcombe_paired(Pairs()) == Interval(-1.0, 1.0)
     with pytest.raises(ValueError, match="5 of 4 is no share"):
         wilson(5, 4)
+
+
+def test_a_document_tried_five_times_is_one_document() -> None:
+    assert wilson_pooled(40, 100, 20) == wilson(8, 20)
+    assert wilson_pooled(0, 0, 20) == Interval(0.0, 1.0)
+
+
+def test_a_mean_has_the_quantiles_of_documents_drawn_again() -> None:
+    """Half of 20 documents at 1: draws are binomial. With 20 documents the tails are .016 (Φ of
+    −2.093 √(20/19)); P(X ≤ 4) is .0059 and P(X ≤ 5) .0207, so that the ends are 5 and 15 of 20."""
+    assert bootstrap([0.0, 1.0] * 10, fmean) == (0.25, 0.75)
+    assert bootstrap([0.0, 1.0], fmean) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="at least two documents"):
+        bootstrap([0.4], fmean)
+
+
+def test_an_interval_is_the_same_each_time_and_fits_every_statistic() -> None:
+    rng = random.Random(1)
+    values = [rng.gauss(0, 1) for _ in range(30)]
+    low, high = bootstrap(values, median)
+    assert low < median(values) < high
+    assert bootstrap(values, median) == (low, high) != bootstrap(values, median, seed=1)
+
+
+def test_a_cost_per_example_counts_documents_that_gave_none() -> None:
+    """20 of 40 accepted at 20 each, the others cost 100: tails of .019 (Φ of −2.023 √(40/39)),
+    and P(X ≤ 13) is .0192 of a binomial, so that 13 or 14 and 26 or 27 are accepted at the ends."""
+    low, high = cost_interval([(100, False), (20, True)] * 20)
+    assert low == pytest.approx(20 + 100 * 14 / 26, rel=0.05)
+    assert high == pytest.approx(20 + 100 * 26 / 14, rel=0.1)
+    # Of three draws none may have an example.
+    assert cost_interval([(100, False), (100, False), (20, True)]) == (20, inf)
+    # Three of three say that 44 % and more give one.
+    assert cost_interval([(8, True)] * 3) == pytest.approx((8, 8 / wilson(3, 3).low))
+
+
+@pytest.mark.parametrize(("documents", "effect"), [(392, 0.20), (98, 0.40), (25, 0.80)])
+@pytest.mark.parametrize("share", [0.05, 0.4])
+def test_the_difference_that_would_show_is_cohens(
+    share: float, documents: int, effect: float
+) -> None:
+    """Cohen 1988, table 6.4.1: a two-sided test at .05 with a power of .80; h of 1570 / (100 n)."""
+    gain = detectable(share, documents)
+    assert gain is not None
+    assert 2 * (asin(sqrt(share + gain)) - asin(sqrt(share))) == pytest.approx(effect, abs=0.008)
+
+
+def test_few_documents_show_no_difference_at_all() -> None:
+    assert detectable(0.9, 12) is detectable(0.5, 0) is None
+    assert detectable(0.4, 100) == pytest.approx(0.2, abs=0.005)
+    with pytest.raises(ValueError, match="is no share"):
+        detectable(1.2, 12)
 
 
 def drawn(prior: Prior, rng: random.Random) -> tuple[float, float]:
