@@ -415,6 +415,9 @@ def remeasure(**given: Any) -> None:
     help="A file, or a folder that is there; the run folder unless stated.",
 )
 @click.option(
+    "--confirmed", is_flag=True, help="Only what passed again on fresh attempts; see remeasure."
+)
+@click.option(
     "--run", "run_id", metavar="ID", help="One run of the folder; all of them unless named."
 )
 def export(**given: Any) -> None:
@@ -429,6 +432,7 @@ def export(**given: Any) -> None:
     Examples:
       autodata export runs/cs --format jsonl
       autodata export runs/cs --format trl-grpo -o train.jsonl
+      autodata export runs/cs --format trl-grpo --confirmed
     """
     call("export", "export_examples", **given)
 

@@ -1,6 +1,7 @@
 """Dataset cards: what a file of examples is, how it came to be and what to be careful about."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import yaml
@@ -37,16 +38,23 @@ method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
 
 | | |
 |---|---|
-| examples | {examples} |
+| examples | {examples}{afresh} |
 | rounds per example | {rounds:.2f} |
 | weak mean | {weak} |
 | strong mean | {strong} |
 | gap | {gap} |
+| weak mean, measured afresh | {confirmed_weak} |
+| strong mean, measured afresh | {confirmed_strong} |
 | gap, measured afresh | {confirmed} |
 
 Scores lie between 0 and 1; 95 % intervals by document in brackets. Means and gap are those of the
 attempts that let an example in, and overstate it; fresh attempts do not. `certainty` is the
-probability that an example's true scores keep the thresholds.
+probability that an example's true scores keep the thresholds.{chosen}
+
+To filter by, every row has `weak_pass_rate`, `strong_pass_rate` and `gap` (mean scores of the
+attempts that let it in, `weak_total_rollouts` and `strong_total_rollouts` of them), and
+`confirmed_weak`, `confirmed_strong`, `confirmed_gap` and `confirmed` (whether it passed again) from
+fresh attempts: null where it was not measured afresh.
 
 `meta` names each example's document, round, prompts and models, with the score of every attempt and
 the tokens that its document took.
@@ -80,14 +88,33 @@ _SIMULATED = """> **Simulated.** Every text and score here comes from simulated 
 """
 
 
-def card(ledger: Ledger, runs: Sequence[RunRow], format: Format, file: str, count: int) -> str:
-    """The card of a file with `count` rows of these runs, in Markdown with YAML front matter."""
+_CHOSEN = """
+
+Only examples that passed again on fresh attempts are in this file. These attempts chose them, so
+their figures flatter again, if less; `autodata remeasure` with more attempts adds new ones."""
+
+
+def card(
+    ledger: Ledger,
+    runs: Sequence[RunRow],
+    format: Format,
+    file: str,
+    count: int,
+    *,
+    confirmed: bool = False,
+) -> str:
+    """The card of a file with `count` rows of these runs, in Markdown with YAML front matter.
+
+    With `confirmed` it holds only examples that fresh attempts bear out.
+    """
+    which = "run_id in (select value from json_each(?))" + " and confirmed" * confirmed
     [facts] = ledger.query(
         "select count(*) as examples, avg(rounds_used) as rounds, avg(weak_mean) as weak,"
-        " avg(strong_mean) as strong, avg(gap) as gap from examples"
-        " where run_id in (select value from json_each(?))",
+        " avg(strong_mean) as strong, count(confirmed) as afresh, total(confirmed) as passed"
+        f" from examples where {which}",
         [to_json([run.id for run in runs])],
     )
+    within = partial(_with_interval, ledger, runs, which)
     body = _BODY.format(
         name=f"autodata {', '.join(_tasks(runs))} · {format.name}",
         simulated=_SIMULATED if any(run.simulated for run in runs) else "",
@@ -98,8 +125,12 @@ def card(ledger: Ledger, runs: Sequence[RunRow], format: Format, file: str, coun
         rounds=facts["rounds"],
         weak=_number(facts["weak"]),
         strong=_number(facts["strong"]),
-        gap=_with_interval(ledger, runs, "gap"),
-        confirmed=_with_interval(ledger, runs, "confirmed_gap"),
+        gap=within("gap"),
+        confirmed_weak=within("confirmed_weak", least=0.0),
+        confirmed_strong=within("confirmed_strong", least=0.0),
+        confirmed=within("confirmed_gap"),
+        afresh=_afresh(facts["examples"], facts["afresh"], int(facts["passed"])),
+        chosen=_CHOSEN if confirmed else "",
         columns="\n".join(_columns(format.shape)),
     )
     return f"---\n{_front_matter(runs, format, file, count)}---\n{body}"
@@ -136,22 +167,32 @@ def _rate(accepted: int, rejected: int) -> str:
     return f" ({rate:.0f} % of those tried, {100 * low:.0f}–{100 * high:.0f})"
 
 
-def _with_interval(ledger: Ledger, runs: Sequence[RunRow], column: str) -> str:
-    """The mean of a gap over the examples of the runs, with its interval by document."""
+def _afresh(examples: int, afresh: int, passed: int) -> str:
+    """How many of the examples were measured afresh, and passed again."""
+    if not afresh:
+        return ", not measured afresh"
+    some = "" if afresh == examples else f" {afresh} of them"
+    return f",{some} measured afresh: {passed} passed again"
+
+
+def _with_interval(
+    ledger: Ledger, runs: Sequence[RunRow], which: str, column: str, least: float = -1.0
+) -> str:
+    """The mean of a column over the examples of the runs, with its interval by document."""
     rows = ledger.query(
-        f"select document_id, {column} as gap from examples where {column} is not null"
-        " and run_id in (select value from json_each(?))",
+        f"select document_id, {column} as value from examples where {column} is not null"
+        f" and {which}",
         [to_json([run.id for run in runs])],
     )
     by_document: dict[str, list[float]] = {}
     for row in rows:
-        by_document.setdefault(row["document_id"], []).append(row["gap"])
+        by_document.setdefault(row["document_id"], []).append(row["value"])
     if not rows:
         return "not measured"
-    mean = _number(sum(row["gap"] for row in rows) / len(rows))
+    mean = _number(sum(row["value"] for row in rows) / len(rows))
     if len(by_document) == 1:
         return f"{mean} (one document)"
-    low, high = mean_interval(list(by_document.values()), least=-1.0)
+    low, high = mean_interval(list(by_document.values()), least)
     return f"{mean} ({low:.3f}–{high:.3f}, {len(rows)} examples)"
 
 

@@ -30,13 +30,19 @@ class Exported(NamedTuple):
 
 
 def export(
-    ledger: Ledger, format: str, path: Path | None = None, run_id: str | None = None
+    ledger: Ledger,
+    format: str,
+    path: Path | None = None,
+    run_id: str | None = None,
+    *,
+    confirmed: bool = False,
 ) -> Exported:
     """Write the examples of a run (by default of all runs) and a dataset card beside them.
 
     `path` may end in `.jsonl` or `.parquet` for any format, or be a folder; by default the file
-    goes into the run folder under the format's name. Both files appear whole or not at all. Raises
-    ExportError when there is no example, the folder does not exist, the format or suffix is
+    goes into the run folder under the format's name. With `confirmed` only examples that fresh
+    attempts bear out are written. Both files appear whole or not at all. Raises
+    ExportError when there is no such example, the folder does not exist, the format or suffix is
     unknown, or pyarrow is missing for Parquet.
     """
     chosen = EXPORT_FORMATS.get(format)
@@ -50,10 +56,11 @@ def export(
         raise ExportError(f"{path.name} must end in {' or '.join(_WRITERS)}")
     described = path.with_suffix(".md")
     with _replaced(path) as data, _replaced(described) as text:
-        count = write(data, chosen, _rows(ledger, runs, chosen))
+        count = write(data, chosen, _rows(ledger, runs, chosen, confirmed))
         if count == 0:
-            raise ExportError(_nothing(ledger, latest, chosen))
-        text.write_text(card(ledger, runs, chosen, path.name, count), encoding="utf-8")
+            raise ExportError(_nothing(ledger, latest, chosen, confirmed))
+        described_as = card(ledger, runs, chosen, path.name, count, confirmed=confirmed)
+        text.write_text(described_as, encoding="utf-8")
     return Exported(path, described, count)
 
 
@@ -70,8 +77,15 @@ def _place(asked: Path | None, run: Path, name: str) -> Path:
 _STEMS = {"jsonl": "examples", "parquet": "examples"}
 
 
-def _rows(ledger: Ledger, runs: Iterable[RunRow], format: Format) -> Iterator[Record]:
-    examples = ((run, example) for run in runs for example in ledger.examples(run.id))
+def _rows(
+    ledger: Ledger, runs: Iterable[RunRow], format: Format, confirmed: bool
+) -> Iterator[Record]:
+    examples = (
+        (run, example)
+        for run in runs
+        for example in ledger.examples(run.id)
+        if example.confirmed or not confirmed
+    )
     for index, (run, example) in enumerate(examples):
         yield from format.rows(record_of(example, run, _usage(ledger, example), index))
 
@@ -92,8 +106,19 @@ def _usage(ledger: Ledger, example: Example) -> ExampleUsage:
     )
 
 
-def _nothing(ledger: Ledger, run: RunRow, format: Format) -> str:
-    if any(True for _ in ledger.examples(run.id)):
+def _nothing(ledger: Ledger, run: RunRow, format: Format, confirmed: bool) -> str:
+    found = [example.confirmed for example in ledger.examples(run.id)]
+    if confirmed and found and found.count(None) == len(found):
+        return (
+            f"no example of run {run.id} was measured afresh; `autodata remeasure "
+            f"{ledger.path.parent}` does it"
+        )
+    if confirmed and found and not any(found):
+        return (
+            f"fresh attempts bear out no example of run {run.id}: {found.count(False)} of "
+            f"{len(found)} did not pass again, {found.count(None)} were not measured afresh"
+        )
+    if found:
         return f"no example of run {run.id} yields a row of {format.name}"
     outcomes = list(ledger.outcomes(run.id).values())
     return (

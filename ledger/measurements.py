@@ -5,6 +5,7 @@ A remeasurement is a run of kind `remeasurement`. What the run's own models show
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from autodata.ledger.database import from_text
 from autodata.ledger.ledger import Ledger
@@ -23,6 +24,16 @@ join documents as d on d.id = e.document_id
 join measurements as m on m.example_id = e.id and m.run_id = ?
 order by d.rowid
 """
+
+
+class Confirmed(NamedTuple):
+    """What fresh attempts of the run's own models show of an example: whether it passed again, and
+    scores, 0 … 1. All None where it was not measured afresh."""
+
+    holds: bool | None
+    weak: float | None
+    strong: float | None
+    gap: float | None
 
 
 class MeasuredExample(Frozen):
@@ -47,6 +58,17 @@ def accepted(ledger: Ledger, run_id: str) -> list[tuple[str, str]]:
         [run_id],
     )
     return [(row["id"], row["document_id"]) for row in rows]
+
+
+def confirmed(ledger: Ledger, run_id: str) -> dict[str, Confirmed]:
+    """How the examples of a run stand afresh, by document."""
+    rows = ledger.query(
+        "select document_id, confirmed, confirmed_weak, confirmed_strong, confirmed_gap"
+        " from examples where run_id = ?",
+        [run_id],
+    )
+    found = (list(row.values()) for row in rows)
+    return {id: Confirmed(None if holds is None else bool(holds), *at) for id, holds, *at in found}
 
 
 def measured(ledger: Ledger, remeasurement: str) -> list[MeasuredExample]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from autodata.ledger.database import ESTIMATED
 from autodata.ledger.rows import Example, RunRow
-from autodata.tasks.acceptance import exact
+from autodata.tasks.acceptance import exact, scores
 from autodata.tasks.types import Attempt
 
 Record = dict[str, Any]
@@ -30,16 +31,26 @@ _ROLES = (
     "challenger", "orchestrator", "verifier", "weak_solver", "strong_solver", "judge",
     "loop_judge", "extractor", "final_verifier",
 )  # fmt: skip
+_KNOWN = (
+    "certainty", *(f"{of}_{part}" for of in ("weak", "strong", "gap") for part in ESTIMATED)
+)  # fmt: skip
 _META = {
     "index": int, "document_id": str, "document_name": str, "run": str, "round": int,
     "prompts_revision": str, "locked_revision": str, "models": dict.fromkeys(_ROLES, str),
     "simulated": bool, "weak_scores": [float], "strong_scores": [float], "weak_mean": float,
-    "strong_mean": float, "gap": float, "calls": int, "input_tokens": int, "output_tokens": int,
+    "strong_mean": float, "gap": float, **dict.fromkeys(_KNOWN, float), "calls": int,
+    "input_tokens": int, "output_tokens": int,
+}  # fmt: skip
+# What people filter on, in every row of every format.
+_MEASURED = {
+    "weak_pass_rate": float, "strong_pass_rate": float, "gap": float,
+    "weak_total_rollouts": int, "strong_total_rollouts": int, "confirmed_weak": float,
+    "confirmed_strong": float, "confirmed_gap": float, "confirmed": bool,
 }  # fmt: skip
 _FULL = {
     "id": str, "task": str, "question_type": str, "skills": [str], "context": str,
     "question": str, "reference_answer": str, "rubric": _RUBRIC, "weak": _ATTEMPTS,
-    "strong": _ATTEMPTS, "meta": _META,
+    "strong": _ATTEMPTS, **_MEASURED, "meta": _META,
 }  # fmt: skip
 
 
@@ -75,6 +86,7 @@ def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) ->
         "rubric": [criterion.model_dump() for criterion in candidate.rubric],
         "weak": _attempts(example.weak, usage),
         "strong": _attempts(example.strong, usage),
+        **_measured(example),
         "meta": {
             "index": index,
             "document_id": example.document_id,
@@ -90,11 +102,31 @@ def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) ->
             "weak_mean": example.weak_mean,
             "strong_mean": example.strong_mean,
             "gap": example.gap,
+            **{name: getattr(example, name) for name in _KNOWN},
             "calls": usage.calls,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
         },
     }
+
+
+def _measured(example: Example) -> Record:
+    """How hard the example is: by the attempts that let it in, which flatter, and by fresh ones.
+
+    A pass rate is the mean score of a side's rollouts that could be scored, 0 … 1.
+    """
+    shown = {
+        "weak_pass_rate": example.weak_mean,
+        "strong_pass_rate": example.strong_mean,
+        "gap": example.gap,
+        "weak_total_rollouts": len(scores(example.weak)),
+        "strong_total_rollouts": len(scores(example.strong)),
+    }
+    return shown | {name: getattr(example, name) for name in _MEASURED if name not in shown}
+
+
+def _flat(record: Record) -> Record:
+    return {name: record[name] for name in _MEASURED}
 
 
 def _attempts(attempts: Sequence[Attempt], usage: ExampleUsage) -> list[Record]:
@@ -125,7 +157,7 @@ def full(record: Record) -> Iterator[Record]:
 
 def trl_grpo(record: Record) -> Iterator[Record]:
     """TRL's GRPO: every column but `prompt` reaches the reward function as a keyword argument."""
-    columns = ("rubric", "reference_answer", "task", "meta")
+    columns = ("rubric", "reference_answer", "task", *_MEASURED, "meta")
     yield {"prompt": prompt_of(record), **{name: record[name] for name in columns}}
 
 
@@ -148,6 +180,7 @@ def verl(record: Record) -> Iterator[Record]:
             "ground_truth": record["reference_answer"],
             "rubrics": rubrics,
         },
+        **_flat(record),
         "extra_info": {"split": "train", "id": record["id"], **record["meta"]},
     }
 
@@ -159,6 +192,7 @@ def sft(record: Record) -> Iterator[Record]:
         yield {
             "messages": [*prompt_of(record), answer],
             "score": best["score"],
+            **_flat(record),
             "meta": record["meta"],
         }
 
@@ -178,6 +212,7 @@ def dpo(record: Record) -> Iterator[Record]:
                 "chosen_score": best["score"],
                 "rejected_score": weak["score"],
                 "margin": float(margin),
+                **_flat(record),
                 "meta": record["meta"],
             }
 
@@ -196,7 +231,7 @@ EXPORT_FORMATS = {
             "trl-grpo",
             ".jsonl",
             {"prompt": _MESSAGES, "rubric": _RUBRIC, "reference_answer": str, "task": str,
-             "meta": _META},
+             **_MEASURED, "meta": _META},
             trl_grpo,
         ),
         Format(
@@ -204,16 +239,22 @@ EXPORT_FORMATS = {
             ".parquet",
             {"data_source": str, "prompt": _MESSAGES, "ability": str,
              "reward_model": {"style": str, "ground_truth": str, "rubrics": [
-                 {"criterion": str, "points": int, "tags": [str]}]},
+                 {"criterion": str, "points": int, "tags": [str]}]}, **_MEASURED,
              "extra_info": {"split": str, "id": str, **_META}},
             verl,
         ),
-        Format("sft", ".jsonl", {"messages": _MESSAGES, "score": float, "meta": _META}, sft),
+        Format(
+            "sft",
+            ".jsonl",
+            {"messages": _MESSAGES, "score": float, **_MEASURED, "meta": _META},
+            sft,
+        ),
         Format(
             "dpo",
             ".jsonl",
             {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES,
-             "chosen_score": float, "rejected_score": float, "margin": float, "meta": _META},
+             "chosen_score": float, "rejected_score": float, "margin": float, **_MEASURED,
+             "meta": _META},
             dpo,
         ),
     )

@@ -9,11 +9,13 @@ from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import screen
 
 
-def export_examples(run: Path, form: str, output: Path | None, run_id: str | None) -> None:
-    """Writes the accepted examples, and a card beside them."""
+def export_examples(
+    run: Path, form: str, output: Path | None, confirmed: bool, run_id: str | None
+) -> None:
+    """Writes the accepted examples, or those that fresh attempts bear out, and a card beside."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        written = export(ledger, form, output, run_id)
+        written = export(ledger, form, output, run_id, confirmed=confirmed)
     rows = f"{written.rows} row{'' if written.rows == 1 else 's'}"
     screen().print(f"{rows} in {written.path}\ndataset card in {written.card}", soft_wrap=True)
 

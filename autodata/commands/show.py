@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.text import Text
 from autodata.graph.context import ROUNDS_FITTED
 from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Outcome, outcomes, summarize
 from autodata.run_folder import RunFolder, RunFolderError
@@ -28,11 +29,14 @@ from autodata.screen import (
 )
 from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell, tell_unreadable
+from autodata.tasks.measured import Measurement
 from autodata.tasks.measurement import fit, wilson
 from autodata.tasks.redecide import Redecision, redecide
 
 DECIDING = ("acceptance", "models")  # sections that decide: thresholds, and numbers of attempts
-COLUMNS = ("document", "name", "outcome", "rounds", "weak", "strong", "gap", "objection")
+PASSED = {True: "passed again", False: "did not pass again"}
+NUMBERS = ("rounds", "weak", "strong", "gap")
+COLUMNS = ("document", "name", "outcome", *NUMBERS, "gap afresh", "objection")
 
 
 def status(run: Path, as_json: bool, run_id: str | None) -> None:
@@ -61,14 +65,41 @@ def show(run: Path, document: str | None, full: bool, run_id: str | None) -> Non
         row = ledger.run(run_id)
         found = outcomes(ledger, row.id)
         if document is None:
-            _table(screen(), row, found)
+            _table(screen(), row, found, confirmed(ledger, row.id))
             return
         chosen = _choose(found, document)
         story = ledger.rounds(row.id, chosen.document_id)
         if not story:
             raise RunFolderError(f"{chosen.name} has no recorded round yet")
         tell(screen(), row, ledger.document(chosen.document_id), story, full=full)
+        for line in _afresh(ledger, row, chosen.document_id):
+            screen().print(line, soft_wrap=True)
         tell_unreadable(screen(), ledger.unreadable(chosen.document_id), full=full)
+
+
+def _afresh(ledger: Ledger, run: RunRow, document_id: str) -> Iterator[str]:
+    """What attempts that the gate has not seen show of a document's example, by the run's own
+    models and by others."""
+    own = confirmed(ledger, run.id).get(document_id)
+    if own is None:
+        return
+    yield ""
+    if own.holds is None:
+        yield f"not measured afresh; `autodata remeasure {ledger.path.parent}` does it"
+    else:
+        yield f"measured afresh: {scored(own)}: {PASSED[own.holds]}"
+    for other in remeasurements(ledger, run.id):
+        for one in measured(ledger, other.id):
+            if one.document_id == document_id and one.fresh.holds is not None:
+                models = ", ".join(f"{role} {model}" for role, model in other.models.items())
+                attempts = max(one.fresh.weak_attempts, one.fresh.strong_attempts)
+                said = f"{scored(one.fresh)}: {PASSED[one.fresh.holds]}"
+                yield f"  {attempts} attempts a side by {models}: {said}"
+
+
+def scored(found: Confirmed | Measurement) -> str:
+    """`weak 0.30, strong 0.71, gap 0.41`."""
+    return f"weak {number(found.weak)}, strong {number(found.strong)}, gap {number(found.gap)}"
 
 
 def _choose(found: Sequence[Outcome], wanted: str) -> Outcome:
@@ -85,8 +116,10 @@ def _choose(found: Sequence[Outcome], wanted: str) -> Outcome:
     raise RunFolderError(f"{wanted!r} may be any of these:{several}")
 
 
-def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
-    made = table(*COLUMNS, numbers=COLUMNS[3:7], wrapped=("name",))
+def _table(
+    console: Console, run: RunRow, found: Sequence[Outcome], afresh: Mapping[str, Confirmed]
+) -> None:
+    made = table(*COLUMNS, numbers=NUMBERS, wrapped=("name",))
     for outcome in found:
         decision = outcome.decision or "undecided"
         scores = (outcome.weak_mean, outcome.strong_mean, outcome.gap)
@@ -96,11 +129,19 @@ def _table(console: Console, run: RunRow, found: Sequence[Outcome]) -> None:
             Text(decision, style=DECISION_STYLES[decision]),
             "" if outcome.rounds is None else str(outcome.rounds),
             *(number(score) if outcome.decision else "" for score in scores),
+            _again(afresh.get(outcome.document_id)),
             outcome.code or "",
         )
     print_table(console, made)
     if run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
+
+
+def _again(found: Confirmed | None) -> str:
+    """The gap that fresh attempts show, and whether it is enough; empty without an example."""
+    if found is None:
+        return ""
+    return "not measured" if found.holds is None else f"{number(found.gap)} {PASSED[found.holds]}"
 
 
 def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -> None:

@@ -1,6 +1,7 @@
 """What a run accepted is measured afresh: told from outside, with models over HTTP on loopback."""
 
 import json
+import sqlite3
 from typing import Any
 
 import pytest
@@ -142,6 +143,45 @@ def test_what_confirmed_at_the_gate_is_not_used_again(folder: Folder) -> None:
     assert most == [(5,)]
     remeasured(folder, "--attempts", "1")
     assert folder.query(NUMBERS) == [("weak", 6), ("strong", 6)]
+
+
+def test_only_what_fresh_attempts_bear_out_is_taken_along(folder: Folder) -> None:
+    folder(*RUN)
+    words = ("export", "run", "--format", "jsonl", "-o", "out.jsonl")
+    said = folder(*words, "--confirmed", code=2)
+    assert "was measured afresh; `autodata remeasure run` does it" in said
+    assert not (folder.path / "out.jsonl").exists()
+    assert "not measured afresh" in folder("show", "run", "bounded")
+    folder(*words)
+    assert "not measured afresh" in (folder.path / "out.md").read_text()
+
+    found = remeasured(folder)
+    folder(*words, "--confirmed")
+
+    rows = [json.loads(line) for line in (folder.path / "out.jsonl").read_text().splitlines()]
+    passed = [one for one in found["each"] if one["passed_again"]]
+    assert 0 < len(passed) < found["measured"]  # so that it makes a difference
+    assert [row["id"] for row in rows] == [one["example"] for one in passed]
+    assert [row["confirmed_gap"] for row in rows] == [one["fresh"]["gap"] for one in passed]
+    assert [row["weak_pass_rate"] for row in rows] == [one["shown"]["weak"] for one in passed]
+    card = (folder.path / "out.md").read_text()
+    assert f"| examples | {len(passed)}, measured afresh: {len(passed)} passed again |" in card
+    assert "their figures flatter again" in card
+    table, told = folder("show", "run"), folder("show", "run", passed[0]["document"])
+    assert f"{passed[0]['fresh']['gap']:.2f} passed again" in table
+    assert table.count("did not pass again") == found["measured"] - len(passed)
+    assert f"gap {passed[0]['fresh']['gap']:.2f}: passed again" in told
+
+
+def test_nothing_is_taken_along_where_nothing_passed_again(folder: Folder) -> None:
+    folder(*RUN)
+    remeasured(folder)
+    database = sqlite3.connect(folder.path / "run" / "run.db")
+    database.execute("update examples set confirmed = 0")
+    database.commit()
+    database.close()
+    said = folder("export", "run", "--format", "sft", "--confirmed", code=2)
+    assert "did not pass again" in said
 
 
 def test_worked_examples_are_shown_as_they_were(folder: Folder) -> None:

@@ -12,6 +12,9 @@ from autodata.ledger.export import ExportError, export
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
+from autodata.tasks import TASKS
+from autodata.tasks.acceptance import Acceptance, exact
+from autodata.tasks.measured import MeasuredPolicy
 from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Mark, Objection, Round
 
 DOCUMENT = Document.of("wal.md", "A log is written before the page.")
@@ -62,7 +65,8 @@ def a_ledger(folder: Path, *rounds: Round, simulated: bool = True) -> Ledger:
             simulated=simulated,
         )
     )
-    ledger.record("first", DOCUMENT.id, rounds)
+    if rounds:
+        ledger.record("first", DOCUMENT.id, rounds)
     return ledger
 
 
@@ -163,6 +167,29 @@ def test_a_margin_of_exactly_a_fifth_counts(tmp_path: Path) -> None:
     close = accepted(weak=(attempt("weak", 1, 0.5),), strong=(attempt("strong", 1, 0.7),))
     with a_ledger(tmp_path, close) as ledger:
         assert export(ledger, "dpo").rows == 1
+
+
+@pytest.mark.parametrize("format", EXPORT_FORMATS)
+def test_every_row_says_how_hard_it_is_in_flat_columns(
+    ledger: Ledger, tmp_path: Path, format: str
+) -> None:
+    [row] = pq.read_table(export(ledger, format, tmp_path / "out.parquet").path).to_pylist()
+    assert (row["weak_pass_rate"], row["strong_pass_rate"]) == (0.425, pytest.approx(2.5 / 3))
+    assert (row["weak_total_rollouts"], row["strong_total_rollouts"]) == (2, 3)  # one had no score
+    assert row["gap"] == pytest.approx(2.5 / 3 - 0.425)
+    assert {row[f"confirmed{of}"] for of in ("", "_weak", "_strong", "_gap")} == {None}
+
+
+def test_the_true_scores_stand_in_meta(tmp_path: Path) -> None:
+    policy = TASKS["cs"].policy(Acceptance(preset="measured"), 3, 3)
+    assert isinstance(policy, MeasuredPolicy)
+    known = policy.known([exact(0.2)] * 3, [exact(0.9)] * 3)
+    with a_ledger(tmp_path) as ledger:
+        ledger.record("first", DOCUMENT.id, (accepted(),), known=known)
+        [row] = lines(export(ledger, "jsonl").path)
+    assert row["meta"]["certainty"] == known.holds
+    assert row["meta"]["weak_estimate"] == known.weak.mean
+    assert (row["meta"]["gap_low"], row["meta"]["gap_high"]) == known.gap.interval
 
 
 @pytest.mark.parametrize("format", EXPORT_FORMATS)
