@@ -22,7 +22,8 @@ from tests.real.conftest import CONTEXT
 pytestmark = pytest.mark.real
 
 NAME = "smollm2-135m"
-PATIENT: dict[str, Any] = {"timeout": 60.0, "give_up_after": 60.0}
+PATIENCE = 300.0  # seconds: two thousand tokens of a prompt are read before the first word comes
+PATIENT: dict[str, Any] = {"timeout": PATIENCE, "give_up_after": PATIENCE}
 TOOL = {
     "type": "function",
     "function": {
@@ -38,7 +39,7 @@ def asked(text: str) -> tuple[Message, ...]:
 
 
 def at(
-    real: str, folder: Path, *, stream: str = "auto", patience: float = 60.0, **model: Any
+    real: str, folder: Path, *, stream: str = "auto", patience: float = PATIENCE, **model: Any
 ) -> AbstractAsyncContextManager[Models]:
     endpoint = PATIENT | {"stream": stream, "timeout": patience}
     return calling(folder, real, endpoint=endpoint, model={"model": NAME} | model)
