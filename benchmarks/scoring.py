@@ -1,6 +1,7 @@
 """What an optimizer would be paid for: harnesses that make the gate noisier, and one that helps.
 
     python benchmarks/scoring.py                      # 40 evaluations of 25 documents each
+    python benchmarks/scoring.py --alarms 100         # as many sealed tests of an idle edit
 
 Questions with declared true scores and drawn attempts, under the paper's gate. Beside the share
 accepted and the share that truly passes: the mean certainty, the score (certainty from one half
@@ -17,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from results import report
 
-from tests.optimizer.drawn import DOCUMENTS, Evaluation, World, evaluation, passes
+from autodata.tasks.measurement import LEVEL, exact_paired
+from tests.optimizer.drawn import DOCUMENTS, Evaluation, World, evaluation, paired, passes
 
 SAME = World(gap=0.0, gap_sd=0.0, weak_sd=0.0)
 WORLDS = {
@@ -28,9 +30,11 @@ WORLDS = {
     "two of twelve criteria decide": World(weights=(10, 10, *[0.1] * 10)),
     "judges disagree": World(leniency=0.25),
     "identical solvers": SAME,
+    "hardly apart": World(gap=0.05, weights=(5,) * 8),
     "identical solvers, one criterion": SAME._replace(weights=(5,)),
 }
 FRESH = (4, 8)  # attempts a side
+TESTED = 100  # sealed documents
 CALLS = 2  # of an attempt: solver and judge
 
 
@@ -70,10 +74,29 @@ def confirmed(found: Evaluation, name: str, number: int, chance: random.Random) 
     )
 
 
+def alarms(name: str, times: int) -> dict[str, object]:
+    """How often the exact paired test calls it a change when nothing has changed."""
+    chance = random.Random(name)
+    called = {"a prior each": 0, "one prior": 0}
+    for _ in range(times):
+        one, other = (evaluation(WORLDS[name], chance, 4, documents=TESTED) for _ in range(2))
+        for how, ends in (
+            ("a prior each", (one.confirmed(), other.confirmed())),
+            ("one prior", (one.confirmed(other), other.confirmed(one))),
+        ):
+            called[how] += exact_paired(paired(*ends, TESTED)) < LEVEL
+    return {"harness": name} | {how: f"{n} of {times}" for how, n in called.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=40)
+    parser.add_argument("--alarms", type=int, metavar="TIMES", help="tests without a change")
     asked = parser.parse_args()
+    if asked.alarms:
+        names = ("before", "three criteria", "hardly apart")
+        found = [alarms(name, asked.alarms) for name in names]
+        return report("scoring_alarms", "A change where nothing has changed", found)
     rows = [row(name, rounds, asked.times) for rounds in (4, 12) for name in WORLDS]
     report("scoring", "What an optimizer would be paid for", rows)
 

@@ -137,7 +137,9 @@ class Evaluator:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _outcomes: dict[tuple[str, str], EvaluationOutcome] = field(default_factory=dict)
-    _certainties: dict[tuple[str, tuple[str, ...]], dict[str, float]] = field(default_factory=dict)
+    _certainties: dict[tuple[str, str, tuple[str, ...]], dict[str, float]] = field(
+        default_factory=dict
+    )
     _one_at_a_time: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
@@ -178,32 +180,44 @@ class Evaluator:
         found = await asyncio.to_thread(self.certainties, name, document_ids)
         return PassCount.of(outcomes.values(), None if found is None else found.values())
 
-    async def confirmed(
-        self, prompts: PromptSet, document_ids: Sequence[str], replicate: int
-    ) -> dict[str, EvaluationOutcome]:
-        """As `evaluate`, but what was accepted and counts for nothing has failed."""
-        outcomes = await self.evaluate(prompts, document_ids, replicate)
-        name = self.name(prompts, replicate)
-        found = await asyncio.to_thread(self.certainties, name, document_ids) or {}
-        nothing: dict[str, EvaluationOutcome] = {d: "failed" for d, c in found.items() if not c}
-        return outcomes | nothing
+    async def compared(
+        self, one: PromptSet, other: PromptSet, document_ids: Sequence[str], replicate: int
+    ) -> tuple[dict[str, EvaluationOutcome], dict[str, EvaluationOutcome]]:
+        """As `evaluate` under two sets of prompts, but what was accepted and counts for nothing has
+        failed; what is supposed of the questions is the same for both."""
+        outcomes = [await self.evaluate(p, document_ids, replicate) for p in (one, other)]
+        names = [self.name(p, replicate) for p in (one, other)]
+        found = [
+            await asyncio.to_thread(self.certainties, name, document_ids, beside)
+            for name, beside in (names, names[::-1])
+        ]
+        before, after = (
+            {d: "failed" if certain and certain.get(d) == 0 else o for d, o in each.items()}
+            for each, certain in zip(outcomes, found, strict=True)
+        )
+        return before, after
 
-    def certainties(self, name: str, document_ids: Sequence[str]) -> dict[str, float] | None:
+    def certainties(
+        self, name: str, document_ids: Sequence[str], beside: str = ""
+    ) -> dict[str, float] | None:
         """What each accepted one of these documents counts for, 0 … 1; None where each counts in
         full: by the optimization's choice, or because its gate is a judgement without thresholds.
 
-        What other documents of the evaluation came to has no part in it. Blocks on SQLite.
+        What other documents of the evaluation came to has no part in it; what these came to in the
+        evaluation `beside`, with which it is compared, has. Blocks on SQLite.
         """
         state = State(task=self.task, choices=self.choices)
         if self.score == "accepted" or isinstance(policy_of(state), JudgedPolicy):
             return None
         outcomes = self.known(name)
         tried = tuple(sorted(d for d in document_ids if d in outcomes))
-        if (name, tried) not in self._certainties:
+        if (name, beside, tried) not in self._certainties:
             last = {d: self.ledger.rounds(name, d)[-1] for d in tried if outcomes[d] == "accepted"}
             seen = self.ledger.scored(name, document_ids=tried)
-            self._certainties[name, tried] = certainties(measuring(state), seen, last)
-        return self._certainties[name, tried]
+            others = self.ledger.scored(beside, document_ids=document_ids)
+            found = certainties(measuring(state), seen, last, beside=others)
+            self._certainties[name, beside, tried] = found
+        return self._certainties[name, beside, tried]
 
     async def trajectories(
         self, prompts: PromptSet, document_ids: Sequence[str], replicate: int

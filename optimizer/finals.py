@@ -92,7 +92,7 @@ async def _tested(
     await asyncio.to_thread(_note_use, context, start.revision)
     test = context.plan.test
     prompts = [await asyncio.to_thread(context.population.prompts, i.revision) for i in ends]
-    one, other = [await context.evaluator.confirmed(p, test, 1) for p in prompts]
+    one, other = await context.evaluator.compared(prompts[0], prompts[1], test, 1)
     pairs = paired([(one[d], other[d]) for d in test])
     return (
         {"test_accepted": pairs.both + pairs.lost, "test_decided": pairs.documents},

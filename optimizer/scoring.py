@@ -23,14 +23,21 @@ def certainties(
     seen: Iterable[Sides],
     accepted: Mapping[str, Round],
     least: float = CONFIRMED,
+    beside: Iterable[Sides] = (),
 ) -> dict[str, float]:
     """What each accepted document counts for: its certainty from `least` on, else 0; four digits.
 
     The prior is fitted to `seen`, the attempts of all rounds of the evaluation: accepted or not,
     each question was drawn from it, so that being the best of many rounds raises nothing, and
     attempts that scatter more are believed less. A sceptical reader must be as certain.
+
+    A prior moves many documents at once, and a test on pairs takes them for independent. So two
+    evaluations that are compared share it: `beside` are the rounds of the other one. How much
+    attempts scatter stays each one's own, or a noisier gate would borrow the other's good name.
     """
-    prior = fit(sorted(seen), gate.noise, gate.prior)  # sorted: rounds end in any order
+    own = sorted(seen)  # rounds end in any order
+    spread = fit(own, gate.noise, gate.prior).model_dump(include={"spread", "attempts"})
+    prior = fit(sorted([*own, *beside]), gate.noise, gate.prior).model_copy(update=spread)
     measures = gate.model_copy(update={"prior": prior})
     return {name: _counted(measures, round, least) for name, round in accepted.items()}
 

@@ -1,7 +1,7 @@
 """Evaluations with nothing real in them: questions with declared true scores, attempts drawn."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from fractions import Fraction
 from functools import cache
 from statistics import fmean
@@ -10,12 +10,13 @@ from typing import NamedTuple
 from autodata.optimizer.scoring import CONFIRMED, certainties
 from autodata.tasks.acceptance import Acceptance, ThresholdPolicy, exact, thresholds
 from autodata.tasks.measured import measured
-from autodata.tasks.measurement import Sides
+from autodata.tasks.measurement import Pairs, Sides
 from autodata.tasks.types import Attempt, Round, Side
 from tests.tasks.rounds import attempts
 
 GATE = thresholds(Acceptance())
 PAPER = ThresholdPolicy(gate=GATE, weak_planned=3, strong_planned=3)
+MEASURES = measured(GATE, Acceptance())
 DOCUMENTS = 25
 
 
@@ -52,8 +53,20 @@ class Evaluation(NamedTuple):
 
     def counting(self, least: float = CONFIRMED) -> float:
         """What the accepted documents count for together."""
-        gate = measured(GATE, Acceptance())
-        return sum(certainties(gate, self.seen, self.accepted, least).values())
+        return sum(certainties(MEASURES, self.seen, self.accepted, least).values())
+
+    def confirmed(self, other: "Evaluation | None" = None) -> set[str]:
+        """The documents that count, alone or where both are compared."""
+        beside = other.seen if other else ()
+        found = certainties(MEASURES, self.seen, self.accepted, beside=beside)
+        return {document for document, certainty in found.items() if certainty}
+
+
+def paired(one: Set[str], other: Set[str], documents: int) -> Pairs:
+    """Documents by whether they count before and after."""
+    both = len(one & other)
+    lost, gained = len(one) - both, len(other) - both
+    return Pairs(both, lost, gained, documents - both - lost - gained)
 
 
 class Scored(NamedTuple):
@@ -73,10 +86,12 @@ def evaluated(world: World, times: int, rounds: int = 4) -> Scored:
     return Scored(*(fmean(values) / DOCUMENTS for values in zip(*each, strict=True)))
 
 
-def evaluation(world: World, chance: random.Random, rounds: int) -> Evaluation:
-    """DOCUMENTS documents, each with new questions until one is accepted or rounds are used up."""
+def evaluation(
+    world: World, chance: random.Random, rounds: int, documents: int = DOCUMENTS
+) -> Evaluation:
+    """So many documents, each with new questions until one is accepted or rounds are used up."""
     found = Evaluation([], {}, {})
-    for document in map(str, range(DOCUMENTS)):
+    for document in map(str, range(documents)):
         for _ in range(rounds):
             true = world.question(chance)
             round = _played(world, true, chance)

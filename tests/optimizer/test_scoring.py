@@ -1,17 +1,22 @@
 """An edit is credited with what is true: a noisier gate accepts more and scores no higher."""
 
+import random
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from autodata.graph.state import RunChoices
 from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.scoring import certainties
 from autodata.prompt_store.prompt import PromptSet
+from autodata.tasks.measurement import LEVEL, Pairs, exact_paired
 from autodata.tasks.types import Candidate, Mark, Round
 from tests.optimizer.context import optimization_context
-from tests.optimizer.drawn import World, evaluated
+from tests.optimizer.drawn import MEASURES, Evaluation, World, evaluated, evaluation, paired
 from tests.optimizer.test_audit import CANDIDATE, accepted
 from tests.optimizer.test_evaluator import SEEDS, edited, put_on_record
+from tests.tasks.rounds import attempts
 
 BEFORE = World()
 NOISIER = {
@@ -51,6 +56,46 @@ def test_the_score_is_near_the_share_that_truly_passes(world: World) -> None:
     found = evaluated(world, TIMES)
     assert abs(found.score - found.truly) < 0.1
     assert abs(found.accepted - found.truly) > 0.1
+
+
+def sealed(before: World, after: World, times: int) -> list[Pairs]:
+    """Sealed tests on 100 documents each."""
+    chance = random.Random(f"{before} {after}")
+    found = [evaluation(world, chance, 4, documents=100) for world in [before, after] * times]
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [paired(one.confirmed(other), other.confirmed(one), 100) for one, other in pairs]
+
+
+def test_in_a_comparison_the_same_attempts_count_alike_on_both_sides() -> None:
+    """Else what is supposed of all questions would move many documents at once, and a test on pairs
+    would take chance for a change (`benchmarks/scoring.py --alarms`)."""
+    chance, few = random.Random(1), World(gap=0.05, weights=(5,) * 8)
+    apart, beside = [], []
+    for _ in range(8):
+        one, other = (evaluation(few, chance, 4, documents=100) for _ in range(2))
+        apart.append(abs(certainty(one) - certainty(other)))
+        beside.append(abs(certainty(one, other) - certainty(other, one)))
+    assert max(beside) < 0.05
+    assert fmean(beside) < fmean(apart) / 2
+
+
+def certainty(found: Evaluation, other: Evaluation | None = None) -> float:
+    """Of one document more, with attempts that leave room for doubt."""
+    doubtful = Round(
+        number=1,
+        weak=attempts("weak", [0.375, 0.5, 0.25]),
+        strong=attempts("strong", [0.75, 0.625, 0.875]),
+    )
+    beside = other.seen if other else ()
+    return certainties(MEASURES, found.seen, {"": doubtful}, least=0.0, beside=beside)[""]
+
+
+@pytest.mark.parametrize("noisier", NOISIER.values(), ids=NOISIER)
+def test_a_noisier_gate_wins_no_sealed_test_and_a_real_gain_does(noisier: World) -> None:
+    assert all(pairs.gained < pairs.lost for pairs in sealed(BEFORE, noisier, 4))
+    better = sealed(BEFORE, World(gap=0.35), 4)
+    assert sum(exact_paired(pairs) < LEVEL for pairs in better) >= 3
+    assert all(pairs.gained > pairs.lost for pairs in better)
 
 
 DECIDED_BY_TWO = CANDIDATE.model_copy(
@@ -99,9 +144,9 @@ async def test_what_two_criteria_decide_is_accepted_and_counts_for_nothing(tmp_p
         assert (true.confirmed or 0) > 4
         assert luck.confirmed == 0
         assert luck.score == 0
-        sealed = await context.evaluator.confirmed(lucky, second, 1)
-        assert set(sealed.values()) == {"failed"}
-        assert set((await context.evaluator.confirmed(clear, first, 1)).values()) == {"accepted"}
+        before, after = await context.evaluator.compared(clear, lucky, first, 1)
+        assert set(before.values()) == {"accepted"}
+        assert set(after.values()) == {"failed"}
 
 
 async def test_where_each_counts_in_full_the_pass_rate_is_the_score(tmp_path: Path) -> None:
