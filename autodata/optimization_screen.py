@@ -11,13 +11,12 @@ from rich.text import Text
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.optimizer.acceptance import FinalVerdict, verdict
+from autodata.optimizer.acceptance import FinalVerdict, PassCount, verdict
 from autodata.optimizer.context import OptimizationContext
-from autodata.optimizer.evidence import percent
 from autodata.progress import tell_now_and_then
 from autodata.prompt_store.store import champion_ref
-from autodata.screen import NOTICE, cost
-from autodata.tasks.measurement import MIN_PAIRS
+from autodata.screen import NOTICE, cost, would_show
+from autodata.tasks.measurement import MIN_PAIRS, in_percent
 
 EVERY = 10.0  # seconds between two lines about calls
 ITERATION_STYLES = {
@@ -59,11 +58,34 @@ def iteration_line(i: Iteration) -> Text:
     line = Text(f"{i.number:>4}  ", style="bold").append(
         f"{i.decision:<10} ", ITERATION_STYLES[i.decision]
     )
-    against = f"{percent(i.score)} against {percent(i.parent_score)}" if i.parent_score else ""
-    line.append(f"{against or percent(i.score):<22} ")
+    against = f"{score_of(i)} against {parent_score_of(i)}" if i.parent_score else ""
+    line.append(f"{against or score_of(i):<34} ")
     said = i.subject or i.reason
     why = f" ({i.reason})" if i.decision in ("invalid", "indecisive") else ""
     return line.append(f"{said}{why}")
+
+
+def score_of(i: Iteration) -> str:
+    """`52 % (33–70)`: the score of an iteration with its interval."""
+    count = PassCount.model_validate(i.pass_count)
+    return _rate(i.score, count, count.accepted + count.failed)
+
+
+def parent_score_of(i: Iteration) -> str:
+    """The same of its parent, which was evaluated several times on the same documents."""
+    count = PassCount.model_validate(i.parent_pass_count)
+    return _rate(i.parent_score, count, _each_time(count, i.parent_evaluations))
+
+
+def _rate(score: float | None, count: PassCount, documents: int) -> str:
+    if score is None:
+        return ""
+    interval = count.interval(documents)
+    return f"{100 * score:.0f} %{f' ({in_percent(interval)})' if interval else ''}"
+
+
+def _each_time(count: PassCount, evaluations: int) -> int:
+    return round((count.accepted + count.failed) / max(evaluations, 1))
 
 
 def print_result(console: Console, ledger: Ledger, run: RunRow, status: str) -> None:
@@ -100,17 +122,18 @@ def findings(made: Sequence[Iteration], final: Sequence[Final]) -> list[str]:
     winner = next((f for f in final if f.place == 1), None)
     if start is None or winner is None:
         return lines
-    named = f", winner (iteration {winner.number}) {_scored(winner)}"
-    lines.append(
-        f"validation: start {_scored(start)}"
-        f"{named if winner.number else ''}, {winner.evaluations} evaluations each"
-    )
-    if winner.number and winner.test_decided and start.test_decided:
+    lines.append(f"validation, {winner.evaluations} times: start {validated(start)}")
+    if winner.number:
         lines.append(
-            f"sealed test: start {counts(start.test_accepted or 0, start.test_decided)}, "
-            f"winner {counts(winner.test_accepted or 0, winner.test_decided)}, once"
-            f"{'' if winner.confirmed is None else ', by confirmed documents'}"
+            f"validation, {winner.evaluations} times: winner {validated(winner)}, "
+            f"iteration {winner.number}"
         )
+    if winner.number and winner.test_decided and start.test_decided:
+        confirmed = "" if winner.confirmed is None else ", confirmed documents"
+        lines += [
+            f"sealed test, once{confirmed}: {name} {tested(final)}"
+            for name, final in (("start", start), ("winner", winner))
+        ]
         if winner.test_seen:
             lines.append(
                 f"These test documents were used before, by {winner.test_seen}: whoever saw that "
@@ -119,15 +142,28 @@ def findings(made: Sequence[Iteration], final: Sequence[Final]) -> list[str]:
     return [*lines, sentence(verdict(final))]
 
 
-def _scored(final: Final) -> str:
-    return counts(final.accepted, final.decided, final.confirmed)
+def validated(final: Final) -> str:
+    """What a final came to on the validation documents, over all its evaluations."""
+    count = PassCount(
+        accepted=final.accepted, failed=final.decided - final.accepted, confirmed=final.confirmed
+    )
+    return counts(count, _each_time(count, final.evaluations))
 
 
-def counts(accepted: int, decided: int, confirmed: float | None = None) -> str:
-    """A score with the counts behind it, and what they count for where that is less."""
-    counting = accepted if confirmed is None else confirmed
-    certain = "" if confirmed is None else f" accepted, counting for {confirmed:.1f}"
-    return f"{percent(counting / decided if decided else 0.0)} ({accepted} of {decided}{certain})"
+def tested(final: Final) -> str:
+    """What it came to on the sealed test documents."""
+    accepted, decided = final.test_accepted or 0, final.test_decided or 0
+    return counts(PassCount(accepted=accepted, failed=decided - accepted), decided)
+
+
+def counts(count: PassCount, documents: int) -> str:
+    """`13 of 25 (52 %, 33–70)`: the counts, what they count for where that is less, the score, and
+    its interval for so many documents."""
+    certain = "" if count.confirmed is None else f", counting for {count.confirmed:.1f}"
+    interval = count.interval(documents)
+    between = f", {in_percent(interval)}" if interval else ""
+    counted = f"{count.accepted} of {count.accepted + count.failed}{certain}"
+    return f"{counted} ({100 * float(count.score):.0f} %{between})"
 
 
 def sentence(said: FinalVerdict) -> str:
@@ -145,7 +181,8 @@ def sentence(said: FinalVerdict) -> str:
         tried = f"{said.documents} test document{' is' if one else 's are'}"
         return (
             f"No verdict: {tried} too few to say whether the validation gain of {shown} is real; "
-            f"it takes {MIN_PAIRS}, and about 100 to see a gain of 20 points."
+            f"it takes {MIN_PAIRS}, and about 100 to see a gain of 20 points; "
+            f"{would_show(said.before, said.documents)}."
         )
     words = f"{said.gain:+.1%} on the sealed test ({evidence(said)})"
     if said.finding == "better":
@@ -155,7 +192,10 @@ def sentence(said: FinalVerdict) -> str:
             f"The winner is worse than the start: {words}, where the validation documents showed "
             f"{shown}. It is not offered."
         )
-    return f"The validation gain of {shown} is not shown to be real: {words} is within noise."
+    return (
+        f"The validation gain of {shown} is not shown to be real: {words} is within noise, and "
+        f"{would_show(said.before, said.documents)}."
+    )
 
 
 def evidence(said: FinalVerdict) -> str:

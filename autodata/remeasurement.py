@@ -20,7 +20,7 @@ from autodata.ledger.measurements import MeasuredExample, accepted, count_fresh,
 from autodata.ledger.rows import RunRow, RunStatus
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import locked_revision, packaged
-from autodata.screen import NOTICE, harmless, number, print_table, table
+from autodata.screen import NOTICE, harmless, number, print_table, share, table
 from autodata.session import STOPPED, Session
 from autodata.settings import Settings, with_attempts
 from autodata.tasks.measured import Measurement
@@ -297,10 +297,7 @@ def passed_again(passed: int, measured: int) -> str:
     """`27 of 52 passed again (52 %, 39–65)`."""
     if not measured:
         return "no example is measured afresh"
-    low, high = wilson(passed, measured)
-    return (
-        f"{passed} of {measured} passed again ({passed / measured:.0%}, {low:.0%} to {high:.0%})"
-    ).replace("%", " %")
+    return share(passed, measured, "passed again")
 
 
 def _print_means(console: Console, found: Result) -> None:

@@ -4,21 +4,29 @@ One page to read in a browser, nothing loaded from elsewhere; all text is escape
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from math import inf
 
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import summarize
-from autodata.optimization_screen import counts, findings
-from autodata.optimizer.acceptance import PassCount, Scoring, verdict
-from autodata.optimizer.evidence import moved, percent
+from autodata.optimization_screen import (
+    counts,
+    findings,
+    parent_score_of,
+    score_of,
+    tested,
+    validated,
+)
+from autodata.optimizer.acceptance import FinalVerdict, PassCount, Scoring, verdict
+from autodata.optimizer.evidence import moved
 from autodata.optimizer.population import members, pooled
 from autodata.optimizer.state import Plan
-from autodata.screen import NOTICE, cost
-from autodata.tasks.measurement import Interval, wilson
+from autodata.screen import NOTICE, cost, within
+from autodata.tasks.measurement import Interval
 
 Html = str
 SCORED: Mapping[Scoring, str] = {
@@ -59,23 +67,18 @@ def report(ledger: Ledger, run: RunRow, status: str) -> Html:
                     "dim",
                 ),
             ),
-            section("Family", _tree(made, known)),
-            section("What each kept edit changed", _kept(made, known), _how_to_read()),
+            section("Family", _tree(made, known, documents)),
+            section("What each kept edit changed", _kept(made, known, documents), _how_to_read()),
             section("Predictions", _predictions(made)),
             section("Blocked and undecided", _blocked(made)),
             section("Checks of winners", _checks(made)),
-            section("Final evaluation", _finals(made, final, documents)),
+            section("Final evaluation", _finals(made, final)),
             section("Cost", *_cost(ledger, run, final)),
         ],
     )
 
 
-def rate_interval(count: PassCount, documents: int) -> Interval:
-    """The interval of a rate that was pooled over several evaluations of the same documents."""
-    return wilson(float(count.score) * documents if count.tried else 0, documents)
-
-
-def _tree(made: Sequence[Iteration], known: Mapping[int, PassCount]) -> Html:
+def _tree(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> Html:
     """The population by descent, at the pooled rates of the chart; each harness with how many of
     its mutants were not kept."""
     children: dict[int | None, list[Iteration]] = {}
@@ -88,23 +91,19 @@ def _tree(made: Sequence[Iteration], known: Mapping[int, PassCount]) -> Html:
         mutants = "1 mutant" if lost[i.number] == 1 else f"{lost[i.number]} mutants"
         more = f", {mutants} not kept" if lost[i.number] else ""
         inner = "".join(map(branch, children.get(i.number, ())))
-        label = escape(f"{i.number}: {title} ({_shown(known[i.number])}{more})")
+        label = escape(f"{i.number}: {title} ({counts(known[i.number], documents)}{more})")
         return f"<li>{label}{f'<ul>{inner}</ul>' if inner else ''}</li>"
 
     return f'<ul class="tree">{"".join(map(branch, children.get(None, ())))}</ul>'
 
 
-def _shown(count: PassCount) -> str:
-    return counts(count.accepted, count.accepted + count.failed, count.confirmed)
-
-
-def _kept(made: Sequence[Iteration], known: Mapping[int, PassCount]) -> Html:
+def _kept(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> Html:
     rows = [
         (
             str(i.number),
             i.subject,
-            f"{percent(i.parent_score)} → {percent(i.score)}",
-            _shown(known[i.number]),
+            f"{parent_score_of(i)} → {score_of(i)}",
+            counts(known[i.number], documents),
             ", ".join(
                 f"{name} {by:+.2f}"
                 for name, by in list(moved(i.rates_before, i.rates_after).items())[:MOVED]
@@ -169,25 +168,19 @@ def _checks(made: Sequence[Iteration]) -> Html:
     return table(names, rows, numbers=names)
 
 
-def _finals(made: Sequence[Iteration], final: Sequence[Final], documents: int) -> Html:
+def _finals(made: Sequence[Iteration], final: Sequence[Final]) -> Html:
     subjects = {i.number: i.subject or "the start" for i in made}
-    rows = []
-    for f in final:
-        low, high = rate_interval(
-            PassCount(accepted=f.accepted, failed=f.decided - f.accepted, confirmed=f.confirmed),
-            documents,
+    rows = [
+        (
+            str(f.place) if f.place else "start",
+            str(f.number),
+            subjects.get(f.number, ""),
+            validated(f),
+            tested(f) if f.test_decided else "sealed",
         )
-        rows.append(
-            (
-                str(f.place) if f.place else "start",
-                str(f.number),
-                subjects.get(f.number, ""),
-                counts(f.accepted, f.decided, f.confirmed),
-                f"{low:.0%} to {high:.0%}",
-                counts(f.test_accepted or 0, f.test_decided) if f.test_decided else "sealed",
-            )
-        )
-    names = ("place", "iteration", "edit", "validation, five times", "95 %", "sealed test")
+        for f in final
+    ]
+    names = ("place", "iteration", "edit", "validation, five times", "sealed test")
     return table(names, rows, numbers=("iteration", *names[3:]))
 
 
@@ -203,16 +196,22 @@ def _cost(ledger: Ledger, run: RunRow, final: Sequence[Final]) -> list[Html]:
     lines = [f"{summary.calls:,} calls, {summary.tokens:,} tokens, {spent}."]
     said = verdict(final)
     if said.documents and said.gain > 0:
-        points = 100 * said.gain
-        dollars = f", ${summary.usd / points:.2f}" if summary.usd else ""
-        calls = f"{summary.calls / points:,.0f} calls"
+        dollars = f", {_per_point(summary.usd, said, '${:,.2f}'.format)}" if summary.usd else ""
+        calls = _per_point(summary.calls, said, "{:,.0f}".format)
         unsure = (
             "" if said.finding == "better" else "; the verdict above says how sure that gain is"
         )
-        lines.append(f"Per point gained on the sealed test: {calls}{dollars}{unsure}.")
+        lines.append(f"Per point gained on the sealed test: {calls} calls{dollars}{unsure}.")
     elif said.documents:
         lines.append("No point was gained on the sealed test documents.")
     return [table(names, rows, numbers=names[1:]), *map(paragraph, lines)]
+
+
+def _per_point(spent: float, said: FinalVerdict, worded: Callable[[float], str]) -> str:
+    """What a point of pass rate cost, as sure as the gain is."""
+    low, high = said.interval
+    interval = Interval(spent / (100 * high), spent / (100 * low) if low > 0 else inf)
+    return f"{worded(spent / (100 * said.gain))}{within(interval, worded)}"
 
 
 def curve(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> Html:
@@ -228,9 +227,9 @@ def curve(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: 
             drawn.append(_dot(i, _x(i.number, last), _y(i.score)))
             continue
         rate = float(known[i.number].score)
-        low, high = rate_interval(known[i.number], documents)
         x = _x(i.number, last)
-        drawn.append(_bar(x, _y(low), _y(high)))
+        if interval := known[i.number].interval(documents):
+            drawn.append(_bar(x, _y(interval.low), _y(interval.high)))
         drawn.append(_dot(i, x, _y(rate)))
         best.append((x, min(_y(rate), best[-1][1] if best else HEIGHT)))
     steps = "".join(f" H{x:.1f} V{y:.1f}" for x, y in best[1:])

@@ -1,7 +1,8 @@
 """The console that every command prints to, and how values are worded everywhere."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from math import isfinite
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -9,8 +10,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from autodata.ledger.summary import Summary
-from autodata.tasks.measurement import Interval
+from autodata.ledger.summary import Figure, Summary
+from autodata.tasks.measurement import Interval, detectable, in_percent, wilson
 
 DECISION_STYLES = {
     "accepted": "green",
@@ -131,52 +132,74 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def within(interval: Interval | None, worded: Callable[[float], str] = number) -> str:
+    """` (0.33–0.51)`: the 95 % interval of a figure in brackets; nothing where there is none."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f" ({worded(low)}–{worded(high)})" if isfinite(high) else f" ({worded(low)} or more)"
+
+
+def share(successes: int, trials: int, what: str = "accepted") -> str:
+    """`12 of 31 accepted (39 %, 24–57)`; of a single trial nothing can be said."""
+    counted = f"{successes} of {trials} {what}"
+    if trials < 2:
+        return counted
+    return f"{counted} ({100 * successes / trials:.0f} %, {in_percent(wilson(successes, trials))})"
+
+
+def would_show(rate: float, documents: int) -> str:
+    """Which difference from this rate so many documents would show."""
+    gain = detectable(rate, documents)
+    least = f"only a difference of {100 * gain:.0f} points" if gain else "no difference"
+    return f"with {documents} document{'' if documents == 1 else 's'} {least} would show"
+
+
 def print_summary(console: Console, summary: Summary, status: str) -> None:
     """The run on screen; `status` is how it stands, as far as the caller can tell."""
     console.print(Text(f"{summary.run.task} run {summary.run.id}: {status}", style="bold"))
-    for name, said in _rows(summary):
-        console.print(Text.assemble((f"{name:<12}", "dim"), said), soft_wrap=True)
+    _print_rows(console, _rows(summary))
     if summary.run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
-def _rows(summary: Summary) -> Iterator[tuple[str, Text]]:
+def print_figures(console: Console, summary: Summary) -> None:
+    """What the examples of a run measure, and how many there are of those tried."""
+    _print_rows(console, [*_pass_rate(summary), *_examples(summary)])
+
+
+def _print_rows(console: Console, rows: Iterable[tuple[str, Text | str]]) -> None:
+    for name, said in rows:
+        console.print(Text.assemble((f"{name:<12}", "dim"), said), soft_wrap=True)
+
+
+def _rows(summary: Summary) -> Iterator[tuple[str, Text | str]]:
     yield "documents", _documents(summary)
-    if summary.rounds_mean is not None:
-        on_average = f"{summary.rounds_mean:.1f} per document on average"
+    yield from _pass_rate(summary)
+    if summary.rounds.value is not None:
+        each = f"{summary.rounds.value:.1f}{within(summary.rounds.interval, '{:.1f}'.format)}"
         none = summary.documents["total"] - summary.documents["undecided"] - summary.with_rounds
         apart = f", {none} without a round apart" if none else ""
-        yield "rounds", Text(on_average + apart)
+        yield "rounds", f"{each} per document on average{apart}"
     if summary.objections:
         said = ", ".join(f"{code} {n}" for code, n in summary.objections.items())
-        yield "objections", Text(f"{said} (rounds, by their first objection)")
-    if summary.documents["accepted"]:
-        weak, strong, gap = map(number, (summary.weak_mean, summary.strong_mean, summary.gap_mean))
-        low, high = summary.gap_interval or (None, None)
-        within = f" ({number(low)}–{number(high)})" if summary.gap_interval else ""
-        yield "examples", Text(f"as shown: weak {weak}, strong {strong}, gap {gap}{within}")
-        if not summary.confirmed:
-            yield "", Text("by the attempts that let them in; `autodata remeasure` measures afresh")
+        yield "objections", f"{said} (rounds, by their first objection)"
+    yield from _examples(summary)
     if any(count.format_errors for count in summary.attempts.values()):
         said = ", ".join(
             f"{side} {count.format_errors + count.cut_off} of {count.made}"
             for side, count in sorted(summary.attempts.items(), reverse=True)
         )
-        yield "form", Text(f"{said} attempts failed without a final answer that could be read")
+        yield "form", f"{said} attempts failed without a final answer that could be read"
     spent = cost(summary.usd, summary.run.models.values(), summary.estimated)
     used = tokens(summary.tokens, summary.estimated)
-    yield "calls", Text(f"{summary.calls:,} with {used}, {spent}")
-    each, within_calls = summary.per_example(float(summary.calls))
-    if each is not None and within_calls:
-        low, high = within_calls
-        usd, _ = summary.per_example(summary.usd)
-        price = f", ${usd:.4f}" if usd else ""
-        yield "", Text(f"{each:,.0f} an example ({low:,.0f}–{high:,.0f}){price}")
+    yield "calls", f"{summary.calls:,} with {used}, {spent}"
+    if said := ", ".join(_per_example(summary)):
+        yield "per example", said
     if summary.estimated:
         calls = "1 call" if summary.estimated == 1 else f"{summary.estimated:,} calls"
-        said = f"the tokens of {calls} are not known and taken at their most"
-        yield "estimates", Text(said)
-    yield "prompts", Text(summary.run.prompts_revision)
+        yield "estimates", f"the tokens of {calls} are not known and taken at their most"
+    yield "prompts", summary.run.prompts_revision
 
 
 def _documents(summary: Summary) -> Text:
@@ -185,11 +208,41 @@ def _documents(summary: Summary) -> Text:
         for name, n in summary.documents.items()
         if name in DECISION_STYLES and (n or name == "accepted")
     ]
-    if within := summary.pass_rate_interval:
-        counts[0].append(f" ({100 * (summary.pass_rate or 0):.0f} %, {between(within)})")
     return Text(f"{summary.documents['total']}: ") + Text(", ").join(counts)
 
 
-def between(within: Interval) -> str:
-    """The 95 % interval of a share, in whole per cent."""
-    return f"{100 * within.low:.0f}–{100 * within.high:.0f}"
+def _pass_rate(summary: Summary) -> Iterator[tuple[str, str]]:
+    accepted, rejected = summary.documents["accepted"], summary.documents["rejected"]
+    if accepted + rejected > 1:
+        yield "pass rate", share(accepted, accepted + rejected)
+
+
+def _examples(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What the gate saw of the examples, and what fresh attempts show."""
+    if not summary.documents["accepted"]:
+        return
+    sides = {"weak": summary.weak, "strong": summary.strong, "gap": summary.gap}
+    yield "shown", ", ".join(f"{name} {_score(figure)}" for name, figure in sides.items())
+    if summary.confirmed < summary.documents["accepted"]:
+        yield "", "as the gate saw them; `autodata remeasure` measures afresh"
+    if summary.confirmed:
+        passed = round(summary.confirmed * (summary.passed_again.value or 0.0))
+        again = share(passed, summary.confirmed, "passed again")
+        yield "afresh", f"{again}, gap {_score(summary.fresh_gap)}"
+
+
+def _score(figure: Figure) -> str:
+    return f"{number(figure.value)}{within(figure.interval)}"
+
+
+def _per_example(summary: Summary) -> Iterator[str]:
+    """What an example took in calls, and in money or, where there is no price, tokens."""
+    calls, used, usd = (summary.per_example[f"{k}_per_example"] for k in ("calls", "tokens", "usd"))
+    if calls.value is None or used.value is None:
+        return
+    whole = "{:,.0f}".format
+    yield f"{whole(calls.value)} calls{within(calls.interval, whole)}"
+    if usd.value:
+        yield f"${usd.value:.4f}{within(usd.interval, '{:.4f}'.format)}"
+    else:
+        yield f"{whole(used.value)} tokens{within(used.interval, whole)}"

@@ -1,15 +1,16 @@
 """The story of one document, to be read from top to bottom: rounds, scores, objections, changes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from autodata.ledger.rows import RunRow
-from autodata.screen import DECISION_STYLES, NOTICE, number, one_line, rounds
+from autodata.ledger.rows import Example, RunRow
+from autodata.screen import DECISION_STYLES, NOTICE, number, one_line, rounds, within
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import summary
+from autodata.tasks.measurement import Interval
 from autodata.tasks.types import Attempt, Candidate, Document, Judgement, Round, Side, Verdict
 
 LABEL = 13  # characters of the label column
@@ -22,9 +23,18 @@ StoryRow = tuple[str, Text | str]
 
 
 def tell(
-    console: Console, run: RunRow, document: Document, story: Sequence[Round], *, full: bool
+    console: Console,
+    run: RunRow,
+    document: Document,
+    story: Sequence[Round],
+    example: Example | None = None,
+    *,
+    full: bool,
 ) -> None:
-    """The document's rounds; with `full` no text is shortened and the answers are shown."""
+    """The document's rounds, and what is known of the example that it gave.
+
+    With `full` no text is shortened and the answers are shown.
+    """
     last = story[-1]
     outcome = last.decision or "undecided"
     title = Text(document.name, style="bold").append(f"  {outcome}", style=DECISION_STYLES[outcome])
@@ -36,6 +46,8 @@ def tell(
         console.print(NOTICE, style="yellow", soft_wrap=True)
     for round in story:
         _tell_round(console, run.task, round, full=full, last=round is last)
+    if example:
+        _tell_rows(console, _measured(example))
 
 
 def tell_unreadable(
@@ -56,15 +68,35 @@ def _tell_round(console: Console, task: str, round: Round, *, full: bool, last: 
     decision = round.decision or "undecided"
     name = f"Round {round.number}" if round.number else "Before the first round"
     heading = Text(f"{name}: ", style="bold").append(decision, style=DECISION_STYLES[decision])
-    width = min(console.width, WIDTH)
     console.print()
-    console.print(Rule(heading, align="left", style="dim"), width=width)
-    for label, said in _lines(task, round, full=full, last=last):
+    console.print(Rule(heading, align="left", style="dim"), width=min(console.width, WIDTH))
+    _tell_rows(console, _lines(task, round, full=full, last=last))
+
+
+def _tell_rows(console: Console, rows: Iterable[StoryRow]) -> None:
+    width = min(console.width, WIDTH)
+    for label, said in rows:
         text = said if isinstance(said, Text) else Text(said)
         indent = max(LABEL, len(label))
         for at, line in enumerate(text.wrap(console, width - indent)):
             line.rstrip()
             console.print(Text.assemble((f"{'' if at else label:<{indent}}", "dim"), line))
+
+
+def _measured(example: Example) -> Iterator[StoryRow]:
+    """What is known of an example's true scores."""
+    e = example
+    if e.certainty is not None:
+        weak = _estimate(e.weak_estimate, e.weak_low, e.weak_high)
+        strong = _estimate(e.strong_estimate, e.strong_low, e.strong_high)
+        gap = _estimate(e.gap_estimate, e.gap_low, e.gap_high)
+        yield "true scores", f"weak {weak}, strong {strong}"
+        yield "true gap", f"{gap}; the thresholds truly hold with P = {e.certainty:.2f}"
+
+
+def _estimate(mean: float | None, low: float | None, high: float | None) -> str:
+    interval = None if low is None or high is None else Interval(low, high)
+    return f"{number(mean)}{within(interval)}"
 
 
 def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[StoryRow]:

@@ -10,7 +10,8 @@ from autodata.ledger.database import to_json
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import Format
 from autodata.ledger.rows import RunRow
-from autodata.tasks.measurement import mean_interval, wilson
+from autodata.ledger.summary import SOURCE, mean_by_source
+from autodata.tasks.measurement import in_percent, wilson
 
 _USES = {
     "jsonl": "the full example: attempts, marks and scores",
@@ -109,8 +110,8 @@ def card(
     """
     which = "run_id in (select value from json_each(?))" + " and confirmed" * confirmed
     [facts] = ledger.query(
-        "select count(*) as examples, avg(rounds_used) as rounds, avg(weak_mean) as weak,"
-        " avg(strong_mean) as strong, count(confirmed) as afresh, total(confirmed) as passed"
+        "select count(*) as examples, avg(rounds_used) as rounds,"
+        " count(confirmed) as afresh, total(confirmed) as passed"
         f" from examples where {which}",
         [to_json([run.id for run in runs])],
     )
@@ -123,8 +124,8 @@ def card(
         made="\n\n".join(_made(ledger, run) for run in runs),
         examples=facts["examples"],
         rounds=facts["rounds"],
-        weak=_number(facts["weak"]),
-        strong=_number(facts["strong"]),
+        weak=within("weak_mean", least=0.0),
+        strong=within("strong_mean", least=0.0),
         gap=within("gap"),
         confirmed_weak=within("confirmed_weak", least=0.0),
         confirmed_strong=within("confirmed_strong", least=0.0),
@@ -139,6 +140,7 @@ def card(
 def _made(ledger: Ledger, run: RunRow) -> str:
     """How one run made its examples."""
     outcomes = list(ledger.outcomes(run.id).values())
+    tried = outcomes.count("accepted") + outcomes.count("rejected")
     return _MADE.format(
         task=run.task,
         run=run.id,
@@ -148,7 +150,7 @@ def _made(ledger: Ledger, run: RunRow) -> str:
         prompts=run.prompts_revision,
         locked=run.locked_revision or "unknown",
         documents=len(outcomes),
-        rate=_rate(outcomes.count("accepted"), outcomes.count("rejected")),
+        rate=_rate(outcomes.count("accepted"), tried, " of those tried"),
         outcomes=", ".join(
             f"{outcomes.count(decision)} {decision}"
             for decision in ("accepted", "rejected", "skipped")
@@ -158,13 +160,12 @@ def _made(ledger: Ledger, run: RunRow) -> str:
     )
 
 
-def _rate(accepted: int, rejected: int) -> str:
-    """The pass rate with its 95 % interval."""
-    if not accepted + rejected:
+def _rate(accepted: int, tried: int, of: str = "") -> str:
+    """A share in brackets, with its 95 % interval; nothing for less than two."""
+    if tried < 2:
         return ""
-    low, high = wilson(accepted, accepted + rejected)
-    rate = 100 * accepted / (accepted + rejected)
-    return f" ({rate:.0f} % of those tried, {100 * low:.0f}–{100 * high:.0f})"
+    between = in_percent(wilson(accepted, tried))
+    return f" ({100 * accepted / tried:.0f} %{of}, {between})"
 
 
 def _afresh(examples: int, afresh: int, passed: int) -> str:
@@ -172,7 +173,7 @@ def _afresh(examples: int, afresh: int, passed: int) -> str:
     if not afresh:
         return ", not measured afresh"
     some = "" if afresh == examples else f" {afresh} of them"
-    return f",{some} measured afresh: {passed} passed again"
+    return f",{some} measured afresh: {passed} passed again{_rate(passed, afresh)}"
 
 
 def _with_interval(
@@ -180,20 +181,17 @@ def _with_interval(
 ) -> str:
     """The mean of a column over the examples of the runs, with its interval by document."""
     rows = ledger.query(
-        f"select document_id, {column} as value from examples where {column} is not null"
-        f" and {which}",
+        f"select {SOURCE} as source, {column} as value from examples"
+        f" join documents on documents.id = document_id where {column} is not null and {which}",
         [to_json([run.id for run in runs])],
     )
-    by_document: dict[str, list[float]] = {}
-    for row in rows:
-        by_document.setdefault(row["document_id"], []).append(row["value"])
-    if not rows:
+    found = mean_by_source(((row["source"], row["value"]) for row in rows), least)
+    if found.value is None:
         return "not measured"
-    mean = _number(sum(row["value"] for row in rows) / len(rows))
-    if len(by_document) == 1:
-        return f"{mean} (one document)"
-    low, high = mean_interval(list(by_document.values()), least)
-    return f"{mean} ({low:.3f}–{high:.3f}, {len(rows)} examples)"
+    if found.interval is None:
+        return f"{found.value:.3f} (one document)"
+    low, high = found.interval
+    return f"{found.value:.3f} ({low:.3f}–{high:.3f}, {len(rows)} examples)"
 
 
 def _tasks(runs: Sequence[RunRow]) -> list[str]:
@@ -224,10 +222,6 @@ def _models(run: RunRow) -> str:
         return "The models were not recorded."
     rows = "\n".join(f"| {role} | {model} |" for role, model in run.models.items())
     return f"| role | model |\n|---|---|\n{rows}"
-
-
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3f}"
 
 
 def _columns(shape: Mapping[str, Any], indent: str = "") -> list[str]:

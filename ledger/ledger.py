@@ -311,8 +311,19 @@ class Ledger:
             [run_id],
         )
         for row in ids:
-            [full] = self.query(EXAMPLE, [row["id"]])
-            yield read_example(full, self._attempts(full["round_id"]))
+            yield self._example(row["id"])
+
+    def example(self, run_id: str, document_id: str) -> Example | None:
+        """The accepted example of one document of a run."""
+        for row in self.query(
+            "select id from examples where run_id = ? and document_id = ?", [run_id, document_id]
+        ):
+            return self._example(row["id"])
+        return None
+
+    def _example(self, id: str) -> Example:
+        [row] = self.query(EXAMPLE, [id])
+        return read_example(row, self._attempts(row["round_id"]))
 
     def _attempts(self, round_id: str) -> list[Row]:
         return self.query("select * from attempts where round_id = ? order by number", [round_id])

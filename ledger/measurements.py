@@ -10,19 +10,18 @@ from typing import NamedTuple
 from autodata.ledger.database import from_text
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Row, RunRow, attempt_row, read_attempt, read_run
+from autodata.ledger.summary import SOURCE
 from autodata.tasks.measured import Measurement
 from autodata.tasks.types import Attempt, Frozen, Side
 
-# Passages of one text count as one document; rows of one table do not.
-MEASURED = """
-select e.id as example_id, e.document_id, d.name, e.weak_mean, e.strong_mean, e.gap as gap_mean,
-  coalesce(json_extract(d.meta, '$.source') || ':' || ifnull(json_extract(d.meta, '$.row'), ''),
-    d.id) as source,
+MEASURED = f"""
+select e.id as example_id, e.document_id, documents.name, {SOURCE} as source,
+  e.weak_mean, e.strong_mean, e.gap as gap_mean,
   m.weak_attempts, m.strong_attempts, m.weak, m.strong, m.gap, m.holds
 from examples as e
-join documents as d on d.id = e.document_id
+join documents on documents.id = e.document_id
 join measurements as m on m.example_id = e.id and m.run_id = ?
-order by d.rowid
+order by documents.rowid
 """
 
 

@@ -1,25 +1,38 @@
 """A run in numbers: what became of each document, why, and what it cost."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from statistics import fmean
 from typing import Any
 
 from autodata.ledger.database import from_text
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Row, RunRow
-from autodata.tasks.measurement import Interval, mean_interval, wilson
+from autodata.tasks.measurement import (
+    Interval,
+    bootstrap,
+    cost_interval,
+    cost_per_example,
+    mean_interval,
+    wilson,
+)
 from autodata.tasks.types import FORMAT_NOTE, Decision, Frozen
 
-OUTCOMES = """
-select documents.id as document_id, documents.name, last.decision, last.number as rounds,
-  last.weak_mean, last.strong_mean, last.gap,
+# Passages of one text count as one document; rows of one table do not.
+SOURCE = """coalesce(json_extract(documents.meta, '$.source') || ':'
+  || ifnull(json_extract(documents.meta, '$.row'), ''), documents.id)"""
+
+OUTCOMES = f"""
+select documents.id as document_id, {SOURCE} as source, documents.name,
+  last.decision, last.number as rounds, last.weak_mean, last.strong_mean, last.gap,
   json_extract(last.objections, '$[0].code') as code,
   json_extract(last.objections, '$[0].message') as message
 from documents
 left join rounds as last
   on last.document_id = documents.id and last.run_id = :run
   and last.decision in ('accepted', 'rejected', 'skipped')
-{where}
+{{where}}
 order by documents.rowid
 """
 
@@ -37,26 +50,43 @@ select solver, count(*) as made, sum(score is not null and note like ?2 || '%') 
 from attempts join rounds on rounds.id = round_id where run_id = ?1 group by solver
 """
 
-USAGE = """
-select role, count(*) filter (where status != 'failed') as calls,
-  total(input_tokens) as input_tokens, total(output_tokens) as output_tokens,
-  total(lost_tokens) as lost_tokens,
-  case when count(*) filter (
+_CALLS = "count(*) filter (where status != 'failed') as calls"
+_USD = """case when count(*) filter (
     where usd is null and (status != 'failed' or lost_tokens > 0 and lost_usd = 0)) = 0
-    then total(usd) + total(lost_usd) end as usd,
+    then total(usd) + total(lost_usd) end as usd"""
+
+USAGE = f"""
+select role, {_CALLS},
+  total(input_tokens) as input_tokens, total(output_tokens) as output_tokens,
+  total(lost_tokens) as lost_tokens, {_USD},
   sum(failures) as failures,
   count(*) filter (where estimated or lost_tokens > 0) as estimated
 from calls group by role having calls > 0 or lost_tokens > 0 order by min(id)
+"""
+
+COSTS = f"""
+select scope as document_id, {_CALLS},
+  total(input_tokens) + total(output_tokens) + total(lost_tokens) as tokens, {_USD}
+from calls group by scope
+"""
+
+# What attempts that no gate has seen show of the examples.
+AFRESH = f"""
+select {SOURCE} as source, confirmed, confirmed_gap as gap
+from examples join documents on documents.id = document_id
+where run_id = ? and confirmed is not null order by documents.rowid
 """
 
 
 class Outcome(Frozen):
     """What became of one document; `decision` is None while there is none.
 
-    Means are 0 … 1, those of the last round; `code` and `message` are its first objection.
+    `source` is the same for passages of one text. Means are 0 … 1, those of the last round; `code`
+    and `message` are its first objection.
     """
 
     document_id: str
+    source: str
     name: str
     decision: Decision | None
     rounds: int | None
@@ -92,49 +122,46 @@ class AttemptCount(Frozen):
     cut_off: int
 
 
+class Figure(Frozen):
+    """A figure of a run and its 95 % interval, by document; None where there is nothing to average,
+    and no interval of a single document. An upper end may be infinite."""
+
+    value: float | None = None
+    interval: Interval | None = None
+
+    def plain(self, name: str) -> dict[str, Any]:
+        """Both as JSON values, null for no upper end."""
+        ends = [end if isfinite(end) else None for end in self.interval or ()]
+        return {name: self.value, f"{name}_interval": ends or None}
+
+
 class Summary(Frozen):
     """One run in numbers.
 
     `documents` counts total, accepted, rejected, skipped and undecided; `objections` counts rounds
-    by their first objection, `attempts` those of each side. Means and gap are those of accepted
-    examples as the gate saw them, 0 … 1; `confirmed` of the examples were measured afresh.
-    `rounds_mean` is over the `with_rounds` documents that were decided in a round, not before the
-    first one. Each is None where there is nothing to average.
+    by their first objection, `attempts` those of each side. The pass rate is of documents accepted
+    or rejected. Means and gap are those of accepted examples as the gate saw them, 0 … 1;
+    `confirmed` of the examples were measured afresh, of which `passed_again` is the share that
+    passed and `fresh_gap` the mean gap. `rounds` is the mean of the `with_rounds` documents that
+    were decided in a round, not before the first one. `per_example` says what an example took in
+    calls, tokens and US dollars (`usd`), documents that gave none included.
     """
 
     run: RunRow
     documents: Mapping[str, int]
     objections: Mapping[str, int]
     attempts: Mapping[str, AttemptCount]
-    rounds_mean: float | None
+    pass_rate: Figure
+    rounds: Figure
     with_rounds: int = 0
-    weak_mean: float | None
-    strong_mean: float | None
-    gap_mean: float | None
-    gap_interval: Interval | None
+    weak: Figure
+    strong: Figure
+    gap: Figure
     confirmed: int
+    passed_again: Figure
+    fresh_gap: Figure
+    per_example: Mapping[str, Figure]
     usage: Mapping[str, RoleUsage]
-
-    @property
-    def pass_rate(self) -> float | None:
-        """Accepted documents of those tried."""
-        tried = self.documents["accepted"] + self.documents["rejected"]
-        return self.documents["accepted"] / tried if tried else None
-
-    @property
-    def pass_rate_interval(self) -> Interval | None:
-        """The score interval of the pass rate."""
-        accepted, rejected = self.documents["accepted"], self.documents["rejected"]
-        return wilson(accepted, accepted + rejected) if accepted + rejected else None
-
-    def per_example(self, spent: float | None) -> tuple[float | None, Interval | None]:
-        """What an accepted example took of what was spent, and between what: as sure as the pass
-        rate is."""
-        accepted, within = self.documents["accepted"], self.pass_rate_interval
-        if spent is None or not accepted or not within:
-            return None, None
-        tried = accepted + self.documents["rejected"]
-        return spent / accepted, Interval(spent / tried / within.high, spent / tried / within.low)
 
     @property
     def calls(self) -> int:
@@ -159,22 +186,23 @@ class Summary(Frozen):
 
     def plain(self) -> dict[str, Any]:
         """All of it as JSON values."""
-        own = self.model_dump(mode="json", exclude={"run"})
-        totals = {
+        names = ("documents", "objections", "attempts", "with_rounds", "confirmed", "usage")
+        return {
+            **self.run.model_dump(mode="json", exclude={"config"}),
+            **self.pass_rate.plain("pass_rate"),
+            **self.rounds.plain("rounds_mean"),
+            **self.weak.plain("weak_mean"),
+            **self.strong.plain("strong_mean"),
+            **self.gap.plain("gap_mean"),
+            **self.passed_again.plain("passed_again"),
+            **self.fresh_gap.plain("fresh_gap_mean"),
+            **{k: v for n, cost in self.per_example.items() for k, v in cost.plain(n).items()},
+            **self.model_dump(mode="json", include=set(names)),
             "calls": self.calls,
             "tokens": self.tokens,
             "usd": self.usd,
             "estimated": self.estimated,
         }
-        run = self.run.model_dump(mode="json", exclude={"config"})
-        rates: dict[str, Any] = {
-            "pass_rate": self.pass_rate,
-            "pass_rate_interval": self.pass_rate_interval,
-        }
-        for name, spent in (("calls", float(self.calls)), ("usd", self.usd)):
-            each, within = self.per_example(spent)
-            rates |= {f"{name}_per_example": each, f"{name}_per_example_interval": within}
-        return {**run, **rates, **own, **totals}
 
 
 def outcomes(ledger: Ledger, run_id: str, document_id: str | None = None) -> list[Outcome]:
@@ -191,18 +219,22 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
     accepted = [outcome for outcome in found if outcome.decision == "accepted"]
     counted: Counter[str] = Counter(outcome.decision or "undecided" for outcome in found)
     names = ("accepted", "rejected", "skipped", "undecided")
+    afresh = ledger.query(AFRESH, [run.id])
     return Summary(
         run=run,
         documents={"total": len(found), **{name: counted[name] for name in names}},
         objections={row["code"]: row["rounds"] for row in ledger.query(OBJECTIONS, [run.id])},
         attempts=_attempts(ledger, run.id),
-        rounds_mean=_mean(outcome.rounds or None for outcome in found),
+        pass_rate=_share(counted["accepted"], counted["accepted"] + counted["rejected"]),
+        rounds=_rounds([outcome.rounds for outcome in found if outcome.rounds]),
         with_rounds=sum(bool(outcome.rounds) for outcome in found),
-        weak_mean=_mean(outcome.weak_mean for outcome in accepted),
-        strong_mean=_mean(outcome.strong_mean for outcome in accepted),
-        gap_mean=_mean(outcome.gap for outcome in accepted),
-        gap_interval=_gap_interval([o.gap for o in accepted if o.gap is not None]),
-        confirmed=_confirmed(ledger, run.id),
+        weak=mean_by_source((outcome.source, outcome.weak_mean) for outcome in accepted),
+        strong=mean_by_source((outcome.source, outcome.strong_mean) for outcome in accepted),
+        gap=mean_by_source(((outcome.source, outcome.gap) for outcome in accepted), least=-1.0),
+        confirmed=len(afresh),
+        passed_again=_share(sum(row["confirmed"] for row in afresh), len(afresh)),
+        fresh_gap=mean_by_source(((row["source"], row["gap"]) for row in afresh), least=-1.0),
+        per_example=_per_example(ledger, found),
         usage={row.pop("role"): RoleUsage.model_validate(row) for row in ledger.query(USAGE)},
     )
 
@@ -212,21 +244,60 @@ def _attempts(ledger: Ledger, run_id: str) -> dict[str, AttemptCount]:
     return {row.pop("solver"): AttemptCount.model_validate(row) for row in rows}
 
 
-def _gap_interval(gaps: list[float]) -> Interval | None:
-    """Of the mean gap, by document; None of a single one."""
-    return mean_interval([[gap] for gap in gaps], least=-1.0) if len(gaps) > 1 else None
+def _share(successes: int, trials: int) -> Figure:
+    if not trials:
+        return Figure()
+    return Figure(
+        value=successes / trials, interval=wilson(successes, trials) if trials > 1 else None
+    )
 
 
-def _confirmed(ledger: Ledger, run_id: str) -> int:
-    """Examples that were measured afresh."""
-    sql = "select count(*) as n from examples where run_id = ? and confirmed is not null"
-    return int(ledger.query(sql, [run_id])[0]["n"])
+def _rounds(numbers: Sequence[int]) -> Figure:
+    if not numbers:
+        return Figure()
+    within = bootstrap(numbers, fmean) if len(numbers) > 1 else None
+    return Figure(value=fmean(numbers), interval=within)
+
+
+def mean_by_source(values: Iterable[tuple[str, float | None]], least: float = 0.0) -> Figure:
+    """The mean of values from `least` to 1, each with the source of its document."""
+    by_source: dict[str, list[float]] = {}
+    for source, value in values:
+        if value is not None:
+            by_source.setdefault(source, []).append(value)
+    if not by_source:
+        return Figure()
+    drawn = list(by_source.values())
+    within = mean_interval(drawn, least) if len(drawn) > 1 else None
+    return Figure(value=fmean(value for one in drawn for value in one), interval=within)
+
+
+def _per_example(ledger: Ledger, found: Sequence[Outcome]) -> dict[str, Figure]:
+    """What an example took of each kind, of the documents that are decided."""
+    spent = {row["document_id"]: row for row in ledger.query(COSTS)}
+    nothing = {"calls": 0, "tokens": 0, "usd": 0.0}
+    decided = [outcome for outcome in found if outcome.decision]
+    return {
+        f"{kind}_per_example": _cost(
+            (outcome, spent.get(outcome.document_id, nothing)[kind]) for outcome in decided
+        )
+        for kind in nothing
+    }
+
+
+def _cost(costs: Iterable[tuple[Outcome, float | None]]) -> Figure:
+    by_source: dict[str, tuple[float, int]] = {}
+    for outcome, cost in costs:
+        if cost is None:  # a price is unknown
+            return Figure()
+        before, gave = by_source.get(outcome.source, (0.0, 0))
+        by_source[outcome.source] = (before + cost, gave + (outcome.decision == "accepted"))
+    parts = list(by_source.values())
+    value = cost_per_example(parts)
+    if not isfinite(value):
+        return Figure()
+    return Figure(value=value, interval=cost_interval(parts) if len(parts) > 1 else None)
 
 
 def _outcome(row: Row) -> Outcome:
     return Outcome.model_validate(row | {"name": from_text(row["name"])})
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -28,6 +28,7 @@ from autodata.tasks.measurement import (
     exact_paired,
     newcombe,
     newcombe_paired,
+    wilson,
 )
 from autodata.tasks.types import Frozen
 
@@ -100,6 +101,13 @@ class PassCount(Frozen):
         decided = self.accepted + self.failed
         return self.counting / decided if decided else Fraction(0)
 
+    def interval(self, documents: int) -> Interval | None:
+        """Of the score, for so many documents: one tried again is no new document. None below two
+        documents or without an outcome."""
+        if documents < 2 or not self.accepted + self.failed:
+            return None
+        return wilson(float(self.score) * documents, documents)
+
     @property
     def covered(self) -> bool:
         """Whether enough of the documents tried have an outcome."""
@@ -170,14 +178,15 @@ class FinalVerdict(Frozen):
     """What a final says about its winner. Gains are differences, −1 … 1.
 
     `validation_gain` is one of scores, and flatters: those documents chose the winner. On the
-    sealed test each document counts or does not. `gain`, its 95 % `interval` and
-    `chance` (how likely so uneven a change is without any real one, 0 … 1; None where documents
-    were not paired) are about the `documents` of the sealed test.
+    sealed test each document counts or does not. `before` is the start's pass rate there, 0 … 1;
+    `gain`, its 95 % `interval` and `chance` (how likely so uneven a change is without any real one,
+    0 … 1; None where documents were not paired) are about the `documents` of the sealed test.
     """
 
     finding: Finding
     validation_gain: float = 0.0
     documents: int = 0
+    before: float = 0.0
     gain: float = 0.0
     interval: Interval = Interval(-1.0, 1.0)
     chance: float | None = None
@@ -200,13 +209,13 @@ def verdict(final: Sequence[Final]) -> FinalVerdict:
     before, after = ((f.test_accepted or 0, f.test_decided or 0) for f in (start, winner))
     if not (before[1] and after[1]):
         return FinalVerdict(finding="untested", validation_gain=shown)
-    gain = after[0] / after[1] - before[0] / before[1]
     pairs = _pairs(winner)
     found = FinalVerdict(
         finding="open",
         validation_gain=shown,
         documents=min(before[1], after[1]),
-        gain=gain,
+        before=before[0] / before[1],
+        gain=after[0] / after[1] - before[0] / before[1],
         interval=newcombe_paired(pairs) if pairs else newcombe(before, after),
         chance=exact_paired(pairs) if pairs else None,
     )

@@ -48,6 +48,11 @@ class Interval(NamedTuple):
     high: float
 
 
+def in_percent(interval: Interval) -> str:
+    """`24–57`: the interval of a share in whole per cent."""
+    return f"{100 * interval.low:.0f}–{100 * interval.high:.0f}"
+
+
 class Pairs(NamedTuple):
     """The same documents tried twice, by what became of each the first and the second time."""
 
@@ -81,14 +86,6 @@ def wilson(successes: float, trials: int) -> Interval:
     half = spread / (1 + square / trials)
     low = max(middle - half, 0.0) if successes else 0.0
     return Interval(low, min(middle + half, 1.0) if successes < trials else 1.0)
-
-
-def wilson_pooled(successes: int, trials: int, documents: int) -> Interval:
-    """The interval of a rate that was pooled over several trials of the same documents.
-
-    One tried again is no new document, so the rate counts as a share of `documents` alone.
-    """
-    return wilson(successes / trials * documents if trials else 0, documents if trials else 0)
 
 
 def newcombe(first: tuple[int, int], second: tuple[int, int]) -> Interval:
@@ -153,21 +150,22 @@ def _mean_of(documents: Sequence[tuple[float, int]]) -> float:
     return sum(total for total, _ in documents) / sum(count for _, count in documents)
 
 
-def cost_interval(documents: Sequence[tuple[float, bool]]) -> Interval:
-    """The interval of what an accepted document costs: each one's own cost, and whether accepted.
+def cost_interval(documents: Sequence[tuple[float, int]]) -> Interval:
+    """The interval of what an example costs: what each document cost, and the examples it gave.
 
-    By `bootstrap`; documents that gave nothing cost, too. Without an upper end (infinite) where a
-    draw may hold none that was accepted. Where all are, draws cannot vary their share: then the end
-    is that of its least by `wilson`. Raises ValueError below two documents.
+    By `bootstrap`; documents that gave none cost, too. Without an upper end (infinite) where a draw
+    may hold none that gave one. Where all did, draws cannot vary their share: then the end is that
+    of its least by `wilson`. Raises ValueError below two documents.
     """
-    low, high = bootstrap(documents, _cost_of)
-    n, accepted = len(documents), sum(accepted for _, accepted in documents)
-    return Interval(low, high / wilson(n, n).low if accepted == n else high)
+    low, high = bootstrap(documents, cost_per_example)
+    n = len(documents)
+    return Interval(low, high / wilson(n, n).low if all(gave for _, gave in documents) else high)
 
 
-def _cost_of(documents: Sequence[tuple[float, bool]]) -> float:
-    accepted = sum(accepted for _, accepted in documents)
-    return sum(cost for cost, _ in documents) / accepted if accepted else inf
+def cost_per_example(documents: Sequence[tuple[float, int]]) -> float:
+    """What the documents cost for each example that they gave; infinite where they gave none."""
+    examples = sum(gave for _, gave in documents)
+    return sum(cost for cost, _ in documents) / examples if examples else inf
 
 
 T = TypeVar("T")

@@ -114,4 +114,5 @@ def _tell_one(console: Console, folders: Sequence[Path]) -> None:
     with Ledger.open(folder, create=False) as ledger:
         run = ledger.run()
         story = ledger.rounds(run.id, chosen.document_id)
-        tell(console, run, ledger.document(chosen.document_id), story, full=False)
+        example = ledger.example(run.id, chosen.document_id)
+        tell(console, run, ledger.document(chosen.document_id), story, example, full=False)

@@ -14,23 +14,25 @@ from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import Outcome, outcomes, summarize
+from autodata.ledger.summary import Outcome, Summary, outcomes, summarize
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import (
     DECISION_STYLES,
     NOTICE,
-    between,
     harmless,
     number,
+    print_figures,
     print_summary,
     print_table,
     screen,
+    share,
     table,
+    would_show,
 )
 from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell, tell_unreadable
 from autodata.tasks.measured import Measurement
-from autodata.tasks.measurement import fit, wilson
+from autodata.tasks.measurement import Pairs, fit, newcombe_paired
 from autodata.tasks.redecide import Redecision, redecide
 
 DECIDING = ("acceptance", "models")  # sections that decide: thresholds, and numbers of attempts
@@ -65,13 +67,14 @@ def show(run: Path, document: str | None, full: bool, run_id: str | None) -> Non
         row = ledger.run(run_id)
         found = outcomes(ledger, row.id)
         if document is None:
-            _table(screen(), row, found, confirmed(ledger, row.id))
+            _table(screen(), summarize(ledger, row.id), found, confirmed(ledger, row.id))
             return
         chosen = _choose(found, document)
         story = ledger.rounds(row.id, chosen.document_id)
         if not story:
             raise RunFolderError(f"{chosen.name} has no recorded round yet")
-        tell(screen(), row, ledger.document(chosen.document_id), story, full=full)
+        example = ledger.example(row.id, chosen.document_id)
+        tell(screen(), row, ledger.document(chosen.document_id), story, example, full=full)
         for line in _afresh(ledger, row, chosen.document_id):
             screen().print(line, soft_wrap=True)
         tell_unreadable(screen(), ledger.unreadable(chosen.document_id), full=full)
@@ -117,7 +120,10 @@ def _choose(found: Sequence[Outcome], wanted: str) -> Outcome:
 
 
 def _table(
-    console: Console, run: RunRow, found: Sequence[Outcome], afresh: Mapping[str, Confirmed]
+    console: Console,
+    summary: Summary,
+    found: Sequence[Outcome],
+    afresh: Mapping[str, Confirmed],
 ) -> None:
     made = table(*COLUMNS, numbers=NUMBERS, wrapped=("name",))
     for outcome in found:
@@ -133,7 +139,8 @@ def _table(
             outcome.code or "",
         )
     print_table(console, made)
-    if run.simulated:
+    print_figures(console, summary)
+    if summary.run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
@@ -162,21 +169,44 @@ def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -
     flipped = [(outcome, new) for outcome, new in found if outcome.decision != new.decision]
     if flipped:
         print_table(console, _flips(flipped))
-    before = Counter(outcome.decision for outcome, _ in found)
-    after = Counter(new.decision for _, new in found)
-    console.print(
-        f"{len(found)} decided documents: {before['accepted']} accepted as recorded; by these "
-        f"thresholds {after['accepted']} accepted, {after['rejected']} rejected, "
-        f"{after['open']} open{_share(after['accepted'], len(found) - after['open'])}",
-        soft_wrap=True,
-    )
+    for line in _compared(found):
+        console.print(line, soft_wrap=True)
     if row.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
-def _share(accepted: int, decided: int) -> str:
-    """The pass rate with its interval, in brackets; nothing where nothing was decided."""
-    return f" ({between(wilson(accepted, decided))} %)" if decided else ""
+def _compared(found: Sequence[tuple[Outcome, Redecision]]) -> Iterator[str]:
+    """The counts, the pass rates, and whether their difference may be chance."""
+    before = Counter(outcome.decision for outcome, _ in found)
+    after = Counter(new.decision for _, new in found)
+    yield (
+        f"{len(found)} decided documents: {before['accepted']} accepted as recorded; by these "
+        f"thresholds {after['accepted']} accepted, {after['rejected']} rejected, "
+        f"{after['open']} open"
+    )
+    seen = Counter(
+        (outcome.decision == "accepted", new.decision == "accepted")
+        for outcome, new in found
+        if new.decision != "open"
+    )
+    pairs = Pairs(seen[True, True], seen[True, False], seen[False, True], seen[False, False])
+    if pairs.documents < 2:
+        return
+    yield f"as recorded  {share(pairs.both + pairs.lost, pairs.documents)}"
+    if pairs.lost or pairs.gained:
+        yield f"by these     {share(pairs.both + pairs.gained, pairs.documents)}"
+        yield f"difference   {_difference(pairs)}"
+
+
+def _difference(pairs: Pairs) -> str:
+    """In points, with its interval; where it may be chance, which one would show."""
+    n, (low, high) = pairs.documents, newcombe_paired(pairs)
+    points = f"{100 * (pairs.gained - pairs.lost) / n:+.0f} points"
+    found = f"{points} ({100 * low:+.0f} to {100 * high:+.0f})"
+    if low > 0 or high < 0:
+        return found
+    fewer = (pairs.both + min(pairs.lost, pairs.gained)) / n
+    return f"{found}, may be chance: {would_show(fewer, n)}"
 
 
 def _redecided(ledger: Ledger, run: RunRow, state: State) -> Iterator[tuple[Outcome, Redecision]]:

@@ -1,6 +1,7 @@
 """Every mistake at the door ends in one message, the right exit code and no traceback."""
 
 import json
+import re
 import resource
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from autodata.cli import FLAGS, main
+from autodata.screen import NOTICE
 from autodata.settings import Settings
 from autodata.tasks import TASKS
 from tests.outside import BIN, DEMO, Folder, Simulated
@@ -259,22 +261,60 @@ def test_a_measured_run_that_ran_out_of_budget_decides_as_before_and_again_as_it
     )
 
 
-def test_every_yield_and_gap_has_an_interval_on_screen_in_json_and_on_the_card() -> None:
-    told = autodata("demo", "--task", "cs", "--out", "run")
+def test_every_figure_has_an_interval_on_screen_in_json_and_on_the_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    autodata("run", DEMO / "cs", "--task", "cs", "--out", "run")
+    told = autodata("status", "run").splitlines()
     status = json.loads(autodata("status", "run", "--json"))
+    for name in ("pass_rate", "rounds_mean", "weak_mean", "strong_mean", "gap_mean",
+                 "calls_per_example", "tokens_per_example"):  # fmt: skip
+        low, high = status[f"{name}_interval"]
+        assert low < status[name] < high, name
     low, high = status["pass_rate_interval"]
-    assert 0 < low < status["pass_rate"] < high < 1
     accepted = status["documents"]["accepted"]
-    assert f"{accepted} accepted ({100 * status['pass_rate']:.0f} %, {100 * low:.0f}–" in told
-    least, most = status["gap_interval"]
-    assert least < status["gap_mean"] < most
-    assert f"gap {status['gap_mean']:.2f} ({least:.2f}–{most:.2f})" in told
-    few, many = status["calls_per_example_interval"]
-    assert few < status["calls_per_example"] == status["calls"] / accepted < many
+    rate = f"{accepted} of 8 accepted ({100 * status['pass_rate']:.0f} %, "
+    assert f"pass rate   {rate}{100 * low:.0f}–{100 * high:.0f})" in told
+    [shown] = [line for line in told if line.startswith("shown")]
+    for name in ("weak", "strong", "gap"):
+        low, high = status[f"{name}_mean_interval"]
+        assert f"{name} {status[f'{name}_mean']:.2f} ({low:.2f}–{high:.2f})" in shown
+    assert status["calls_per_example"] == status["calls"] / accepted
+    assert [
+        line for line in told if len(line) > 80 and not line.startswith(("objections", NOTICE))
+    ] == []
+    assert shown in autodata("show", "run").splitlines()
+    assert any("autodata remeasure" in line for line in told)
     autodata("export", "run", "--format", "jsonl", "-o", "rows.jsonl")
     card = Path("rows.md").read_text()
-    assert f"of those tried, {100 * low:.0f}–{100 * high:.0f}" in card
+    assert "% of those tried, " in card
+    assert re.search(r"weak mean \| 0\.\d+ \(0\.\d+–0\.\d+, \d examples\)", card)
     assert "measured afresh | not measured" in card
+
+
+def test_an_example_says_how_likely_its_thresholds_truly_hold() -> None:
+    autodata("run", DEMO / "cs", "--task", "cs", "--out", "run")
+    database = sqlite3.connect("run/run.db")
+    document, *known = database.execute(
+        "select document_id, certainty, gap_estimate, gap_low, gap_high from examples limit 1"
+    ).fetchone()
+    database.close()
+    holds, gap, low, high = (f"{value:.2f}" for value in known)
+    told = f"{gap} ({low}–{high}); the thresholds truly hold with P = {holds}"
+    assert told in autodata("show", "run", document)
+
+
+def test_what_was_measured_afresh_is_told_beside_what_was_shown() -> None:
+    autodata("run", DEMO / "cs", "--task", "cs", "--out", "run")
+    autodata("remeasure", "run", "--attempts", "2")
+    status = json.loads(autodata("status", "run", "--json"))
+    told = autodata("status", "run")
+    passed, measured = round(status["passed_again"] * status["confirmed"]), status["confirmed"]
+    assert measured == status["documents"]["accepted"]
+    assert f"afresh      {passed} of {measured} passed again (" in told
+    assert f"gap {status['fresh_gap_mean']:.2f} (" in told
+    assert "as the gate saw them" not in told
 
 
 def test_redecide_shows_what_other_thresholds_would_change() -> None:
@@ -284,6 +324,9 @@ def test_redecide_shows_what_other_thresholds_would_change() -> None:
     assert f"{accepted} accepted as recorded; by these thresholds {accepted} accepted" in same
     stricter = autodata("redecide", "run", "--set", "acceptance.weak_max=0.0")
     assert "by these thresholds 0 accepted" in stricter
+    assert f"as recorded  {accepted} of 8 accepted (" in stricter
+    # Four of eight lost: −50 points, Newcombe's paired interval, and from 0 % Cohen's h of 1.40
+    assert "-50 points (-78 to -" in stricter
     refused = autodata("redecide", "run", "--set", "run.rounds=1", code=2)
     assert "redecide takes keys of acceptance" in refused
 

@@ -60,7 +60,7 @@ def test_each_iteration_gets_a_line_and_the_end_says_what_it_is_worth(
     for number in range(4):
         assert f"\n{number:>4}  " in said
     assert "A prompt store was created at prompts" in said
-    for part in ("validation: start", "counting for", "sealed test: start", "Simulated models"):
+    for part in ("validation, 5 times: start", "counting for", "Simulated models"):
         assert part in said
     assert "3 iterations" in folder("status", "opt")
 
@@ -135,7 +135,7 @@ def test_the_report_is_one_page_that_loads_nothing(done: tuple[Folder, str]) -> 
     folder, _ = done
     folder("report", "opt", "-o", "opt.html")
     page = (folder.path / "opt.html").read_text()
-    for part in ("<svg", "Score against iteration", "Family", "sealed test: start", "analyst"):
+    for part in ("<svg", "Score against iteration", "Family", "sealed test, once", "analyst"):
         assert part in page
     assert "src=" not in page
     assert "http" not in page

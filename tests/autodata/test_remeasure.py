@@ -56,10 +56,10 @@ def test_people_read_the_fresh_figures_beside_the_old_ones(folder: Folder) -> No
     folder(*RUN)
     said = folder("remeasure", "run", "--each")
     found = remeasured(folder)
-    low, high = (f"{found['passed_again'][end]:.0%}".replace("%", " %") for end in ("low", "high"))
+    low, high = (f"{100 * found['passed_again'][end]:.0f}" for end in ("low", "high"))
     passed, measured = found["passed_again"]["examples"], found["measured"]
     assert f"{passed} of {measured} passed again (" in said
-    assert f"{low} to {high})" in said
+    assert f" %, {low}–{high})" in said
     for name in ("weak", "strong", "gap"):
         fresh = found["fresh"][name]
         assert f"{found['shown'][name]:.2f}" in said

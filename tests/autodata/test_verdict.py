@@ -3,7 +3,7 @@
 import pytest
 
 from autodata.ledger.iterations import Final, Iteration
-from autodata.optimization_screen import findings, sentence
+from autodata.optimization_screen import findings, iteration_line, sentence
 from autodata.optimizer.acceptance import PassCount, placed, verdict
 from autodata.report import curve
 from autodata.tasks.measurement import Pairs
@@ -80,10 +80,35 @@ def test_a_winner_is_one_by_what_its_documents_count_for() -> None:
     assert verdict(sure).finding == "no winner"
     sure[1] = winner.model_copy(update={"confirmed": 42.5})
     assert verdict(sure).validation_gain == pytest.approx(0.1)
-    assert (
-        "winner (iteration 7) 34.0% (75 of 125 accepted, counting for 42.5)"
-        in findings([], sure)[1]
-    )
+    # 25 documents, five times each: 8.5 of 25 by Wilson
+    said = "validation, 5 times: winner 75 of 125, counting for 42.5 (34 %, 19–54), iteration 7"
+    assert findings([], sure)[2] == said
+
+
+@pytest.mark.parametrize(
+    ("pairs", "shown"),
+    [  # Cohen's h of 2.80 √(2 / n) from the start's pass rate: 2 of 12, 50 of 100
+        (Pairs(both=1, gained=4, lost=1, neither=6), "with 12 documents only a difference of 53"),
+        (
+            Pairs(both=40, gained=12, lost=10, neither=38),
+            "with 100 documents only a difference of 19",
+        ),
+        (Pairs(both=8, lost=1), "with 9 documents no difference would show"),
+    ],
+)
+def test_a_withheld_verdict_says_which_difference_would_show(pairs: Pairs, shown: str) -> None:
+    assert shown in sentence(verdict(final(pairs)))
+
+
+def test_an_iteration_is_told_with_the_intervals_of_its_documents() -> None:
+    """Ten of 20, against 30 of 80 in four evaluations of the same 20: 7.5 of 20."""
+    i = Iteration(
+        number=3, decision="kept", revision="r", prompts="p", subject="Ask why",
+        score=0.5, pass_count={"accepted": 10, "failed": 10, "missing": 0},
+        parent_score=0.375, parent_evaluations=4,
+        parent_pass_count={"accepted": 30, "failed": 50, "missing": 0},
+    )  # fmt: skip
+    assert "kept       50 % (30–70) against 38 % (20–59)  Ask why" in iteration_line(i).plain
 
 
 def test_results_from_before_documents_were_paired_keep_an_interval() -> None:

@@ -23,7 +23,6 @@ from autodata.tasks.measurement import (
     newcombe_paired,
     posterior,
     wilson,
-    wilson_pooled,
 )
 
 BOUNDS = Bounds(weak_max=0.5, strong_min=0.65, strong_max=1.0, gap_min=0.2)
@@ -115,11 +114,6 @@ def test_what_was_never_tried_may_be_anything() -> None:
         wilson(5, 4)
 
 
-def test_a_document_tried_five_times_is_one_document() -> None:
-    assert wilson_pooled(40, 100, 20) == wilson(8, 20)
-    assert wilson_pooled(0, 0, 20) == Interval(0.0, 1.0)
-
-
 def test_a_mean_has_the_quantiles_of_documents_drawn_again() -> None:
     """Half of 20 documents at 1: draws are binomial. With 20 documents the tails are .016 (Φ of
     −2.093 √(20/19)); P(X ≤ 4) is .0059 and P(X ≤ 5) .0207, so that the ends are 5 and 15 of 20."""
@@ -140,13 +134,13 @@ def test_an_interval_is_the_same_each_time_and_fits_every_statistic() -> None:
 def test_a_cost_per_example_counts_documents_that_gave_none() -> None:
     """20 of 40 accepted at 20 each, the others cost 100: tails of .019 (Φ of −2.023 √(40/39)),
     and P(X ≤ 13) is .0192 of a binomial, so that 13 or 14 and 26 or 27 are accepted at the ends."""
-    low, high = cost_interval([(100, False), (20, True)] * 20)
+    low, high = cost_interval([(100, 0), (20, 1)] * 20)
     assert low == pytest.approx(20 + 100 * 14 / 26, rel=0.05)
     assert high == pytest.approx(20 + 100 * 26 / 14, rel=0.1)
     # Of three draws none may have an example.
-    assert cost_interval([(100, False), (100, False), (20, True)]) == (20, inf)
+    assert cost_interval([(100, 0), (100, 0), (20, 1)]) == (20, inf)
     # Three of three say that 44 % and more give one.
-    assert cost_interval([(8, True)] * 3) == pytest.approx((8, 8 / wilson(3, 3).low))
+    assert cost_interval([(8, 1)] * 3) == pytest.approx((8, 8 / wilson(3, 3).low))
 
 
 @pytest.mark.parametrize(("documents", "effect"), [(392, 0.20), (98, 0.40), (25, 0.80)])

@@ -1,0 +1,88 @@
+"""A run in numbers, by hand: what its figures are, and how sure they make us."""
+
+from pathlib import Path
+
+import pytest
+
+from autodata.ledger.calls import Call, CallLog
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import Summary, summarize
+from autodata.tasks.measurement import cost_interval, mean_interval, wilson
+from autodata.tasks.types import Attempt, Candidate, Document, Round, Side
+
+RUN = RunRow(id="run", task="cs", prompts_revision="seed", models={"weak_solver": "e/m"})
+QUESTION = Candidate(context="", question="Why?", reference_answer="So.", rubric=())
+
+
+def attempt(side: Side, score: float) -> Attempt:
+    return Attempt(solver=side, number=1, answer="a", score=score)
+
+
+def ended(gap: float | None) -> tuple[Round, ...]:
+    """One round: accepted with this gap, or rejected without one."""
+    if gap is None:
+        return (
+            Round(number=1, candidate=QUESTION, weak=(attempt("weak", 0.9),), decision="rejected"),
+        )
+    attempts = {"weak": (attempt("weak", 0.25),), "strong": (attempt("strong", 0.25 + gap),)}
+    return (Round(number=1, candidate=QUESTION, decision="accepted", **attempts),)
+
+
+async def told(folder: Path, documents: list[tuple[Document, float | None, int]]) -> Summary:
+    """Documents, each with its gap, where it was accepted, and the tokens that it took."""
+    with Ledger.open(folder) as ledger:
+        ledger.add_documents(document for document, _, _ in documents)
+        ledger.start_run(RUN)
+        log = CallLog(folder / FILE)
+        for document, gap, tokens in documents:
+            call = Call(document.id, "weak_solver", "e", "m", "k", 1, "ok", input_tokens=tokens)
+            await log.record(call)
+            ledger.record("run", document.id, ended(gap))
+        log.close()
+        return summarize(ledger)
+
+
+def documents(*found: tuple[float | None, int]) -> list[tuple[Document, float | None, int]]:
+    return [(Document.of(f"{n}.md", f"Text {n}."), *one) for n, one in enumerate(found)]
+
+
+async def test_yield_gap_and_cost_of_five_documents(tmp_path: Path) -> None:
+    given = documents((0.25, 100), (0.5, 300), (None, 900), (0.75, 200), (None, 500))
+    found = await told(tmp_path, given)
+    assert (found.pass_rate.value, found.pass_rate.interval) == (0.6, wilson(3, 5))
+    assert found.gap.value == 0.5
+    assert found.gap.interval == mean_interval([[0.25], [0.5], [0.75]], least=-1.0)
+    tokens = found.per_example["tokens_per_example"]
+    assert tokens.value == pytest.approx(2000 / 3)
+    assert tokens.interval == cost_interval([(100, 1), (300, 1), (900, 0), (200, 1), (500, 0)])
+    plain = found.plain()
+    assert plain["tokens_per_example_interval"] == [pytest.approx(tokens.interval[0]), None]
+    assert plain["usd_per_example"] is plain["usd_per_example_interval"] is None  # no price
+
+
+async def test_passages_of_one_text_are_one_document(tmp_path: Path) -> None:
+    """24 passages of eight texts, where those of a text agree, say as much as eight texts."""
+    gaps = [0.0625 * n for n in range(1, 9)]
+    passages = [
+        (Document.of(f"{n}-{part}", f"{n} {part}", source=f"{n}.md", part=part), gap, 10)
+        for n, gap in enumerate(gaps)
+        for part in (1, 2, 3)
+    ]
+    found = await told(tmp_path, passages)
+    assert found.gap.interval == mean_interval([[gap] for gap in gaps], least=-1.0)
+    calls = found.per_example["calls_per_example"]
+    assert (calls.value, calls.interval) == (1.0, cost_interval([(3, 3)] * 8))
+
+
+async def test_a_single_document_has_figures_and_no_interval(tmp_path: Path) -> None:
+    found = await told(tmp_path, documents((0.5, 100)))
+    assert (found.pass_rate.value, found.gap.value) == (1.0, 0.5)
+    figures = (found.pass_rate, found.rounds, found.gap, *found.per_example.values())
+    assert {figure.interval for figure in figures} == {None}
+
+
+async def test_without_examples_nothing_is_told_of_them(tmp_path: Path) -> None:
+    found = await told(tmp_path, documents((None, 100), (None, 100)))
+    assert found.pass_rate.interval == wilson(0, 2)
+    assert found.gap.value is found.per_example["calls_per_example"].value is None
