@@ -1,13 +1,14 @@
 """What a run accepted is measured afresh: told from outside, with models over HTTP on loopback."""
 
 import json
+import signal
 import sqlite3
 from typing import Any
 
 import pytest
 
 from autodata.ledger.calls import CallLog
-from tests.outside import DEMO, Folder, Simulated
+from tests.outside import DEMO, IN_FLIGHT, Folder, Simulated
 
 RUN = ("run", "docs", "--task", "cs", "--out", "run")
 CONFIRMED = (
@@ -99,6 +100,25 @@ def test_a_budget_stops_it_and_a_higher_one_asks_only_for_what_is_missing(
     assert folder.query("select count(*) from measurements") == examples
 
 
+def test_a_killed_one_goes_on_and_asks_again_only_what_was_in_flight(
+    folder: Folder, server: Simulated
+) -> None:
+    """Or what was answered and not on disk yet."""
+    folder(*RUN)
+    before = server.answers
+    with folder.started("remeasure", "run", "--attempts", "8") as process:
+        while server.answers < before + 20:
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    found = remeasured(folder, "--attempts", "8")
+    assert [one["attempts"] for one in found["each"]] == [{"weak": 8, "strong": 8}] * 2
+    [(kept,)] = folder.query(
+        "select count(*) from calls where scope like '%/fresh' and status != 'failed'"
+    )
+    assert 0 <= server.answers - before - kept <= 2 * IN_FLIGHT
+
+
 def test_other_models_are_kept_apart(folder: Folder, server: Simulated) -> None:
     folder(*RUN)
     remeasured(folder)
@@ -182,6 +202,15 @@ def test_nothing_is_taken_along_where_nothing_passed_again(folder: Folder) -> No
     database.close()
     said = folder("export", "run", "--format", "sft", "--confirmed", code=2)
     assert "did not pass again" in said
+
+
+def test_numbers_begin_where_no_gate_could_have_been(folder: Folder) -> None:
+    """However few attempts it asked for of the sixteen that it might have."""
+    folder(*RUN, "--preset", "measured")
+    [(most,)] = folder.query("select max(number) from attempts")
+    assert most < 16
+    remeasured(folder, "--attempts", "1")
+    assert folder.query(NUMBERS) == [("weak", 17), ("strong", 17)]
 
 
 def test_worked_examples_are_shown_as_they_were(folder: Folder) -> None:
