@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autodata.ledger.calls import Spent
 from autodata.models.config import SIMULATED, EndpointConfig, ModelConfig, Price
-from autodata.models.errors import BudgetReached, Paused
+from autodata.models.errors import BudgetReached, Paused, UnknownPrice
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, TieredPrices
@@ -274,6 +274,16 @@ class Prices:
     def known(self, config: ModelConfig, endpoint: EndpointConfig) -> bool:
         """Whether calls of this model have a price."""
         return self.tariff(config, endpoint) is not None
+
+    def check(self, config: ModelConfig, endpoint: EndpointConfig) -> None:
+        """Raises UnknownPrice where calls of this model have none: no budget can be kept then."""
+        if not self.known(config, endpoint):
+            name = f"{config.endpoint}/{config.model}"
+            raise UnknownPrice(
+                f"the price of {name} is unknown, so a budget in USD cannot be kept: state "
+                f"prices: {{{name}: {{input: …, output: …}}}} in USD per million tokens, or "
+                "give the budget in calls or tokens"
+            )
 
 
 @cache

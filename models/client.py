@@ -29,8 +29,6 @@ from autodata.models.errors import (
     CallRefused,
     CutOff,
     Paused,
-    Unauthorized,
-    UnknownPrice,
     WireError,
 )
 from autodata.models.limits import SMALLER, EndpointState
@@ -45,7 +43,6 @@ R = TypeVar("R", bound=BaseModel)
 REASKS = 2  # times that a malformed or cut off reply is asked for again, with its fault
 MORE_ROOM = 2  # times the tokens, for a reply that was cut off
 BEGINNING = 300  # characters of a reply that was cut off, as a reminder
-LOOK = 5.0  # seconds that a server may take to say how large a context window is
 KEY = 32  # hex digits: 128 bits tell any two requests apart
 BYTES_PER_TOKEN = 3  # of UTF-8 per token, at the least, in ordinary text of any script
 FRAME = 16  # tokens that a chat template puts around a message, at the most
@@ -197,7 +194,9 @@ class Models:
         self._asking = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
         self._full: dict[tuple[str, str], int] = {}  # model → tokens of a prompt; see `_limit`
         self._within = ""
-        self._check_prices()
+        if self.budget_tracker.budget.usd is not None:
+            for config in self.registry.models.values():
+                self.prices.check(config, endpoint(config.endpoint, self.registry.configs))
 
     async def complete(
         self, role: str, messages: Sequence[Message], *, scope: str, sample: int = 1
@@ -329,7 +328,7 @@ class Models:
     async def _ask(self, request: Request) -> tuple[Call, Any]:
         """Ask until there is an answer, differently where the endpoint wants it."""
         role_model, refused = request.role_model, False
-        await _measure(role_model)
+        await role_model.look()
         _check_length(request)
         limit = self._limit(request)
         for tries in count(1):
@@ -424,18 +423,6 @@ class Models:
             strict=self.budget_tracker.budget.bounds_replies,
         )
 
-    def _check_prices(self) -> None:
-        if self.budget_tracker.budget.usd is None:
-            return
-        for config in self.registry.models.values():
-            if not self.prices.known(config, endpoint(config.endpoint, self.registry.configs)):
-                name = f"{config.endpoint}/{config.model}"
-                raise UnknownPrice(
-                    f"the price of {name} is unknown, so a budget in USD cannot be kept: state "
-                    f"prices: {{{name}: {{input: …, output: …}}}} in USD per million tokens, or "
-                    "give the budget in calls or tokens"
-                )
-
 
 def stated(config: ModelConfig) -> int | None:
     """The longest reply in tokens by the configuration."""
@@ -447,21 +434,6 @@ def _too_long(error: WireError) -> bool:
     """Whether an endpoint refuses a limit or a prompt for its length."""
     named = any(name in error.message.casefold() for name in LIMIT_NAMES)
     return named or error.code == CONTEXT_FULL
-
-
-async def _measure(role_model: RoleModel) -> None:
-    """Asks the server, once, how large the model's context window is; few say so."""
-    window, http = role_model.window, role_model.endpoint.http
-    if window.asked or http is None:
-        return
-    window.asked = True
-    try:
-        async with asyncio.timeout(min(LOOK, role_model.endpoint.config.timeout)):
-            window.tokens = await http.window(role_model.config.model) or window.tokens
-    except WireError as error:
-        window.asked = error.status is not None
-    except (TimeoutError, Unauthorized):  # whoever asks the model learns of it
-        pass
 
 
 def _check_length(request: Request) -> None:

@@ -9,12 +9,13 @@ from autodata.ledger.calls import Call
 from autodata.models.batches import LINES, SHARE, BatchTransport
 from autodata.models.chat import LIMIT_NAMES, Dialect, EndpointChat, chat_model
 from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
-from autodata.models.errors import UnknownRole
+from autodata.models.errors import Unauthorized, UnknownRole, WireError
 from autodata.models.limits import RateLimiter
 from autodata.models.transport import HttpTransport, Transport, secrets
 from autodata.tasks.types import digest
 
 LONG_TOKENS = 6.0  # bytes per token, at the most, in ordinary text of any tokenizer
+LOOK = 5.0  # seconds that a server may take to say how large a context window is
 FIRST = 1_000  # tokens expected of a role's first reply
 
 
@@ -114,6 +115,20 @@ class RoleModel:
     usage: Usage
     window: ContextWindow
     identity: str  # digest of the role, the model and its parameters
+
+    async def look(self) -> None:
+        """Asks the server, once, how large the model's context window is; few say so."""
+        window, http = self.window, self.endpoint.http
+        if window.asked or http is None:
+            return
+        window.asked = True
+        try:
+            async with asyncio.timeout(min(LOOK, self.endpoint.config.timeout)):
+                window.tokens = await http.window(self.config.model) or window.tokens
+        except WireError as error:
+            window.asked = error.status is not None
+        except (TimeoutError, Unauthorized):  # whoever asks the model learns of it
+            pass
 
 
 class ModelRegistry:

@@ -4,6 +4,7 @@ A policy is a value that answers four questions about the attempts of one round.
 compared as exact fractions, so 0.8 − 0.6 counts as 0.20.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -145,13 +146,13 @@ class WeakFirst(Frozen):
     weak_planned: int
     strong_planned: int
 
+    @abstractmethod
     def weak_settled(self, weak: Scores) -> bool:
         """True when no further weak attempt can change the decision on the round."""
-        raise NotImplementedError
 
+    @abstractmethod
     def strong_settled(self, weak: Scores, strong: Scores) -> bool:
         """True when no further strong attempt can change the decision on the round."""
-        raise NotImplementedError
 
     def batch(self, side: Side, weak: Scores, strong: Scores) -> int:
         """The fewest attempts of a side after which it may be settled."""

@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import asin, comb, exp, inf, log, pi, sin, sqrt
 from operator import mul
 from random import Random
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import Field
@@ -97,7 +97,7 @@ def newcombe(first: tuple[int, int], second: tuple[int, int]) -> Interval:
     one, two = wilson(*first), wilson(*second)
     if not (first[1] and second[1]):
         return Interval(-1.0, 1.0)
-    return _combined(_share(*first), one, _share(*second), two, 0.0)
+    return _combined(first[0] / first[1], one, second[0] / second[1], two, 0.0)
 
 
 def newcombe_paired(pairs: Pairs) -> Interval:
@@ -222,10 +222,6 @@ def detectable(share: float, documents: int) -> float | None:
     reach = (_Z + NormalDist().inv_cdf(POWER)) * sqrt(2 / documents)
     angle = asin(sqrt(share)) + reach / 2
     return sin(angle) ** 2 - share if angle <= pi / 2 else None
-
-
-def _share(successes: int, trials: int) -> float:
-    return successes / trials
 
 
 def _combined(p: float, one: Interval, q: float, two: Interval, phi: float) -> Interval:
@@ -417,6 +413,13 @@ class _Moments(NamedTuple):
     covariance: float
     strong_variance: float
 
+    @property
+    def swapped(self) -> "_Moments":
+        """With the sides in each other's place."""
+        return _Moments(
+            self.strong, self.weak, self.strong_variance, self.covariance, self.weak_variance
+        )
+
 
 class _Observed(NamedTuple):
     """A mean of attempts and its precision; a precision of 0 says nothing."""
@@ -428,12 +431,8 @@ class _Observed(NamedTuple):
 def _scatter(rounds: Sequence[Sides]) -> tuple[float, int]:
     """Sum of squares of attempts around their own means, and its degrees of freedom."""
     sides = [scores for sides in rounds for scores in sides if len(scores) > 1]
-    squares = sum((s - _mean(scores)) ** 2 for scores in sides for s in scores)
+    squares = sum((s - fmean(scores)) ** 2 for scores in sides for s in scores)
     return squares, sum(len(scores) - 1 for scores in sides)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _observed(scores: Sequence[float], spread: float, noise: Noise) -> _Observed:
@@ -443,7 +442,7 @@ def _observed(scores: Sequence[float], spread: float, noise: Noise) -> _Observed
     if noise == "counts":
         share = (sum(scores) + 1) / (len(scores) + 2)
         variance = share * (1 - share)
-    return _Observed(_mean(scores), len(scores) / variance)
+    return _Observed(fmean(scores), len(scores) / variance)
 
 
 def _moments(prior: Prior) -> _Moments:
@@ -488,30 +487,21 @@ def _step(
 
 def _believed(now: _Moments, weak: _Observed, strong: _Observed) -> _Moments:
     """The normal posterior of one question: each side's observation in turn."""
-    m, v = now, weak.precision
-    if v:
-        gain = m.weak_variance * v / (1 + m.weak_variance * v)
-        share = m.covariance * v / (1 + m.weak_variance * v)
-        off = weak.mean - m.weak
-        m = _Moments(
-            m.weak + gain * off,
-            m.strong + share * off,
-            m.weak_variance * (1 - gain),
-            m.covariance * (1 - gain),
-            m.strong_variance - share * m.covariance,
-        )
-    if v := strong.precision:
-        gain = m.strong_variance * v / (1 + m.strong_variance * v)
-        share = m.covariance * v / (1 + m.strong_variance * v)
-        off = strong.mean - m.strong
-        m = _Moments(
-            m.weak + share * off,
-            m.strong + gain * off,
-            m.weak_variance - share * m.covariance,
-            m.covariance * (1 - gain),
-            m.strong_variance * (1 - gain),
-        )
-    return m
+    return _seen(_seen(now, weak).swapped, strong).swapped
+
+
+def _seen(m: _Moments, weak: _Observed) -> _Moments:
+    """What is believed after the weak side was observed."""
+    certain = 1 + m.weak_variance * weak.precision
+    gain, share = (v * weak.precision / certain for v in (m.weak_variance, m.covariance))
+    off = weak.mean - m.weak
+    return _Moments(
+        m.weak + gain * off,
+        m.strong + share * off,
+        m.weak_variance * (1 - gain),
+        m.covariance * (1 - gain),
+        m.strong_variance - share * m.covariance,
+    )
 
 
 def _student(prior: Prior, scores: Sequence[float]) -> list[float]:
@@ -519,7 +509,7 @@ def _student(prior: Prior, scores: Sequence[float]) -> list[float]:
     n = len(scores)
     if not n:
         return [1.0] * CELLS
-    mean = _mean(scores)
+    mean = fmean(scores)
     base = prior.attempts * prior.spread**2 + sum((s - mean) ** 2 for s in scores)
     power = -(prior.attempts + n) / 2
     return _scaled([power * log(base + n * (mean - true) ** 2) for true in _MIDDLES])

@@ -1,0 +1,145 @@
+"""The options that commands share, and how groups and commands read them. Needs click alone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+# Where the names of tasks stand without loading one: a task has a folder of prompts here, or an
+# entry point in another package. The registry costs more to load than all the rest of a help text.
+PROMPTS = Path(__file__).parent / "prompt_store" / "locked"
+GROUP = "autodata.tasks"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag that sets one key of the configuration; its help is what the key's field says."""
+
+    key: str
+    kind: type
+    metavar: str
+    help: str
+
+
+FLAGS: Mapping[str, Flag] = {
+    "task": Flag("run.task", str, "TASK", "what to make examples of: {tasks}"),
+    "target": Flag("run.target", int, "N", "accepted documents that are enough"),
+    "per-document": Flag("run.per_document", int, "K", "passages taken from one document"),
+    "rounds": Flag("run.rounds", int, "N", "round budget of one document"),
+    "preset": Flag(
+        "acceptance.preset",
+        str,
+        "paper|deployed|measured",
+        "thresholds of the paper's prose, or as deployed; measured: the prose's, on what attempts "
+        "say of the true scores",
+    ),
+    "prompts": Flag("prompts.revision", str, "REV", "revision of the prompt store to use"),
+    "budget-tokens": Flag("budget.tokens", int, "N", "tokens, in and out, that it may use in all"),
+    "budget-calls": Flag("budget.calls", int, "N", "calls that it may make in all"),
+    "budget-usd": Flag("budget.usd", float, "N", "US dollars that it may cost in all"),
+}
+BUDGETS = ("budget-usd", "budget-calls", "budget-tokens")
+
+
+def tasks() -> str:
+    """The names of all tasks."""
+    from importlib.metadata import entry_points
+
+    ours = sorted(solver.parent.name for solver in PROMPTS.glob("*/solver.md"))
+    return ", ".join([*ours, *(entry.name for entry in entry_points(group=GROUP))])
+
+
+class Flagged(click.Option):
+    """An option whose help may name the tasks."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        if "{tasks}" in (self.help or ""):
+            self.help = (self.help or "").format(tasks=tasks())
+        return super().get_help_record(ctx)
+
+
+def flags(*names: str) -> Callable[[F], F]:
+    """The flags of these names."""
+
+    def with_flags(command: F) -> F:
+        for name in reversed(names):
+            flag = FLAGS[name]
+            said = f"{flag.help[0].upper()}{flag.help[1:]}."
+            option = click.option(
+                f"--{name}", cls=Flagged, type=flag.kind, metavar=flag.metavar, help=said
+            )
+            command = option(command)
+        return command
+
+    return with_flags
+
+
+run_folder = click.argument("run", type=click.Path(path_type=Path))
+config_file = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration; ./autodata.yaml if there is one.",
+)
+settings = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one key, such as run.rounds=6; the value is YAML. Repeatable.",
+)
+thresholds = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one threshold, such as acceptance.weak_max=0.45. Repeatable.",
+)
+wait = click.option(
+    "--wait", is_flag=True, help="Wait for an endpoint that is down instead of pausing."
+)
+store = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The prompt store; prompts.path of ./autodata.yaml, or ./prompts.",
+)
+run_id = click.option(
+    "--run", "run_id", metavar="ID", help="One run of a folder that holds several; the latest."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+revision = click.argument("revision", default="main", metavar="REV")
+
+
+def documents(name: str, what: str, required: bool = False) -> Callable[[F], F]:
+    """An option that takes documents."""
+    return click.option(name, multiple=True, required=required, metavar="DOCS...", help=what)
+
+
+class InOrder(click.Group):
+    """Lists its commands in the order in which people need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class ManyValues(click.Command):
+    """A command whose document options take every value up to the next option."""
+
+    MANY = ("--train", "--validation", "--test")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread, current = list[str](), ""
+        for arg in args:
+            if arg.startswith("-"):
+                current = arg if arg in self.MANY else ""
+            elif current:
+                spread += [current, arg]
+                continue
+            if arg not in self.MANY:
+                spread.append(arg)
+        return super().parse_args(ctx, spread)
