@@ -193,11 +193,13 @@ def confirmation(bounds: Bounds, number: int, fresh: Sequence[Attempt]) -> tuple
     low, high = mean(weak), mean(strong)
     if low is None or high is None or min(len(weak), len(strong)) < number:
         return (Objection(code="MALFORMED", message="it was not confirmed by fresh attempts"),)
+    most = exact(bounds.strong_max)
     failed = [
         f"{what} {wanted(value, relation, limit)}"
         for what, value, relation, limit, holds in (
             ("weak mean", low, "below", bounds.weak_max, low < exact(bounds.weak_max)),
             ("strong mean", high, "at least", bounds.strong_min, high >= exact(bounds.strong_min)),
+            ("strong mean", high, "below", bounds.strong_max, most >= 1 or high < most),
             ("gap", high - low, "at least", bounds.gap_min, high - low >= exact(bounds.gap_min)),
         )
         if not holds

@@ -124,6 +124,13 @@ def fresh(weak: list[float | None], strong: list[float | None]) -> list[Attempt]
     return [attempt.model_copy(update={"fresh": True}) for attempt in made]
 
 
+def test_what_everybody_solves_is_not_confirmed_where_a_gate_bounds_the_strong_side() -> None:
+    always = fresh([0.2, 0.3], [1.0, 1.0])
+    assert confirmation(measured().bounds, 2, always) == ()
+    (objection,) = confirmation(measured().bounds._replace(strong_max=0.95), 2, always)
+    assert "strong mean 1.00, wanted below 0.95" in objection.message
+
+
 def test_fresh_attempts_confirm_what_they_bear_out_and_name_what_they_do_not() -> None:
     bounds = measured().bounds
     assert confirmation(bounds, 2, fresh([0.2, 0.3], [0.8, 0.9])) == ()
