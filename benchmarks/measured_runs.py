@@ -1,6 +1,6 @@
 """What whole runs let through: each policy, and fresh attempts at what it accepted.
 
-    python benchmarks/measured_runs.py                               # 150 documents, about 15 minutes
+    python benchmarks/measured_runs.py   # 150 documents, about 15 minutes
     python benchmarks/measured_runs.py --task science --documents 60
 
 `autodata run` and `autodata remeasure` as anybody calls them, on invented documents, the simulated
