@@ -96,8 +96,9 @@ class OptimizationWork:
 
     async def to_the_end(self) -> None:
         """All iterations and the final evaluation. Raises Paused."""
+        documents = len(self.context.plan.validation)
         self.context.on_record = lambda iteration: self.console.print(
-            iteration_line(iteration), soft_wrap=True
+            iteration_line(iteration, documents), soft_wrap=True
         )
         try:
             if seen := await asyncio.to_thread(seen_by, self.context):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.optimizer.acceptance import FinalVerdict, PassCount, verdict
 from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.finals import tested, validated
 from autodata.progress import tell_now_and_then
 from autodata.prompt_store.store import champion_ref
 from autodata.screen import NOTICE, cost, would_show
@@ -53,39 +54,35 @@ async def watched(console: Console, context: OptimizationContext) -> AsyncIterat
             await ticker
 
 
-def iteration_line(i: Iteration) -> Text:
-    """One iteration: decision, score against the parent's, what the edit says or why not."""
+def iteration_line(i: Iteration, documents: int) -> Text:
+    """One iteration over so many documents: decision, score against the parent's, what the edit
+    says or why not."""
     line = Text(f"{i.number:>4}  ", style="bold").append(
         f"{i.decision:<10} ", ITERATION_STYLES[i.decision]
     )
-    against = f"{score_of(i)} against {parent_score_of(i)}" if i.parent_score else ""
-    line.append(f"{against or score_of(i):<34} ")
+    own = score_of(i, documents)
+    against = f"{own} against {parent_score_of(i, documents)}" if i.parent_score else ""
+    line.append(f"{against or own:<34} ")
     said = i.subject or i.reason
     why = f" ({i.reason})" if i.decision in ("invalid", "indecisive") else ""
     return line.append(f"{said}{why}")
 
 
-def score_of(i: Iteration) -> str:
-    """`52 % (33–70)`: the score of an iteration with its interval."""
-    count = PassCount.model_validate(i.pass_count)
-    return _rate(i.score, count, count.accepted + count.failed)
+def score_of(i: Iteration, documents: int) -> str:
+    """`52 % (33–70)`: the score of an iteration with its interval for so many documents."""
+    return _rate(i.score, i.pass_count, documents)
 
 
-def parent_score_of(i: Iteration) -> str:
+def parent_score_of(i: Iteration, documents: int) -> str:
     """The same of its parent, which was evaluated several times on the same documents."""
-    count = PassCount.model_validate(i.parent_pass_count)
-    return _rate(i.parent_score, count, _each_time(count, i.parent_evaluations))
+    return _rate(i.parent_score, i.parent_pass_count, documents)
 
 
-def _rate(score: float | None, count: PassCount, documents: int) -> str:
+def _rate(score: float | None, count: Mapping[str, int | float], documents: int) -> str:
     if score is None:
         return ""
-    interval = count.interval(documents)
+    interval = PassCount.model_validate(count).interval(documents)
     return f"{100 * score:.0f} %{f' ({in_percent(interval)})' if interval else ''}"
-
-
-def _each_time(count: PassCount, evaluations: int) -> int:
-    return round((count.accepted + count.failed) / max(evaluations, 1))
 
 
 def print_result(console: Console, ledger: Ledger, run: RunRow, status: str) -> None:
@@ -140,30 +137,6 @@ def findings(made: Sequence[Iteration], final: Sequence[Final]) -> list[str]:
                 "may have chosen by it, and what they say now flatters."
             )
     return [*lines, sentence(verdict(final))]
-
-
-def validated(final: Final) -> str:
-    """What a final came to on the validation documents, over all its evaluations."""
-    count = PassCount(
-        accepted=final.accepted, failed=final.decided - final.accepted, confirmed=final.confirmed
-    )
-    return counts(count, _each_time(count, final.evaluations))
-
-
-def tested(final: Final) -> str:
-    """What it came to on the sealed test documents."""
-    accepted, decided = final.test_accepted or 0, final.test_decided or 0
-    return counts(PassCount(accepted=accepted, failed=decided - accepted), decided)
-
-
-def counts(count: PassCount, documents: int) -> str:
-    """`13 of 25 (52 %, 33–70)`: the counts, what they count for where that is less, the score, and
-    its interval for so many documents."""
-    certain = "" if count.confirmed is None else f", counting for {count.confirmed:.1f}"
-    interval = count.interval(documents)
-    between = f", {in_percent(interval)}" if interval else ""
-    counted = f"{count.accepted} of {count.accepted + count.failed}{certain}"
-    return f"{counted} ({100 * float(count.score):.0f} %{between})"
 
 
 def sentence(said: FinalVerdict) -> str:

@@ -13,17 +13,11 @@ from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import summarize
-from autodata.optimization_screen import (
-    counts,
-    findings,
-    parent_score_of,
-    score_of,
-    tested,
-    validated,
-)
+from autodata.optimization_screen import findings, parent_score_of, score_of
 from autodata.optimizer.acceptance import FinalVerdict, PassCount, Scoring, verdict
 from autodata.optimizer.evidence import moved
-from autodata.optimizer.population import members, pooled
+from autodata.optimizer.finals import tested, validated
+from autodata.optimizer.population import counts, members, pooled
 from autodata.optimizer.state import Plan
 from autodata.screen import NOTICE, cost, within
 from autodata.tasks.measurement import Interval
@@ -102,7 +96,7 @@ def _kept(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: 
         (
             str(i.number),
             i.subject,
-            f"{parent_score_of(i)} → {score_of(i)}",
+            f"{parent_score_of(i, documents)} → {score_of(i, documents)}",
             counts(known[i.number], documents),
             ", ".join(
                 f"{name} {by:+.2f}"

@@ -1,5 +1,6 @@
 """Dataset cards: what a file of examples is, how it came to be and what to be careful about."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from autodata.ledger.database import to_json
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import Format
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import SOURCE, mean_by_source
+from autodata.ledger.summary import SOURCE, mean_by_source, mean_rounds
 from autodata.tasks.measurement import in_percent, wilson
 
 _USES = {
@@ -40,7 +41,7 @@ method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
 | | |
 |---|---|
 | examples | {examples}{afresh} |
-| rounds per example | {rounds:.2f} |
+| rounds per example | {rounds} |
 | weak mean | {weak} |
 | strong mean | {strong} |
 | gap | {gap} |
@@ -110,7 +111,7 @@ def card(
     """
     which = "run_id in (select value from json_each(?))" + " and confirmed" * confirmed
     [facts] = ledger.query(
-        "select count(*) as examples, avg(rounds_used) as rounds,"
+        "select count(*) as examples, json_group_array(rounds_used) as rounds,"
         " count(confirmed) as afresh, total(confirmed) as passed"
         f" from examples where {which}",
         [to_json([run.id for run in runs])],
@@ -123,7 +124,7 @@ def card(
         use=_USES[format.name],
         made="\n\n".join(_made(ledger, run) for run in runs),
         examples=facts["examples"],
-        rounds=facts["rounds"],
+        rounds=_rounds(json.loads(facts["rounds"])),
         weak=within("weak_mean", least=0.0),
         strong=within("strong_mean", least=0.0),
         gap=within("gap"),
@@ -174,6 +175,13 @@ def _afresh(examples: int, afresh: int, passed: int) -> str:
         return ", not measured afresh"
     some = "" if afresh == examples else f" {afresh} of them"
     return f",{some} measured afresh: {passed} passed again{_rate(passed, afresh)}"
+
+
+def _rounds(numbers: Sequence[int]) -> str:
+    """The mean number of rounds of so many examples, with its interval."""
+    found = mean_rounds(numbers)
+    between = f" ({found.interval.low:.2f}–{found.interval.high:.2f})" if found.interval else ""
+    return f"{found.value:.2f}{between}"
 
 
 def _with_interval(

@@ -226,7 +226,7 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         objections={row["code"]: row["rounds"] for row in ledger.query(OBJECTIONS, [run.id])},
         attempts=_attempts(ledger, run.id),
         pass_rate=_share(counted["accepted"], counted["accepted"] + counted["rejected"]),
-        rounds=_rounds([outcome.rounds for outcome in found if outcome.rounds]),
+        rounds=mean_rounds([outcome.rounds for outcome in found if outcome.rounds]),
         with_rounds=sum(bool(outcome.rounds) for outcome in found),
         weak=mean_by_source((outcome.source, outcome.weak_mean) for outcome in accepted),
         strong=mean_by_source((outcome.source, outcome.strong_mean) for outcome in accepted),
@@ -252,10 +252,12 @@ def _share(successes: int, trials: int) -> Figure:
     )
 
 
-def _rounds(numbers: Sequence[int]) -> Figure:
+def mean_rounds(numbers: Sequence[int]) -> Figure:
+    """The mean of numbers of rounds, one of each document. No interval where all are alike, since
+    draws of them would claim that every other document is, too."""
     if not numbers:
         return Figure()
-    within = bootstrap(numbers, fmean) if len(numbers) > 1 else None
+    within = bootstrap(numbers, fmean) if len(set(numbers)) > 1 else None
     return Figure(value=fmean(numbers), interval=within)
 
 

@@ -102,9 +102,10 @@ class PassCount(Frozen):
         return self.counting / decided if decided else Fraction(0)
 
     def interval(self, documents: int) -> Interval | None:
-        """Of the score, for so many documents: one tried again is no new document. None below two
-        documents or without an outcome."""
-        if documents < 2 or not self.accepted + self.failed:
+        """Of the score, for so many documents at most: one tried again is no new document. None
+        below two documents or without an outcome."""
+        documents = min(documents, self.accepted + self.failed)
+        if documents < 2:
             return None
         return wilson(float(self.score) * documents, documents)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from autodata.ledger.iterations import Final, Iteration, finals, record_finals
 from autodata.optimizer.acceptance import EvaluationOutcome, PassCount, placed
 from autodata.optimizer.context import OptimizationContext
-from autodata.optimizer.population import members
+from autodata.optimizer.population import counts, members
 from autodata.optimizer.selection import Harness
 from autodata.optimizer.state import same_text
 from autodata.tasks.measurement import Pairs
@@ -155,18 +155,28 @@ def _record(
 
 def note(run: str, final: Final) -> str:
     """What a commit's note says about its final evaluation."""
-    counting = "" if final.confirmed is None else f" accepted, counting for {final.confirmed:.1f}"
     place = f"place {final.place}" if final.number else "the start"
     won = ", which no edit beat: nothing to adopt" if not final.number and final.place else ""
     text = (
-        f"{run}, {place}{won}: {final.score:.1%} ({final.accepted} of {final.decided}{counting}) "
+        f"{run}, {place}{won}: {validated(final)} "
         f"over {final.evaluations} evaluations on the validation documents."
     )
     if final.test_decided:
-        test = (final.test_accepted or 0) / final.test_decided
         once = f"seen before by {final.test_seen}" if final.test_seen else "once"
-        text += (
-            f"\nSealed test, {once}: {test:.1%} ({final.test_accepted} of {final.test_decided}"
-            f"{'' if final.confirmed is None else ' confirmed'})."
-        )
+        confirmed = "" if final.confirmed is None else ", confirmed documents"
+        text += f"\nSealed test, {once}{confirmed}: {tested(final)}."
     return text
+
+
+def validated(final: Final) -> str:
+    """What a final came to on the validation documents, over all its evaluations."""
+    count = PassCount(
+        accepted=final.accepted, failed=final.decided - final.accepted, confirmed=final.confirmed
+    )
+    return counts(count, round(final.decided / max(final.evaluations, 1)))
+
+
+def tested(final: Final) -> str:
+    """What it came to on the sealed test documents."""
+    accepted, decided = final.test_accepted or 0, final.test_decided or 0
+    return counts(PassCount(accepted=accepted, failed=decided - accepted), decided)

@@ -23,7 +23,7 @@ from autodata.optimizer.evidence import (
     write,
 )
 from autodata.optimizer.guard import faults
-from autodata.optimizer.population import made, said
+from autodata.optimizer.population import counts, made
 from autodata.optimizer.selection import chance, draw, probabilities
 from autodata.optimizer.state import BLANK, OptimizerState
 from autodata.prompt_store.prompt import PromptSet
@@ -176,11 +176,12 @@ class OptimizerNodes:
     async def decide(self, state: OptimizerState) -> Update:
         """Says why; a winner has to pass the checks at run time first."""
         context = self.context()
-        score = f"{said(state.pass_count)} against {said(state.parent_pass_count)}"
+        ends, documents = (state.pass_count, state.parent_pass_count), len(context.plan.validation)
+        score = " against ".join(counts(count, documents) for count in ends)
         if state.decision == "indecisive":
             return {"reason": f"too few documents had an outcome: {score}"}
         if state.decision == "rejected":
-            stopped = state.pass_count.tried < len(context.plan.validation)
+            stopped = state.pass_count.tried < documents
             return {"reason": f"{score}{', no longer able to win' if stopped else ''}"}
         mutant = _mutant(await self._parent(state), state)
         found = await checks.winner(context, state.number, mutant)

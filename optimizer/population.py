@@ -19,6 +19,7 @@ from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.store import RefGroup, Store, champion_ref, merge_files, mutant_ref
 from autodata.tasks.acceptance import exact, mean
+from autodata.tasks.measurement import in_percent
 
 REF_GROUPS: Mapping[str, RefGroup] = {
     "start": "pop",
@@ -197,12 +198,15 @@ def message(run: str, plan: Plan, iteration: Iteration, quotes: Sequence[str]) -
         *(["Evidence", "\n".join(_wrapped(quote, "> ") for quote in quotes)] if quotes else []),
         _wrapped(f"{iteration.decision.capitalize()}: {iteration.reason}"),
     ]
+    documents = len(plan.validation)
     trailers = {
         "Autodata-Run": run,
         "Autodata-Iteration": str(iteration.number),
         "Autodata-Decision": iteration.decision,
-        "Autodata-Score": score(iteration.score, iteration.pass_count),
-        "Autodata-Parent-Score": score(iteration.parent_score, iteration.parent_pass_count),
+        "Autodata-Score": score(iteration.score, iteration.pass_count, documents),
+        "Autodata-Parent-Score": score(
+            iteration.parent_score, iteration.parent_pass_count, documents
+        ),
         "Autodata-AcceptanceRule": plan.rule,
         "Autodata-Scoring": plan.score,
         "Autodata-Evaluation": iteration.evaluation(),
@@ -220,21 +224,29 @@ def visible(text: str) -> str:
     )
 
 
-def score(value: float | None, count: Mapping[str, int | float]) -> str:
-    """A score with the counts behind it: `0.520 (13 of 25)`, or `0.336 (13 of 25 accepted, counting
-    for 8.4)`; nothing when not evaluated."""
+def score(value: float | None, count: Mapping[str, int | float], documents: int) -> str:
+    """A score, its interval for so many documents, and the counts behind it: `0.520 (0.33–0.70), 13
+    of 25`, or `0.336 (0.18–0.53), 13 of 25, counting for 8.4`; nothing when not evaluated."""
     if value is None:
         return ""
     found = PassCount.model_validate(count)
-    return f"{value:.3f} ({said(found)})" + (f", {found.missing} missing" if found.missing else "")
+    interval = found.interval(documents)
+    between = f" ({interval.low:.2f}–{interval.high:.2f})" if interval else ""
+    missing = f", {found.missing} missing" if found.missing else ""
+    return f"{value:.3f}{between}, {_counted(found)}{missing}"
 
 
-def said(count: PassCount) -> str:
-    """The counts behind a score: `13 of 25`, and what they count for where that is less."""
-    counted = f"{count.accepted} of {count.accepted + count.failed}"
-    if count.confirmed is None:
-        return counted
-    return f"{counted} accepted, counting for {count.confirmed:.1f}"
+def counts(count: PassCount, documents: int) -> str:
+    """`13 of 25 (52 %, 33–70)`: the counts, what they count for where that is less, the score, and
+    its interval for so many documents."""
+    interval = count.interval(documents)
+    between = f", {in_percent(interval)}" if interval else ""
+    return f"{_counted(count)} ({100 * float(count.score):.0f} %{between})"
+
+
+def _counted(count: PassCount) -> str:
+    certain = "" if count.confirmed is None else f", counting for {count.confirmed:.1f}"
+    return f"{count.accepted} of {count.accepted + count.failed}{certain}"
 
 
 def _wrapped(text: str, lead: str = "") -> str:

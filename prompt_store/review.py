@@ -11,7 +11,7 @@ from autodata.prompt_store.store import MAIN, NOTES, Store
 # Decision and score of each commit, then what it says. Works with plain `git log`, too.
 FORMAT = (
     "%C(auto)%h %C(yellow)%<(10,trunc)%(trailers:key=Autodata-Decision,valueonly,separator=%x2C)"
-    "%C(reset) %<(18,trunc)%(trailers:key=Autodata-Score,valueonly,separator=%x2C) %s"
+    "%C(reset) %<(19,trunc)%(trailers:key=Autodata-Score,valueonly,separator=%x2C) %s"
 )
 KEPT = ("refs/heads/*", "refs/autodata/*/pop/*")
 ALL = ("refs/heads/*", "refs/autodata/*")

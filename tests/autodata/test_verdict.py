@@ -108,7 +108,12 @@ def test_an_iteration_is_told_with_the_intervals_of_its_documents() -> None:
         parent_score=0.375, parent_evaluations=4,
         parent_pass_count={"accepted": 30, "failed": 50, "missing": 0},
     )  # fmt: skip
-    assert "kept       50 % (30–70) against 38 % (20–59)  Ask why" in iteration_line(i).plain
+    assert "kept       50 % (30–70) against 38 % (20–59)  Ask why" in iteration_line(i, 20).plain
+    stopped = i.model_copy(update={"score": 0.25, "pass_count": {"accepted": 1, "failed": 3}})
+    assert "25 % (5–70) against" in iteration_line(stopped, 20).plain
+    newest = {"accepted": 8, "failed": 12}  # the rule `paper` compares one evaluation of several
+    alone = i.model_copy(update={"parent_score": 0.4, "parent_pass_count": newest})
+    assert "against 40 % (22–61)" in iteration_line(alone, 20).plain
 
 
 def test_results_from_before_documents_were_paired_keep_an_interval() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -12,9 +13,11 @@ from autodata.ledger.export import ExportError, export
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import mean_rounds
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import Acceptance, exact
 from autodata.tasks.measured import MeasuredPolicy
+from autodata.tasks.measurement import bootstrap
 from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Mark, Objection, Round
 
 DOCUMENT = Document.of("wal.md", "A log is written before the page.")
@@ -211,6 +214,19 @@ def test_every_format_may_be_parquet_and_its_columns_fit(
     table = pq.read_table(export(ledger, format, tmp_path / "out.parquet").path)
     assert table.column_names == list(EXPORT_FORMATS[format].shape)
     assert table.num_rows == 1
+
+
+def test_a_card_gives_rounds_per_example_with_an_interval(tmp_path: Path) -> None:
+    """Of three examples, after one, two and four rounds; alike ones tell of no others."""
+    given = [Document.of(f"{number}.md", f"Text {number}.") for number in (1, 2, 4)]
+    with a_ledger(tmp_path) as ledger:
+        ledger.add_documents(given)
+        for document, number in zip(given, (1, 2, 4), strict=True):
+            ledger.record("first", document.id, [accepted(number=number)])
+        card = export(ledger, "jsonl").card.read_text(encoding="utf-8")
+    low, high = bootstrap((1, 2, 4), fmean)
+    assert f"| rounds per example | 2.33 ({low:.2f}–{high:.2f}) |" in card
+    assert mean_rounds([2, 2, 2]).interval is None
 
 
 def test_the_card_of_a_real_run_does_not_say_simulated(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from autodata.optimizer.selection import Harness
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.store import Commit, champion_ref
 from autodata.simulation.server import serve
+from autodata.tasks.measurement import in_percent, wilson
 from tests.optimizer.context import RUN, optimization_context
 
 ITERATIONS = 4
@@ -58,6 +59,23 @@ def test_every_iteration_is_a_commit_with_a_ref_that_says_what_became_of_it(
         assert trailers["Autodata-Decision"] == i.decision
         assert trailers["Autodata-Scoring"] == "certainty"
         assert trailers["Autodata-Predicts"] == i.predicts
+
+
+def test_a_commit_says_what_was_measured_with_its_interval(climbed: OptimizationContext) -> None:
+    """A parent's several evaluations of the same documents are no more documents."""
+    history, documents = commits(climbed), len(climbed.plan.validation)
+    [i, *_] = [i for i in tried(climbed) if i.decision == "kept"]
+    assert i.score is not None
+    assert i.parent_score is not None
+    assert i.parent_evaluations > 1
+    own, parents = (wilson(s * documents, documents) for s in (i.score, i.parent_score))
+    commit = history[i.revision]
+    score, parent = (commit.trailers[f"Autodata-{name}Score"] for name in ("", "Parent-"))
+    assert score.startswith(f"{i.score:.3f} ({own.low:.2f}–{own.high:.2f}), ")
+    assert parent.startswith(f"{i.parent_score:.3f} ({parents.low:.2f}–{parents.high:.2f}), ")
+    why = commit.body.split()
+    assert f"{in_percent(own)})" in why
+    assert f"{in_percent(parents)})" in why
 
 
 def test_parent_and_child_are_parent_and_child_in_git(climbed: OptimizationContext) -> None:
@@ -103,10 +121,16 @@ def test_the_winner_is_scored_again_and_once_on_sealed_documents(
     assert (winner.test_accepted or 0) - (start.test_accepted or 0) == gain
     revision = next(i.revision for i in climbed.iterations() if i.number == winner.number)
     note = commits(climbed)[revision].note
-    said = f"{winner.accepted} of {winner.decided} accepted, counting for {winner.confirmed:.1f}"
+    assert winner.confirmed is not None
+    documents = len(climbed.plan.validation)
+    within = in_percent(wilson(winner.confirmed / winner.evaluations, documents))
+    said = f"{winner.accepted} of {winner.decided}, counting for {winner.confirmed:.1f} ("
     assert said in note
-    assert note.count("Sealed test, once") == 1
-    assert f"({winner.test_accepted} of {winner.test_decided} confirmed)." in note
+    assert f"%, {within}) over 5 evaluations" in note
+    assert note.count("Sealed test, once, confirmed documents: ") == 1
+    within = in_percent(wilson(winner.test_accepted or 0, winner.test_decided))
+    assert f"{winner.test_accepted} of {winner.test_decided} (" in note
+    assert f"%, {within})." in note
 
 
 async def test_more_iterations_have_their_final_and_the_same_one(
