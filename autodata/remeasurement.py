@@ -19,7 +19,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import MeasuredExample, accepted, count_fresh, measured
 from autodata.ledger.rows import RunRow, RunStatus
 from autodata.models.client import Models
-from autodata.prompt_store.prompt import locked_revision, packaged
+from autodata.prompt_store.prompt import locked_revision, packaged, unchanged_since
 from autodata.screen import NOTICE, harmless, number, print_table, share, table
 from autodata.session import STOPPED, Session
 from autodata.settings import Settings, with_attempts
@@ -58,7 +58,8 @@ class RemeasureSession(Session):
     def confirms(self) -> bool:
         """Whether it is the run's own solvers and judge, asked as the run asked them."""
         asked_alike = _asked(self.settings) == _asked(self.own)
-        known = self.run.locked_revision in ("", locked_revision(self.run.task))
+        pinned, task = self.run.locked_revision, self.run.task
+        known = pinned in ("", locked_revision(task)) or unchanged_since(pinned, task)
         return asked_alike and known
 
     def row(self, settings: Settings) -> RunRow:

@@ -25,7 +25,7 @@ from autodata.ledger.summary import summarize
 from autodata.models.client import Models
 from autodata.models.errors import Interrupted, Paused
 from autodata.progress import Progress
-from autodata.prompt_store.prompt import locked_revision
+from autodata.prompt_store.prompt import locked_revision, unchanged_since
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import print_summary
 from autodata.settings import Settings, changes
@@ -129,7 +129,8 @@ class Session(ABC):
             for change in changes(run.config, self.config(run, settings))
             if not change.startswith(self.may_change)
         ]
-        if run.locked_revision != (now := locked_revision(run.task)):
+        now = locked_revision(run.task)
+        if run.locked_revision != now and not unchanged_since(run.locked_revision, run.task):
             found.append(f"locked prompts: {run.locked_revision} → {now}")
         if found:
             place, lines = self.folder.path, "\n  ".join(found)

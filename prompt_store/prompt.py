@@ -22,8 +22,11 @@ USER_LINE = "<!-- user -->"
 TOGETHER = ("cs", "legal", "science", "optimizer")
 """Prompts that are cited as one, as they were while there were no others."""
 FORMER: Mapping[str, Mapping[str, str]] = {
-    "seed-2341352f8718": {"cs": "a19ee4c4b605", "legal": "47bd4d06e7ba"}
-}
+    "seed-2341352f8718": {"cs": "a19ee4c4b605", "legal": "47bd4d06e7ba"},
+    "locked-94fb46689384": {
+        "cs": "40c7f48ddec9", "legal": "e7c1e66b748d", "science": "951b91b42d14"
+    },
+}  # fmt: skip
 """What earlier versions cited, with the content hash of each domain's own prompts at the time."""
 OURS = "autodata.prompt_store"  # the package whose prompts these are, unless a task names another
 PLACEHOLDER = re.compile(r"\{\{([^{}\n]*)\}\}")
@@ -211,9 +214,13 @@ def packaged() -> PromptSet:
 
 
 def unchanged_since(revision: str, task: str) -> bool:
-    """Whether a task's own seed prompts are still those that an earlier version cited so."""
-    own = [item for item in _all_texts("seed").items() if item[0].startswith(f"{task}/")]
-    return FORMER.get(revision, {}).get(task) == digest(sorted(own))[:12]
+    """Whether a task's own prompts, seeds or locked ones, are still those that an earlier version
+    cited so."""
+    if revision not in FORMER:
+        return False
+    texts = _all_texts("locked" if revision.startswith("locked-") else "seed")
+    own = [item for item in texts.items() if item[0].startswith(f"{task}/")]
+    return FORMER[revision].get(task) == digest(sorted(own))[:12]
 
 
 def locked(task: str, role: str) -> Prompt:

@@ -231,6 +231,20 @@ def test_an_optimization_is_scored_to_its_end_as_it_was_begun(tmp_path: Path) ->
     assert made["Autodata-Scoring"] == "accepted"
 
 
+def test_an_optimization_from_before_the_editor_was_told_what_counts_goes_on(
+    tmp_path: Path,
+) -> None:
+    """Its own task's prompts are as they were; those of unknown versions are taken for others."""
+    folder = prepared(tmp_path)
+    folder(*words("--iterations", "0"))
+    pin = "update runs set locked_revision = '{}'"
+    folder.query(pin.format("locked-94fb46689384"), "opt")
+    assert "1 iteration:" in folder(*words("--iterations", "1"))
+    folder.query(pin.format("locked-000000000000"), "opt")
+    said = folder(*words("--iterations", "2"), code=2)
+    assert "locked prompts: locked-000000000000 → locked-" in said
+
+
 def test_a_spent_budget_pauses_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     folder = prepared(tmp_path)
     said = folder(*words("--iterations", "1", "--budget-calls", "150"), code=3)

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from autodata.agents import replies
+from autodata.optimizer.scoring import CONFIRMED
 from autodata.prompt_store.prompt import Prompt, locked, packaged
 from autodata.tasks import legal, science
 from autodata.tasks.types import Candidate
@@ -94,3 +95,10 @@ def test_the_worked_scenarios_pass_the_checks_that_they_illustrate():
     problem = Candidate.model_validate({**written, "rubric": ()})
     assert legal.layer_1(client) == ()
     assert science.screen(problem) == ()
+
+
+def test_the_editor_is_told_what_a_score_counts():
+    said = " ".join(locked("optimizer", "editor").text.split())
+    assert "counts for the probability that the thresholds truly hold" in said
+    assert CONFIRMED == 0.5
+    assert "below one half for nothing" in said
