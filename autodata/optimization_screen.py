@@ -1,7 +1,6 @@
 """What an optimization shows: a line per iteration while it works, and what it found."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -14,9 +13,9 @@ from autodata.ledger.rows import RunRow
 from autodata.optimizer.acceptance import FinalVerdict, PassCount, verdict
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.finals import tested, validated
-from autodata.progress import tell_now_and_then
+from autodata.progress import spent, tell_now_and_then
 from autodata.prompt_store.store import champion_ref
-from autodata.screen import NOTICE, cost, would_show
+from autodata.screen import NOTICE, would_show
 from autodata.tasks.measurement import MIN_PAIRS, in_percent
 
 EVERY = 10.0  # seconds between two lines about calls
@@ -32,18 +31,12 @@ ITERATION_STYLES = {
 @asynccontextmanager
 async def watched(console: Console, context: OptimizationContext) -> AsyncIterator[None]:
     """Tells now and then how many calls were made, until the block ends."""
-    started = time.monotonic()
-
     models = context.evaluator.models
 
     def line() -> Text:
-        spent = models.budget_tracker.spent
-        rate = spent.calls / max(time.monotonic() - started, 1e-3)
-        return Text(
-            f"… {spent.calls:,} calls ({rate:.0f}/s), {spent.tokens:,} tokens, "
-            f"{cost(spent.usd, context.evaluator.run.models.values())}",
-            style="dim",
-        )
+        used = models.budget_tracker.spent
+        worded = spent(used.calls, used.usd, context.evaluator.run.models.values())
+        return Text(f"… {worded}, {used.tokens:,} tokens", style="dim")
 
     ticker = asyncio.create_task(tell_now_and_then(console, models, EVERY, line))
     try:

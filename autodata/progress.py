@@ -19,7 +19,7 @@ from autodata.ledger.summary import Outcome, outcomes
 from autodata.models.client import Models
 from autodata.models.limits import EndpointState
 from autodata.models.registry import Usage
-from autodata.screen import DECISION_STYLES, cost, number, one_line, rounds, tokens
+from autodata.screen import DECISION_STYLES, cost, number, one_line, rounds
 from autodata.tasks.types import Decision
 
 PLAIN_EVERY = 5.0  # seconds between two lines where nothing can be redrawn
@@ -77,11 +77,15 @@ class Progress:
         )
 
     def _line(self) -> str:
-        total = self._total()
+        """How far the documents are, what they took, and how long the others will take."""
+        total, decided = self._total(), list(self.batch.decided.values())
+        usd = None if total.unpriced else total.usd
+        left = self._time_left()
         return (
-            f"… {self._counts()}, {total.calls:,} calls ({total.calls / self._elapsed():.1f}/s), "
-            f"{tokens(total.tokens, total.estimated)}, {self._cost()}, "
-            f"time left {self._time_left()}"
+            f"… {len(decided)} of {len(self.batch.document_ids)} documents, "
+            f"{decided.count('accepted')} accepted, "
+            f"{spent(total.calls, usd, self.models.values(), total.estimated)}"
+            f"{f', {left} left' if left else ''}"
         )
 
     def _table(self) -> RenderableType:
@@ -90,7 +94,7 @@ class Progress:
         done = len(self.batch.decided)
         head.add_row(
             ProgressBar(total=max(len(self.batch.document_ids), 1), completed=done, width=30),
-            f"time left {self._time_left()}",
+            f"time left {self._time_left() or 'not known yet'}",
         )
         roles = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         roles.add_column("role", no_wrap=True)
@@ -138,11 +142,21 @@ class Progress:
         return max(time.monotonic() - self.started, 1e-3)
 
     def _time_left(self) -> str:
+        """`0:35:06`; nothing until it is known."""
         done = len(self.batch.decided) - self.decided_before
         if not done:
-            return "not known yet"
+            return ""
         left = len(self.batch.document_ids) - len(self.batch.decided)
         return str(timedelta(seconds=round(self._elapsed() / done * left)))
+
+
+def spent(calls: int, usd: float | None, models: Iterable[str], estimated: int = 0) -> str:
+    """What calls of these models cost or, where there is no price, how many there were: on a line
+    that comes often. Which price is missing is said once, at the end."""
+    worded = cost(usd, models, estimated)
+    if usd:
+        return worded
+    return f"{calls:,} {'simulated ' if 'simulated' in worded else ''}calls"
 
 
 async def tell_now_and_then(

@@ -93,11 +93,18 @@ def table(*names: str, numbers: Collection[str] = (), wrapped: Collection[str] =
 def print_table(console: Console, made: Table) -> None:
     """The table, as wide as the terminal; as wide as it needs to be where output is piped.
 
-    On a narrow terminal lines run on rather than that columns vanish.
+    On a narrow terminal lines run on rather than that columns vanish. Piped lines end with words.
     """
     needed = console.measure(made, options=console.options.update(width=1000))
     width = max(console.width, needed.minimum) if console.is_terminal else needed.maximum
-    Screen(file=console.file, width=width).print(made)
+    wide = Screen(file=console.file, width=width)
+    if console.is_terminal:
+        wide.print(made)
+        return
+    with wide.capture() as captured:
+        wide.print(made)
+    lines = captured.get().splitlines()
+    console.print("\n".join(line.rstrip() for line in lines), soft_wrap=True)
 
 
 def number(value: float | None) -> str:

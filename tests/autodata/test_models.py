@@ -29,6 +29,7 @@ def test_the_list_says_what_there_is_and_whether_it_is_here(folder: Folder) -> N
     told = folder("models", "list")
     assert all(word in told for word in ("smollm2-135m", "no", "98", "Apache-2.0", "8,192"))
     assert str(folder.path / "models") in told
+    assert [line.rstrip() for line in told.splitlines()] == told.splitlines()
     file = folder.path / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
     file.parent.mkdir()
     with file.open("wb") as sparse:

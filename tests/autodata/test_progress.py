@@ -12,6 +12,7 @@ from rich.text import Text
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices
 from autodata.models.limits import EndpointState
+from autodata.models.registry import Usage
 from autodata.progress import LOOK_EVERY, Progress, endpoint_line, tell_now_and_then
 from autodata.screen import Screen
 from tests.graph.test_run import demo
@@ -75,6 +76,32 @@ async def test_the_live_view_fits_into_eighty_columns(tmp_path: Path) -> None:
     assert any("3 of 3 documents" in line and "no cost (simulated)" in line for line in lines)
     assert [line.split()[0] for line in lines if "98,765,432" in line] == roles
     assert "…" not in screen.file.getvalue()
+
+
+async def test_a_plain_line_fits_into_eighty_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is decided, spent and asked; a price that is missing is not told on every line."""
+    async with demo(tmp_path) as context:
+        batch = Batch("cs", RunChoices(), [f"d{n}" for n in range(84)], in_flight=3)
+        real = Progress(Screen(file=StringIO()), context, batch, {"weak_solver": "here/qwen"})
+        asking = "; asking weak solver 1"
+        assert real._line() == "… 0 of 84 documents, 0 accepted, 0 calls"
+        decisions = ("accepted", "rejected", "rejected", "skipped")
+        batch.decided.update(zip(("d0", "d1", "d2", "d3"), decisions, strict=True))
+        real.started -= 105.25
+        used = Usage(calls=200, unpriced=200)
+        monkeypatch.setattr(context.models, "usage", lambda: {"weak_solver": used})
+        line = real._line()
+        assert line == "… 4 of 84 documents, 1 accepted, 200 calls, 0:35:05 left"
+        assert len(line + asking) <= 80
+        used.unpriced, used.usd = 0, 0.03241
+        line = real._line()
+        assert line == "… 4 of 84 documents, 1 accepted, $0.0324, 0:35:05 left"
+        assert len(line + asking) <= 80
+        simulated = Progress(real.console, context, batch, {"weak_solver": "simulated/simulated"})
+        used.usd = 0.0
+        assert "200 simulated calls" in simulated._line()
 
 
 async def test_lines_tell_who_is_asked_and_only_what_has_changed(tmp_path: Path) -> None:
