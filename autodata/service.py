@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from langgraph_sdk.runtime import ServerRuntime
+from pydantic import ValidationError
 
 from autodata.assembly import open_run_context, resolve, run_row
 from autodata.documents.corpus import ingest
@@ -30,7 +31,7 @@ from autodata.optimizer.context import OptimizationContext
 from autodata.prompt_store.prompt import locked_revision
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
-from autodata.settings import Settings, load, shaping
+from autodata.settings import Settings, faults, load, shaping
 from autodata.tasks import TASKS
 from autodata.tasks.types import digest
 
@@ -116,14 +117,19 @@ optimizer = loop.build(once("AUTODATA_OPTIMIZATION", "runs/studio-optimizer", _o
 
 
 def serve_autodata(runtime: ServerRuntime[Any]) -> Loop:
-    """The loop for one request. Raises ValueError at a choice that there is not.
+    """The loop for one request. Raises ValueError at a choice that there is not, or cannot be.
 
     LangGraph's server drops keys of the context that the form does not have, without a word.
     """
     execution = runtime.execution_runtime
-    for key in (execution and execution.context) or ():
+    context = (execution and execution.context) or {}
+    for key in context:
         if key not in RunChoices.model_fields:
             raise ValueError(
                 f"there is no choice {key!r}{nearest(key, RunChoices.model_fields, 'the choices')}"
             )
+    try:
+        RunChoices.model_validate(context)
+    except ValidationError as error:
+        raise ValueError("; ".join(said for _, said in faults(error, context))) from error
     return autodata

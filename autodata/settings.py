@@ -428,13 +428,13 @@ def _override(source: _Source, override: Override) -> None:
 
 
 def _validated(source: _Source) -> Settings:
-    faults = [
+    infinite = [
         f"{source.place(key)}: {'.'.join(key)} is not a finite number"
         for key, value in _values(source.values)
         if isinstance(value, float) and not math.isfinite(value)
     ]
-    if faults:
-        raise SettingsError("\n".join(faults))
+    if infinite:
+        raise SettingsError("\n".join(infinite))
     try:
         return Settings.model_validate(source.values, strict=True)
     except ValidationError as error:
@@ -443,16 +443,22 @@ def _validated(source: _Source) -> Settings:
 
 def _faults(source: _Source, error: ValidationError) -> Iterator[str]:
     """One line per key that is wrong, with its place."""
+    for key, said in faults(error, source.values):
+        yield f"{source.place(key)}: {said}"
+
+
+def faults(error: ValidationError, values: Any) -> Iterator[tuple[Key, str]]:
+    """Each key of these values that is wrong, and the sentence that says so."""
     by_key: dict[Key, list[Any]] = {}
     for found in error.errors():
-        by_key.setdefault(_key(found["loc"], source.values), []).append(found)
-    for key, faults in by_key.items():
-        said = " or ".join(_message(fault, key) for fault in faults)
-        given = faults[0]["input"]
+        by_key.setdefault(_key(found["loc"], values), []).append(found)
+    for key, wrong in by_key.items():
+        said = " or ".join(_message(fault, key) for fault in wrong)
+        given = wrong[0]["input"]
         if "must be" in said and isinstance(given, bool | int | float):
             said += f", not {str(given).lower()}"
         name = ".".join(key) + (" " if said.startswith(("must", "is ")) else ": ")
-        yield f"{source.place(key)}: {name if key else ''}{said}"
+        yield key, f"{name if key else ''}{said}"
 
 
 def _values(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:

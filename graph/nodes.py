@@ -384,8 +384,13 @@ def _worked(state: State, document: Document, side: Side) -> tuple[Worked, ...]:
 
 
 def _chosen(state: State) -> Candidate:
-    """The candidate under evaluation; the edges guarantee that the verifier chose one."""
-    assert state.candidate is not None
+    """The candidate under evaluation, which the verifier chose; a person can edit a state. Raises
+    ValueError."""
+    if state.candidate is None:
+        raise ValueError(
+            "this state was edited by hand and has no candidate to evaluate; put it back, or go on "
+            "from the challenger"
+        )
     return state.candidate
 
 

@@ -102,9 +102,14 @@ def done(
     return ended
 
 
-def refused(client: SyncLangGraphClient, input: dict[str, Any], **how: Any) -> str:
+def refused(
+    client: SyncLangGraphClient,
+    input: dict[str, Any] | None,
+    thread: str | None = None,
+    **how: Any,
+) -> str:
     """What a caller reads whose document is refused."""
-    ended = client.runs.wait(None, "autodata", input=input, raise_error=False, **how)
+    ended = client.runs.wait(thread, "autodata", input=input, raise_error=False, **how)
     assert isinstance(ended, dict)
     message: str = ended["__error__"]["message"]
     return message
@@ -212,6 +217,21 @@ def test_an_acceptance_by_hand_is_decided_again(client: SyncLangGraphClient, fol
         assert document not in [example.document_id for example in ledger.examples(run_id)]
 
 
+def test_a_candidate_removed_by_hand_is_missed_in_words_and_can_be_put_back(
+    client: SyncLangGraphClient,
+) -> None:
+    thread_id = client.threads.create()["thread_id"]
+    states = client.runs.wait(
+        thread_id, "autodata", input=demo("cs", 6), interrupt_before=["weak_solver"]
+    )
+    assert isinstance(states, dict)
+    client.threads.update_state(thread_id, {"candidate": None}, as_node="verifier")
+    assert "was edited by hand and has no candidate" in refused(client, None, thread_id)
+    back = {"candidate": states["candidate"]}
+    client.threads.update_state(thread_id, back, as_node="verifier")
+    assert done(client, None, thread_id)["decision"] in ("accepted", "rejected")
+
+
 def test_a_long_document_does_not_hold_up_the_next(client: SyncLangGraphClient) -> None:
     impossible = {"rounds": 100, "strong_min": 1.0, "gap_min": 1.0}
     long = client.threads.create()["thread_id"]
@@ -298,9 +318,12 @@ def test_a_refused_document_says_what_is_wrong(client: SyncLangGraphClient) -> N
     assert "there is no choice 'round'; did you mean rounds?" in refused(
         client, {"document": document}, context={"round": 2}
     )
-    assert "greater than or equal to 1" in refused(
+    assert "rounds must be greater than or equal to 1, not 0" in refused(
         client, {"document": document}, context={"rounds": 0}
     )
+    said = refused(client, {"document": document}, context={"rounds": -1, "preset": "papers"})
+    assert "preset must be 'paper', 'deployed' or 'measured'; rounds must be greater than" in said
+    assert "pydantic" not in said
 
 
 def test_the_optimizer_is_served_beside_the_loop(client: SyncLangGraphClient, folder: Path) -> None:
