@@ -9,6 +9,7 @@ TOO_LARGE = "reply_too_large"  # our own code
 GATEWAY_TIMED_OUT = (504, 524)  # HTTP: what stands before a server has stopped waiting for it
 CONTEXT_FULL = "context_length_exceeded"  # OpenAI's, and ours for what others call it
 NO_QUOTA = "insufficient_quota"  # OpenAI's: a 429 that waiting does not cure
+LONGEST_ASKED = 86_400.0  # seconds, the longest wait that a server is believed to mean: a day
 
 
 class Paused(RuntimeError):

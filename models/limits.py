@@ -16,6 +16,7 @@ from types import TracebackType
 from autodata.models.config import EndpointConfig
 from autodata.models.errors import (
     CONTEXT_FULL,
+    LONGEST_ASKED,
     NO_QUOTA,
     TOO_LARGE,
     CallRefused,
@@ -412,7 +413,9 @@ class CircuitBreaker:
         self._opened = self._clock()
 
     def _outage(self, error: WireError, failing: float) -> EndpointDown:
-        asked = f" and asks to wait {error.retry_after:.0f} s" if error.retry_after else ""
+        wait = error.retry_after or 0.0
+        words = "a day or more" if wait >= LONGEST_ASKED else f"{wait:.0f} s"
+        asked = f" and asks to wait {words}" if wait else ""
         return EndpointDown(
             f"{self.where} has given no usable answer for {failing:.0f} s{asked}; "
             f"the last problem: {describe(error)}",

@@ -22,7 +22,14 @@ import aiohttp
 import orjson
 
 from autodata.models.config import OPENAI, EndpointConfig
-from autodata.models.errors import CONTEXT_FULL, TIMED_OUT, TOO_LARGE, Unauthorized, WireError
+from autodata.models.errors import (
+    CONTEXT_FULL,
+    LONGEST_ASKED,
+    TIMED_OUT,
+    TOO_LARGE,
+    Unauthorized,
+    WireError,
+)
 from autodata.models.replies import EXCERPT, HIDDEN, completion
 from autodata.models.stream import AnswerStream
 
@@ -320,15 +327,17 @@ def stated_window(model: Mapping[str, Any]) -> int | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by `retry-after-ms` or `Retry-After` (seconds or an HTTP date), if sent."""
+    """Seconds to wait by `retry-after-ms` or `Retry-After` (seconds or an HTTP date), if sent;
+    0 … LONGEST_ASKED."""
     try:
         if milliseconds := headers.get("retry-after-ms"):
-            return max(0.0, float(milliseconds) / 1000)
-        value = headers.get("Retry-After")
-        if not value:
+            seconds = float(milliseconds) / 1000
+        elif not (value := headers.get("Retry-After")):
             return None
-        if value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        elif value.strip().replace(".", "", 1).isdigit():
+            seconds = float(value)
+        else:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), LONGEST_ASKED)

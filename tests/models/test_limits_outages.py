@@ -10,6 +10,7 @@ import pytest
 from autodata.models.client import Models
 from autodata.models.errors import CallRefused, EndpointDown, ModelMissing, Unauthorized
 from autodata.models.limits import EndpointState
+from autodata.models.transport import retry_after
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import Reply, refuses, says, scripted
 
@@ -173,6 +174,32 @@ async def test_a_long_retry_after_is_not_sat_out(tmp_path: Path) -> None:
     ):
         with pytest.raises(EndpointDown, match="asks to wait 3600 s"):
             await models.complete("weak_solver", ASKED, scope="d1")
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("1" + "0" * 12, 86_400.0),
+        ("9" * 300, 86_400.0),
+        ("9" * 400, 86_400.0),
+        ("Wed, 21 Oct 9999 07:28:00 GMT", 86_400.0),
+        ("Wed, 21 Oct " + "9" * 40 + " 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2026 07:28:00 +" + "9" * 40, None),
+    ],
+)
+async def test_an_absurd_wait_is_read_as_a_day_and_said_in_words(
+    tmp_path: Path, asked: str, seconds: float | None
+) -> None:
+    assert retry_after({"Retry-After": asked}) == seconds
+    patience = {"give_up_after": 0.0}
+    async with (
+        scripted(otherwise=refuses(429, "later", retry_after=asked)) as server,
+        calling(tmp_path, server.url, endpoint=patience) as models,
+    ):
+        with pytest.raises(EndpointDown) as down:
+            await models.complete("weak_solver", ASKED, scope="d1")
+    assert ("asks to wait a day or more" in str(down.value)) == (seconds is not None)
+    assert "99999" not in str(down.value)
 
 
 async def test_who_waits_is_there_when_the_endpoint_comes_back(tmp_path: Path) -> None:
