@@ -16,7 +16,7 @@ from rich.console import Console
 
 from autodata.assembly import documents_in_flight, open_prompts, open_run_context, resolve, run_row
 from autodata.cli import DONE, FAILED, INTERRUPTED, PAUSED
-from autodata.documents.corpus import Skipped
+from autodata.documents.corpus import Copied, Skipped
 from autodata.graph.context import RunContext
 from autodata.graph.run import Admission, Batch, run_documents
 from autodata.ledger.ledger import Ledger
@@ -86,7 +86,8 @@ class Session(ABC):
             for file in skipped:
                 self.console.print(f"skipped  {file}", style="yellow", soft_wrap=True)
             code = self._work(run or self.row(settings), settings)
-        return FAILED if code == DONE and skipped else code
+        lost = [file for file in skipped if not isinstance(file, Copied)]
+        return FAILED if code == DONE and lost else code
 
     def go_on(self) -> int:
         """Goes on with the run that is there. Returns the exit code; raises as `begin`."""

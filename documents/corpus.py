@@ -36,6 +36,13 @@ class Skipped(NamedTuple):
         return f"{self.path}: {self.reason}"
 
 
+class Copied(Skipped):
+    """A file, row or passage that was named twice or has the text of another: nothing is lost."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; worked on once"
+
+
 class CorpusError(ValueError):
     """Nothing could be read; the message lists each path and why."""
 
@@ -64,7 +71,7 @@ class Ingest:
             if isinstance(item, Skipped):
                 self.skipped.append(item)
             elif item.id in names:
-                self.skipped.append(Skipped(item.name, f"the same text as {names[item.id]}"))
+                self.skipped.append(Copied(item.name, f"the same text as {names[item.id]}"))
             else:
                 names[item.id] = item.name
                 yield item
@@ -82,16 +89,21 @@ def ingest(
 
     A path is a file, a folder (with its subfolders, without hidden files and without links that
     lead out of it) or a glob of files. `per_document` passages of at most `budget` tokens are taken
-    from each text; a text is taken once, and one of fewer than `shortest` characters is skipped.
+    from each text; a text is taken once, and one of fewer than `shortest` characters is skipped. A
+    file that is named again is not read again.
     Reads as far as the first document and raises CorpusError when there is none.
     """
 
     def found() -> Iterator[Document | Skipped]:
+        names: dict[str, str] = {}
         with Converter(limits) as converter:
             for file in chain.from_iterable(map(_files, paths)):
                 if isinstance(file, Skipped):
                     yield file
+                elif (real := os.path.realpath(file.path)) in names:
+                    yield Copied(file.name, f"the same text as {names[real]}")
                 else:
+                    names[real] = file.name
                     yield from _documents(file, converter, per_document, budget, shortest)
 
     return Ingest(found())

@@ -131,6 +131,19 @@ def test_a_wrong_run_is_refused_before_anything_is_asked(
     assert not (tmp_path / "run" / "run.db").exists()
 
 
+def test_a_document_that_is_named_twice_is_worked_on_once_and_nothing_failed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "copy.md").write_text(DOCUMENT.read_text())
+    told = autodata("run", DOCUMENT, DOCUMENT, "copy.md", "--task", "cs", "--out", "run")
+    said = [line for line in told.splitlines() if line.startswith("skipped")]
+    assert said == [
+        f"skipped  {again}: the same text as {DOCUMENT.name}; worked on once"
+        for again in (DOCUMENT.name, "copy.md")
+    ]
+    assert "documents   1: " in told
+
+
 def test_a_file_that_cannot_be_read_is_named_and_the_others_are_run(tmp_path: Path) -> None:
     (tmp_path / "blank.md").write_text(" \n")
     told = autodata("run", DOCUMENT, "blank.md", "--task", "cs", "--out", "run", code=1)

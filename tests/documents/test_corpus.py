@@ -6,7 +6,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
-from autodata.documents.corpus import CorpusError, Skipped, ingest
+from autodata.documents.corpus import Copied, CorpusError, Skipped, ingest
 from autodata.documents.formats import DEFAULT_LIMITS, MEGABYTE, Limits
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -42,6 +42,15 @@ def test_a_text_is_taken_once_and_its_copy_is_named(tmp_path: Path) -> None:
         Skipped("b.txt", "the same text as a.md"),
         Skipped("a.md", "the same text as a.md"),
     ]
+
+
+def test_a_file_that_is_named_twice_is_told_in_one_line(tmp_path: Path) -> None:
+    """However many passages it has, and whatever it is called the second time."""
+    write(tmp_path, a_dot_md="\n\n".join(f"# {n}\n\n" + f"Word {n}. " * 150 for n in range(9)))
+    (tmp_path / "b.md").symlink_to(tmp_path / "a.md")
+    corpus = ingest([tmp_path / "a.md", tmp_path / "b.md"], per_document=3, budget=500)
+    assert len(list(corpus)) == 3
+    assert corpus.skipped == [Copied("b.md", "the same text as a.md")]
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
