@@ -119,12 +119,13 @@ def _models(settings: Settings) -> dict[str, str]:
 
 
 def _choices(run: RunRow, own: Settings, settings: Settings) -> RunChoices:
-    """The run's choices; the examples that a side is shown are those of whoever is asked."""
+    """The run's choices; the examples that a side is shown, and how often the judge is asked, are
+    those of whoever is asked."""
     choices = with_attempts(own.choices, run.config)
     if _asked(settings) == _asked(own):
         return choices
-    shown = {"weak_examples", "strong_examples"}
-    return choices.model_copy(update=settings.choices.model_dump(include=shown))
+    theirs = {"weak_examples", "strong_examples", "judge_repeats"}
+    return choices.model_copy(update=settings.choices.model_dump(include=theirs))
 
 
 @dataclass(frozen=True)

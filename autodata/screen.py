@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autodata.ledger.summary import Figure, Summary
+from autodata.tasks.judge_noise import JudgeNoise
 from autodata.tasks.measurement import Interval, detectable, in_percent, wilson
 
 DECISION_STYLES = {
@@ -198,6 +199,8 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text | str]]:
             for side, count in sorted(summary.attempts.items(), reverse=True)
         )
         yield "form", f"{said} attempts failed without a final answer that could be read"
+    if summary.judge:
+        yield "judge", _judge(summary.judge, summary.judge_priced)
     spent = cost(summary.usd, summary.run.models.values(), summary.estimated)
     used = tokens(summary.tokens, summary.estimated)
     yield "calls", f"{summary.calls:,} with {used}, {spent}"
@@ -207,6 +210,17 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Text | str]]:
         calls = "1 call" if summary.estimated == 1 else f"{summary.estimated:,} calls"
         yield "estimates", f"the tokens of {calls} are not known and taken at their most"
     yield "prompts", summary.run.prompts_revision
+
+
+def _judge(noise: JudgeNoise, priced: bool) -> str:
+    """How much of the noise is the judge's, and how often it is best asked."""
+    share = f"{100 * noise.share:.0f} % ({in_percent(noise.interval)})"
+    times = "once" if noise.repeats == 1 else f"{noise.repeats} times"
+    by = "at these prices" if priced else "counted in calls"
+    return (
+        f"makes {share} of the attempts' variance; asking it {times} ({noise.least}–{noise.most}) "
+        f"per answer is cheapest, {by} (models.judge.repeats)"
+    )
 
 
 def _documents(summary: Summary) -> Text:

@@ -63,6 +63,7 @@ ATTEMPTS = (
     "strong_attempts",
     "weak_examples",
     "strong_examples",
+    "judge_repeats",
 )  # choices that a configuration keeps with the models
 
 ASKING = ("models", "endpoints", "prices", "budget")  # sections that say who is asked, and how much
@@ -127,11 +128,16 @@ class Settings(SettingsSection):
     @field_validator("models")
     @classmethod
     def _roles_are_known(cls, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
-        for role in models:
+        for role, config in models.items():
             if role not in ROLES:
                 near = get_close_matches(role, ROLES, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"roles are {', '.join(ROLES)}"
                 raise ValueError(f"there is no role {role}; {hint}")
+            if config.repeats and role != "judge":
+                raise ValueError(
+                    f"{role} has repeats, and only the judge is asked several times about the same "
+                    "answer; state models.judge.repeats, or attempts of a solver"
+                )
         return models
 
     @model_validator(mode="after")
@@ -174,6 +180,7 @@ class Settings(SettingsSection):
     @property
     def choices(self) -> RunChoices:
         """What the run decides about every document."""
+        judge = self.models.get("judge")  # whose repeats no other role takes over
         return RunChoices(
             **self.acceptance.model_dump(),
             **{name: getattr(self.run, name) for name in LoopChoices.model_fields},
@@ -181,6 +188,7 @@ class Settings(SettingsSection):
             strong_attempts=self.model("strong_solver").attempts,
             weak_examples=self.model("weak_solver").examples,
             strong_examples=self.model("strong_solver").examples,
+            judge_repeats=judge.repeats if judge else None,
         )
 
     def resolved(self, task: TaskName, revision: str, path: str | None) -> "Settings":

@@ -172,7 +172,7 @@ def _answers(round: Round) -> Iterator[StoryRow]:
         for attempt in attempts:
             yield f"{side} {attempt.number}", one_line(attempt.answer) or "(empty)"
             for mark in attempt.marks:
-                met = Text("met      " if mark.met else "not met  ", style="dim")
+                met = Text(f"{mark.said:<9}", style="dim")
                 evidence = f" — {one_line(mark.evidence)}" if mark.evidence else ""
                 yield "", met.append(f"{mark.weight:+d}  {one_line(mark.criterion)}{evidence}")
             if attempt.note:

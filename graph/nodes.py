@@ -27,6 +27,7 @@ from autodata.graph.state import (
     attempts_wanted,
     closed,
     earlier,
+    judgements,
     kept,
     measuring,
     policy_of,
@@ -99,6 +100,7 @@ async def attempt(
         number,
         scope=scope,
         comparisons=context.comparisons,
+        repeats=judgements(state.choices),
     )
 
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 
 from autodata.graph.context import RunContext
 from autodata.graph.nodes import all_done, attempt
-from autodata.graph.state import RunChoices, State, TaskName, measuring, policy_of
+from autodata.graph.state import RunChoices, State, TaskName, judgements, measuring, policy_of
 from autodata.ledger.measurements import fresh_attempts, last_numbers, record_measurement
 from autodata.models.errors import CallRefused
 from autodata.tasks.measured import Measurement, measurement
 from autodata.tasks.types import Attempt, Side
 
 BOTH: tuple[Side, ...] = ("weak", "strong")
-CALLS_PER_ATTEMPT = 2  # answered, and marked where no comparison settles it
 
 
 @dataclass
@@ -74,7 +73,8 @@ def _room(context: RunContext, plan: Remeasurement, under_way: int) -> bool:
     """Whether the budget carries one more example besides those under way."""
     if not under_way:
         return True
-    calls = CALLS_PER_ATTEMPT * len(BOTH) * plan.attempts * (under_way + 1)
+    each = 1 + judgements(plan.choices)  # answered, and marked where no comparison settles it
+    calls = each * len(BOTH) * plan.attempts * (under_way + 1)
     return under_way < plan.in_flight and context.models.budget_tracker.carries(calls) >= 1
 
 

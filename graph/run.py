@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from autodata.graph.build import build
 from autodata.graph.context import RunContext
 from autodata.graph.nodes import all_done
-from autodata.graph.state import Input, RunChoices, TaskName
+from autodata.graph.state import Input, RunChoices, TaskName, judgements
 from autodata.models.errors import CallRefused
 from autodata.tasks import TASKS
 from autodata.tasks.types import Decision
@@ -190,15 +190,18 @@ class Admission:
 
 def expected_calls(batch: Batch) -> float:
     """Calls that a document of this task takes on average, before any was seen: half of its rounds,
-    each with a candidate, a verdict, an instruction and every second attempt answered and judged.
+    each with a candidate, a verdict, an instruction and every second attempt answered and judged,
+    as often as the judge is asked.
     """
     task, choices = TASKS[batch.task], batch.choices
     attempts = (choices.weak_attempts or task.weak_attempts) + (
         choices.strong_attempts or task.strong_attempts
     )
-    # Candidate, verdict and instruction; a procedure asks nobody for them, nor for marks.
-    written = 0 if task.procedure else 2 + (choices.challengers or task.challengers)
-    return (choices.rounds or task.rounds) / 2 * (written + attempts)
+    if task.procedure:  # which asks nobody for a candidate, a verdict or marks
+        return (choices.rounds or task.rounds) / 2 * attempts
+    written = 2 + (choices.challengers or task.challengers)
+    judged = attempts / 2 * (1 + judgements(choices))
+    return (choices.rounds or task.rounds) / 2 * (written + judged)
 
 
 @contextmanager

@@ -77,6 +77,9 @@ class RunChoices(LoopChoices, Acceptance):
     strong_examples: int | None = Field(
         None, ge=0, le=32, description="worked examples shown to the strong solver likewise"
     )
+    judge_repeats: int | None = Field(
+        None, ge=1, le=9, description="how often the judge is asked about each answer; null: once"
+    )
 
     def stated_over(self, stated: "RunChoices | None") -> "RunChoices":
         """These choices with what a caller stated, and nothing but that, in their place."""
@@ -178,6 +181,11 @@ def with_examples_of(task: Task, choices: RunChoices) -> RunChoices:
             "strong_examples (in a configuration, `examples` of a solver)"
         )
     return choices
+
+
+def judgements(choices: RunChoices) -> int:
+    """How often the judge is asked about each answer that it marks."""
+    return choices.judge_repeats or 1
 
 
 def planned(state: State) -> tuple[int, int]:

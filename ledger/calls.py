@@ -28,7 +28,8 @@ CALLS = """create table if not exists calls (
   endpoint text not null,
   model text not null,
   request_key text not null,        -- digest of everything that shaped the call
-  sample integer not null,          -- 1, 2, …: attempts at one and the same request
+  sample integer not null,          -- 1, 2, …: attempts at one and the same request;
+                                    -- -32: judgement 2 of attempt 3
   status text not null,             -- ok, malformed, truncated, failed (no answer came)
   request text,                     -- JSON: messages; see ledger/calls.py for `as_call`
   response text,

@@ -11,7 +11,8 @@ from autodata.ledger.database import to_json
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import Format
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import SOURCE, mean_by_source, mean_rounds
+from autodata.ledger.summary import SOURCE, judged_again, mean_by_source, mean_rounds
+from autodata.tasks.judge_noise import judge_noise
 from autodata.tasks.measurement import in_percent, wilson
 
 _USES = {
@@ -79,7 +80,7 @@ _MADE = """| | |
 | task | {task} |
 | run | {run} ({started}, {status}, autodata {version}) |
 | prompts | {prompts} (locked prompts {locked}) |
-| documents | {documents} finished: {outcomes}{rate} |
+| documents | {documents} finished: {outcomes}{rate} |{judge}
 | seed | {seed} |
 
 {models}"""
@@ -158,7 +159,17 @@ def _made(ledger: Ledger, run: RunRow) -> str:
         ),
         seed="none" if run.seed is None else run.seed,
         models=_models(run),
+        judge=_judge(ledger, run),
     )
+
+
+def _judge(ledger: Ledger, run: RunRow) -> str:
+    """How noisy the judge is, where it was asked several times; a row of the table."""
+    noise = judge_noise(judged_again(ledger, run.id), 1.0, 1.0)
+    if noise is None:
+        return ""
+    share = f"{100 * noise.share:.0f} % ({in_percent(noise.interval)})"
+    return f"\n| judge | makes {share} of the variance of once-judged attempts |"
 
 
 def _rate(accepted: int, tried: int, of: str = "") -> str:

@@ -346,7 +346,7 @@ CREATE_ATTEMPTS = """create table attempts (
   number integer not null,
   answer text not null,
   score real,                       -- 0 … 1, computed from marks; null: no usable marks
-  marks text not null,              -- JSON: [{criterion, weight, met, evidence}]
+  marks text not null,              -- JSON: [{criterion, weight, met, evidence, votes?}]
   truncated integer not null,
   call_id integer references calls(id),
   note text not null,
@@ -530,7 +530,7 @@ CREATE_FRESH_ATTEMPTS = """create table fresh_attempts (
   number integer not null,          -- beyond those of the attempts that the gate saw
   answer text not null,
   score real,                       -- 0 … 1, computed from marks; null: no usable marks
-  marks text not null,              -- JSON: [{criterion, weight, met, evidence}]
+  marks text not null,              -- JSON: [{criterion, weight, met, evidence, votes?}]
   truncated integer not null,
   call_id integer references calls(id),
   note text not null,

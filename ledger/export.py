@@ -11,8 +11,16 @@ from typing import Any, NamedTuple
 from autodata.ledger.cards import card
 from autodata.ledger.database import to_json
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.records import EXPORT_FORMATS, ExampleUsage, Format, Record, record_of
+from autodata.ledger.records import (
+    EXPORT_FORMATS,
+    ExampleUsage,
+    Format,
+    Record,
+    record_of,
+    with_votes,
+)
 from autodata.ledger.rows import Example, RunRow
+from autodata.ledger.summary import JUDGED_AGAIN
 
 _BATCH = 256  # rows per Parquet row group: keeps memory flat
 
@@ -50,6 +58,8 @@ def export(
         raise ExportError(f"unknown format {format!r}; there are {', '.join(EXPORT_FORMATS)}")
     latest = ledger.run(run_id)
     runs = [latest] if run_id else ledger.runs_with_examples() or [latest]
+    if any(ledger.query(f"{JUDGED_AGAIN} limit 1", [run.id]) for run in runs):
+        chosen = with_votes(chosen)
     path = _place(path, ledger.path.parent, f"{_STEMS.get(format, format)}{chosen.suffix}")
     write = _WRITERS.get(path.suffix)
     if write is None:

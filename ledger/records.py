@@ -72,6 +72,15 @@ class Format(NamedTuple):
     rows: Callable[[Record], Iterator[Record]]
 
 
+def with_votes(format: Format) -> Format:
+    """The format for answers that were judged several times: marks say what each judgement found,
+    where the format holds marks."""
+    marks = [{**_MARKS[0], "votes": [bool]}]
+    judged = [{**_ATTEMPTS[0], "marks": marks}]
+    sides = {side: judged for side in ("weak", "strong") if side in format.shape}
+    return format._replace(shape={**format.shape, **sides})
+
+
 def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) -> Record:
     """The full example as plain values; `index` counts the examples of a file from 0."""
     candidate = example.candidate

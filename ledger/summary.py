@@ -1,5 +1,6 @@
 """A run in numbers: what became of each document, why, and what it cost."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
@@ -9,6 +10,7 @@ from typing import Any
 from autodata.ledger.database import from_text
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Row, RunRow
+from autodata.tasks.judge_noise import Judged, JudgeNoise, judge_noise
 from autodata.tasks.measurement import (
     Interval,
     bootstrap,
@@ -17,7 +19,8 @@ from autodata.tasks.measurement import (
     mean_interval,
     wilson,
 )
-from autodata.tasks.types import FORMAT_NOTE, Decision, Frozen
+from autodata.tasks.rubric import by_judgement
+from autodata.tasks.types import FORMAT_NOTE, Decision, Frozen, Mark
 
 # Passages of one text count as one document; rows of one table do not.
 SOURCE = """coalesce(json_extract(documents.meta, '$.source') || ':'
@@ -48,6 +51,13 @@ FORM = """
 select solver, count(*) as made, sum(score is not null and note like ?2 || '%') as format_errors,
   sum(truncated) as cut_off
 from attempts join rounds on rounds.id = round_id where run_id = ?1 group by solver
+"""
+
+# Attempts with several judgements, for which the judge was asked more than once.
+JUDGED_AGAIN = f"""
+select {SOURCE} as source, round_id, solver, marks from attempts
+join rounds on rounds.id = round_id join documents on documents.id = document_id
+where run_id = ? and json_array_length(marks, '$[0].votes') > 1 order by attempts.rowid
 """
 
 _CALLS = "count(*) filter (where status != 'failed') as calls"
@@ -144,7 +154,9 @@ class Summary(Frozen):
     `confirmed` of the examples were measured afresh, of which `passed_again` is the share that
     passed and `fresh_gap` the mean gap. `rounds` is the mean of the `with_rounds` documents that
     were decided in a round, not before the first one. `per_example` says what an example took in
-    calls, tokens and US dollars (`usd`), documents that gave none included.
+    calls, tokens and US dollars (`usd`), documents that gave none included. `judge` says how noisy
+    the judge is, where it was asked several times and there is enough to say, and `judge_priced`
+    whether what is cheapest there is so in US dollars, not in calls.
     """
 
     run: RunRow
@@ -162,6 +174,8 @@ class Summary(Frozen):
     fresh_gap: Figure
     per_example: Mapping[str, Figure]
     usage: Mapping[str, RoleUsage]
+    judge: JudgeNoise | None = None
+    judge_priced: bool = False
 
     @property
     def calls(self) -> int:
@@ -198,11 +212,17 @@ class Summary(Frozen):
             **self.fresh_gap.plain("fresh_gap_mean"),
             **{k: v for n, cost in self.per_example.items() for k, v in cost.plain(n).items()},
             **self.model_dump(mode="json", include=set(names)),
+            **self._judge(),
             "calls": self.calls,
             "tokens": self.tokens,
             "usd": self.usd,
             "estimated": self.estimated,
         }
+
+    def _judge(self) -> dict[str, Any]:
+        """Nothing where nothing is known of the judge's noise."""
+        by = "usd" if self.judge_priced else "calls"
+        return {"judge": {**self.judge._asdict(), "cheapest_by": by}} if self.judge else {}
 
 
 def outcomes(ledger: Ledger, run_id: str, document_id: str | None = None) -> list[Outcome]:
@@ -220,6 +240,8 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
     counted: Counter[str] = Counter(outcome.decision or "undecided" for outcome in found)
     names = ("accepted", "rejected", "skipped", "undecided")
     afresh = ledger.query(AFRESH, [run.id])
+    usage = {row.pop("role"): RoleUsage.model_validate(row) for row in ledger.query(USAGE)}
+    judge, priced = _judge(ledger, run.id, usage)
     return Summary(
         run=run,
         documents={"total": len(found), **{name: counted[name] for name in names}},
@@ -235,8 +257,43 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         passed_again=_share(sum(row["confirmed"] for row in afresh), len(afresh)),
         fresh_gap=mean_by_source(((row["source"], row["gap"]) for row in afresh), least=-1.0),
         per_example=_per_example(ledger, found),
-        usage={row.pop("role"): RoleUsage.model_validate(row) for row in ledger.query(USAGE)},
+        usage=usage,
+        judge=judge,
+        judge_priced=priced,
     )
+
+
+def _judge(
+    ledger: Ledger, run_id: str, usage: Mapping[str, RoleUsage]
+) -> tuple[JudgeNoise | None, bool]:
+    """How noisy the judge is, and whether what is cheapest was found by US dollars; else by calls,
+    since a price is unknown or nothing was paid."""
+    answer = _usd_per_call(usage, "weak_solver", "strong_solver")
+    judgement = _usd_per_call(usage, "judge")
+    documents = judged_again(ledger, run_id)
+    if not documents:
+        return None, False
+    if answer is None or judgement is None or not answer + judgement:
+        return judge_noise(documents, 1.0, 1.0), False
+    return judge_noise(documents, answer, judgement), True
+
+
+def judged_again(ledger: Ledger, run_id: str) -> list[list[Judged]]:
+    """The attempts of a run that were judged several times, by document and side at a question."""
+    by_source: dict[str, dict[tuple[str, str], list[list[float]]]] = {}
+    for row in ledger.query(JUDGED_AGAIN, [run_id]):
+        marks = [Mark.model_validate(mark) for mark in json.loads(row["marks"])]
+        sides = by_source.setdefault(row["source"], {})
+        found = [float(score) for score in by_judgement(marks)]
+        sides.setdefault((row["round_id"], row["solver"]), []).append(found)
+    return [list(sides.values()) for sides in by_source.values()]
+
+
+def _usd_per_call(usage: Mapping[str, RoleUsage], *roles: str) -> float | None:
+    asked = [usage[role] for role in roles if role in usage]
+    spent = [used.usd for used in asked if used.usd is not None]
+    calls = sum(used.calls for used in asked)
+    return sum(spent) / calls if calls and len(spent) == len(asked) else None
 
 
 def _attempts(ledger: Ledger, run_id: str) -> dict[str, AttemptCount]:

@@ -100,7 +100,8 @@ class ModelConfig(BaseModel):
     """One model on one endpoint. What is null is left to the endpoint's own default.
 
     `attempts` is how often a solver answers each question, `examples` how many worked examples it
-    is shown first, where its task has some; `extra` is sent along as it is, for instance
+    is shown first, where its task has some; `repeats` is how often the judge is asked about each
+    answer, once unless stated; `extra` is sent along as it is, for instance
     {"reasoning_effort": "low"} or vLLM's {"chat_template_kwargs": {…}}.
     """
 
@@ -112,6 +113,7 @@ class ModelConfig(BaseModel):
     max_tokens: int | None = Field(None, ge=1)
     attempts: int | None = Field(None, ge=1, le=32)
     examples: int | None = Field(None, ge=0, le=32)
+    repeats: int | None = Field(None, ge=1, le=9, exclude_if=lambda repeats: repeats is None)
     extra: dict[str, Any] = Field(default_factory=dict)
 
 

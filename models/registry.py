@@ -173,7 +173,7 @@ class ModelRegistry:
         at = self.endpoint(config.endpoint)
         dialect = self._dialect(config, at)
         chat = chat_model(config, at.transport, dialect, self._secrets)
-        identity = digest(role, config.model_dump(exclude={"attempts", "examples"}))
+        identity = digest(role, config.model_dump(exclude={"attempts", "examples", "repeats"}))
         window = self._windows.setdefault((config.endpoint, config.model), ContextWindow())
         self.role_models[role] = RoleModel(
             role, config, at, chat, dialect, Usage(), window, identity

@@ -12,6 +12,7 @@ from typing import Any
 
 from autodata.agents.judge import judge, marked, score
 from autodata.agents.solver import solve
+from autodata.graph.state import judgements
 from autodata.models.errors import CallRefused
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evidence import Trajectory
@@ -94,6 +95,7 @@ async def _change(
             1,
             scope=document_id,
             comparisons=context.evaluator.comparisons,
+            repeats=judgements(context.evaluator.choices),
         )
     except CallRefused:
         return None

@@ -238,7 +238,7 @@ def _attempt(attempt: Attempt) -> Iterator[str]:
     yield attempt.answer or "(no answer)"
     if attempt.marks:
         yield "\n".join(
-            f"- {'met' if m.met else 'not met'} [{m.weight:+}] {m.criterion}"
+            f"- {m.said} [{m.weight:+}] {m.criterion}"
             + (f" — “{m.evidence}”" if m.evidence else "")
             for m in attempt.marks
         )

@@ -23,8 +23,9 @@ Scores = Sequence[Fraction]
 def exact(value: float) -> Fraction:
     """The rational that a float stands for.
 
-    Scores are ratios of sums of at most 40 integer weights up to 10 and thresholds are short
-    decimals, so the nearest fraction with a denominator up to 10,000 is the intended one.
+    Scores are ratios of sums of at most 40 integer weights up to 10, or means of at most nine of
+    these, and thresholds are short decimals, so the nearest fraction with a denominator up to
+    10,000 is the intended one.
     """
     return Fraction(value).limit_denominator(10_000)
 

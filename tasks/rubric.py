@@ -74,11 +74,32 @@ class RubricPolicy(Frozen):
 def score(marks: Iterable[Mark]) -> Fraction:
     """clip(Σ wᵢgᵢ / Σ positive w, 0, 1) with binary gᵢ, exact (paper, section 2).
 
-    Raises ValueError when no mark has a positive weight: such a rubric cannot be scored.
+    Of an answer that was judged several times it is the mean of what each judgement comes to. So
+    asking more often narrows the spread of scores and moves none of them, which a clipped mean
+    would do. Raises ValueError when no mark has a positive weight: such a rubric cannot be scored;
+    and when the marks have different numbers of votes.
     """
+    found = by_judgement(marks)
+    return sum(found, Fraction(0)) / len(found)
+
+
+def by_judgement(marks: Iterable[Mark]) -> tuple[Fraction, ...]:
+    """What each judgement of the answer comes to, 0 … 1, in their order. Raises as `score`."""
     marks = tuple(marks)
     possible = sum(m.weight for m in marks if m.weight > 0)
     if possible == 0:
         raise ValueError("a rubric without positive weights cannot be scored")
-    reached = sum(m.weight for m in marks if m.met)
-    return min(max(Fraction(reached, possible), Fraction(0)), Fraction(1))
+    votes = zip(*(m.votes or (m.met,) for m in marks), strict=True)
+    reached = (sum(m.weight for m, met in zip(marks, found, strict=True) if met) for found in votes)
+    return tuple(min(max(Fraction(r, possible), Fraction(0)), Fraction(1)) for r in reached)
+
+
+def majority(votes: Sequence[bool]) -> bool:
+    """What more than half of the judgements found: met; a tie is not met."""
+    return 2 * sum(votes) > len(votes)
+
+
+def consistent(marks: Sequence[Mark]) -> bool:
+    """Whether all marks are of the same judgements, and each is what most of them found."""
+    same = len({len(mark.votes) for mark in marks}) <= 1
+    return same and all(m.met == majority(m.votes) for m in marks if m.votes)

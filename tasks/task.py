@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib import import_module
 
 from autodata.tasks.acceptance import Acceptance, Policy, missing
-from autodata.tasks.rubric import LEAST, RubricPolicy, score
+from autodata.tasks.rubric import LEAST, RubricPolicy, consistent, score
 from autodata.tasks.types import (
     Attempt,
     Candidate,
@@ -274,6 +274,8 @@ def unscored_by_us(round: Round) -> Iterator[str]:
             yield f"{name} has no marks"
         elif [(mark.criterion, mark.weight) for mark in attempt.marks] != _agreed(round.candidate):
             yield f"{name} was marked by another rubric"
+        elif not consistent(attempt.marks):
+            yield f"{name} has marks that its judgements do not bear out"
         elif attempt.score != float(score(attempt.marks)):
             yield f"{name} scored {attempt.score}, its marks come to another score"
 

@@ -98,12 +98,24 @@ class Candidate(Frozen):
 
 
 class Mark(Frozen):
-    """The judge's finding on one criterion of one answer, with a short quote as evidence."""
+    """The judge's finding on one criterion of one answer, with a short quote as evidence.
+
+    Where several judgements of the answer were read, `votes` holds what each of them found, in the
+    order in which they were asked for, and `met` what more than half of them did.
+    """
 
     criterion: str
     weight: int
     met: bool
     evidence: str = ""
+    votes: tuple[bool, ...] = Field((), exclude_if=lambda votes: not votes)
+
+    @property
+    def said(self) -> str:
+        """`met`, `not met`, or `2 of 3` where judgements differ."""
+        if len(set(self.votes)) > 1:
+            return f"{sum(self.votes)} of {len(self.votes)}"
+        return "met" if self.met else "not met"
 
 
 class Attempt(Frozen):

@@ -14,6 +14,7 @@ from rich.text import Text
 from autodata.agents.probe import Probe, probe
 from autodata.assembly import open_prompts
 from autodata.cli import DONE, FAILED
+from autodata.graph.state import judgements
 from autodata.ledger.calls import CallLog
 from autodata.ledger.database import LedgerError, check_folder
 from autodata.models.budget import Prices
@@ -96,7 +97,11 @@ def _round_seconds(settings: Settings, found: Sequence[Checkup]) -> float | None
     task, choices = TASKS[settings.run.task or next(iter(TASKS))], settings.choices
     weak = choices.weak_attempts or task.weak_attempts
     strong = choices.strong_attempts or task.strong_attempts
-    times = {"weak_solver": weak, "strong_solver": strong, "judge": weak + strong}
+    times = {
+        "weak_solver": weak,
+        "strong_solver": strong,
+        "judge": (weak + strong) * judgements(choices),
+    }
     seconds = 0.0
     for role, tokens in USUAL.items():
         if not (speed := speeds.get(role)):

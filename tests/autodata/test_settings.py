@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from autodata.graph.state import RunChoices
 from autodata.models.config import ROLES
-from autodata.settings import Override, Settings, SettingsError, changes, dump, load
+from autodata.settings import Override, Settings, SettingsError, changes, dump, load, with_attempts
 
 COMPLETE = """
 endpoints:
@@ -167,6 +168,25 @@ def test_only_what_shapes_examples_counts_as_a_change(tmp_path: Path) -> None:
     sets = ("run.rounds=7", "budget.usd=30", "endpoints.local.base_url=http://other/v1")
     new = load(tmp_path / "autodata.yaml", [Override.parse(text) for text in sets]).plain()
     assert changes(old, new) == ["run.rounds: 6 → 7"]
+
+
+def test_the_judge_may_be_asked_several_times_and_nobody_else(tmp_path: Path) -> None:
+    once = load(written(tmp_path, COMPLETE))
+    assert once.choices.judge_repeats is None
+    assert "repeats" not in dump(once)
+    judge = "models.judge={endpoint: local, model: j, repeats: 3}"
+    thrice = load(tmp_path / "autodata.yaml", [Override.parse(judge)])
+    assert thrice.choices.judge_repeats == 3
+    assert with_attempts(RunChoices(), thrice.stating(thrice.choices)).judge_repeats == 3
+    again = load(
+        tmp_path / "autodata.yaml",
+        [Override.parse(judge), Override.parse("models.judge.repeats=2")],
+    )
+    assert changes(thrice.plain(), again.plain()) == ["models.judge.repeats: 3 → 2"]
+    assert fault(tmp_path / "autodata.yaml", "models.weak_solver.repeats=3").endswith(
+        "weak_solver has repeats, and only the judge is asked several times about the same answer; "
+        "state models.judge.repeats, or attempts of a solver"
+    )
 
 
 def test_the_example_file_is_a_valid_configuration_that_shows_every_section() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autodata.graph.context import RunContext
-from autodata.graph.run import Admission, Batch, run_documents
+from autodata.graph.run import Admission, Batch, expected_calls, run_documents
 from autodata.graph.state import RunChoices
 from autodata.ledger.calls import CallLog, Spent
 from autodata.ledger.ledger import Ledger
@@ -50,6 +50,18 @@ async def test_a_budget_ends_with_finished_documents(tmp_path: Path) -> None:
         begun = {row["scope"] for row in context.ledger.query("select distinct scope from calls")}
         [made] = context.ledger.query("select count(*) as calls from calls")
     assert made["calls"] == CALLS
+    assert len(batch.decided) >= 3
+    assert len(begun - set(batch.decided)) == 1
+
+
+async def test_a_judge_asked_thrice_is_counted_before_documents_are_begun(tmp_path: Path) -> None:
+    async with demo(tmp_path, budget=Budget(calls=2 * CALLS)) as context:
+        choices = RunChoices(rounds=2, judge_repeats=3)
+        batch = Batch("cs", choices, context.ledger.document_ids(), in_flight=8)
+        assert expected_calls(batch) == 3 + 6 / 2 * 4
+        with pytest.raises(BudgetReached):
+            await run_documents(context, batch)
+        begun = {row["scope"] for row in context.ledger.query("select distinct scope from calls")}
     assert len(batch.decided) >= 3
     assert len(begun - set(batch.decided)) == 1
 

@@ -1,6 +1,10 @@
 """A run in numbers, by hand: what its figures are, and how sure they make us."""
 
+import json
+from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -8,10 +12,14 @@ from autodata.ledger.calls import Call, CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Summary, summarize
+from autodata.screen import Screen, print_summary
+from autodata.tasks.judge_noise import cheapest
 from autodata.tasks.measurement import cost_interval, mean_interval, wilson
-from autodata.tasks.types import Attempt, Candidate, Document, Round, Side
+from autodata.tasks.rubric import majority, score
+from autodata.tasks.types import Attempt, Candidate, Document, Mark, Round, Side
 
 RUN = RunRow(id="run", task="cs", prompts_revision="seed", models={"weak_solver": "e/m"})
+BOTH: tuple[Side, ...] = ("weak", "strong")
 QUESTION = Candidate(context="", question="Why?", reference_answer="So.", rubric=())
 
 
@@ -86,3 +94,91 @@ async def test_without_examples_nothing_is_told_of_them(tmp_path: Path) -> None:
     found = await told(tmp_path, documents((None, 100), (None, 100)))
     assert found.pass_rate.interval == wilson(0, 2)
     assert found.gap.value is found.per_example["calls_per_example"].value is None
+
+
+LINES = ("derives it", "names it", "bounds it", "claims the contrary")
+
+
+def judged(side: Side, number: int, rng: Random, repeats: int) -> Attempt:
+    """An attempt of which the judge finds one thing surely and the others by a throw of dice."""
+    votes = [
+        tuple(rng.random() < rate for _ in range(repeats)) for rate in (1.0, 0.5, rng.random(), 0.2)
+    ]
+    marks = tuple(
+        Mark(
+            criterion=line,
+            weight=4,
+            met=majority(given),
+            votes=given if repeats > 1 else (),
+        )
+        for line, given in zip(LINES, votes, strict=True)
+    )
+    return Attempt(solver=side, number=number, answer="a", score=float(score(marks)), marks=marks)
+
+
+async def of_a_judge(folder: Path, repeats: int, prices: Mapping[str, float | None]) -> Summary:
+    """Twelve rejected documents, three attempts a side; each role called once at its price."""
+    rng = Random(3)
+    with Ledger.open(folder) as ledger:
+        ledger.start_run(RUN)
+        log = CallLog(folder / FILE)
+        for n in range(12):
+            document = Document.of(f"{n}.md", f"Text {n}.")
+            ledger.add_documents([document])
+            sides = {
+                side: tuple(judged(side, number, rng, repeats) for number in (1, 2, 3))
+                for side in BOTH
+            }
+            ended = Round(number=1, candidate=QUESTION, decision="rejected", **sides)
+            ledger.record("run", document.id, (ended,))
+        for role, usd in prices.items():
+            await log.record(Call("0", role, "e", "m", role, 1, "ok", input_tokens=9, usd=usd))
+        log.close()
+        return summarize(ledger)
+
+
+def told_of(found: Summary) -> list[str]:
+    console = Screen(file=StringIO(), width=200)
+    print_summary(console, found, "done")
+    assert isinstance(console.file, StringIO)
+    said = console.file.getvalue().splitlines()
+    return [line.removeprefix("judge       ") for line in said if line.startswith("judge ")]
+
+
+async def test_the_judges_share_of_the_noise_and_the_cheapest_judgements_are_told(
+    tmp_path: Path,
+) -> None:
+    unknown = {"weak_solver": None, "strong_solver": 0.1, "judge": 0.1}
+    found = await of_a_judge(tmp_path / "calls", 3, unknown)
+    assert found.judge
+    share, (low, high) = found.judge.share, found.judge.interval
+    assert 0.5 < low < share < high <= 1
+    assert found.judge.repeats == cheapest(share, 1, 1)
+    between = f"{100 * share:.0f} % ({100 * low:.0f}–{100 * high:.0f})"
+    least, most = cheapest(low, 1, 1), cheapest(high, 1, 1)
+    assert told_of(found) == [
+        f"makes {between} of the attempts' variance; asking it {found.judge.repeats} times "
+        f"({least}–{most}) per answer is cheapest, counted in calls (models.judge.repeats)"
+    ]
+    assert json.loads(json.dumps(found.plain()["judge"])) == {
+        "share": share,
+        "interval": [low, high],
+        "repeats": found.judge.repeats,
+        "least": least,
+        "most": most,
+        "cheapest_by": "calls",
+    }
+    dear = {"weak_solver": 0.1, "strong_solver": 0.3, "judge": 2.0}
+    priced = await of_a_judge(tmp_path / "priced", 3, dear)
+    assert priced.judge
+    assert (priced.judge.share, priced.judge.repeats) == (share, cheapest(share, 0.2, 2.0))
+    [line] = told_of(priced)
+    assert "asking it once (1–" in line
+    assert "cheapest, at these prices" in line
+
+
+async def test_nothing_is_told_of_a_judge_that_was_asked_once(tmp_path: Path) -> None:
+    found = await of_a_judge(tmp_path, 1, {"judge": 0.1})
+    assert found.judge is None
+    assert "judge" not in found.plain()
+    assert told_of(found) == []

@@ -7,8 +7,9 @@ import pytest
 
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import Acceptance
-from autodata.tasks.rubric import RubricPolicy, score
-from autodata.tasks.types import Criterion, Mark
+from autodata.tasks.rubric import RubricPolicy, by_judgement, consistent, score
+from autodata.tasks.task import unscored_by_us
+from autodata.tasks.types import Attempt, Candidate, Criterion, Mark, Round
 from tests.tasks.rounds import played
 
 
@@ -35,6 +36,48 @@ def test_a_score_is_the_weights_reached_over_the_positive_weights(
 def test_a_rubric_without_positive_weights_cannot_be_scored() -> None:
     with pytest.raises(ValueError, match="positive"):
         score(marks((-3, True)))
+
+
+def test_an_answer_that_was_judged_twice_scores_the_mean_of_both_not_of_what_they_found() -> None:
+    """The second judgement comes to less than nothing, which must not cost what the first gave."""
+    twice = [
+        Mark(criterion="derives it", weight=4, met=False, votes=(True, False)),
+        Mark(criterion="claims the contrary", weight=-8, met=False, votes=(False, True)),
+    ]
+    assert by_judgement(twice) == (Fraction(1), Fraction(0))
+    assert score(twice) == Fraction(1, 2)
+    assert consistent(twice)
+
+
+def test_marks_that_their_judgements_do_not_bear_out_are_found() -> None:
+    mark = Mark(criterion="derives it", weight=4, met=True, votes=(True, True, False))
+    assert consistent([mark, mark])
+    assert not consistent([mark, mark.model_copy(update={"met": False})])
+    assert not consistent([mark, mark.model_copy(update={"votes": (True, True)})])
+    candidate = Candidate(
+        context="", question="", reference_answer="",
+        rubric=(Criterion(criterion="derives it", weight=4),),
+    )  # fmt: skip
+
+    def said(mark: Mark, score: float) -> list[str]:
+        attempt = Attempt(solver="weak", number=1, answer="", score=score, marks=(mark,))
+        strong = attempt.model_copy(update={"solver": "strong"})
+        return list(
+            unscored_by_us(Round(number=1, candidate=candidate, weak=(attempt,), strong=(strong,)))
+        )
+
+    assert said(mark, 2 / 3) == []
+    assert "its marks come to another score" in said(mark, 1.0)[0]
+    assert "do not bear out" in said(mark.model_copy(update={"met": False}), 2 / 3)[0]
+
+
+def test_a_mark_of_one_judgement_is_written_as_ever() -> None:
+    [mark] = marks((5, True))
+    assert mark.model_dump() == {
+        "criterion": "criterion 0", "weight": 5, "met": True, "evidence": ""
+    }  # fmt: skip
+    twice = mark.model_copy(update={"votes": (True, True)})
+    assert Mark.model_validate_json(twice.model_dump_json()) == twice
 
 
 def rubric(positives: int, negatives: int, weight: int = 5) -> list[Criterion]:

@@ -1,0 +1,69 @@
+"""A run whose judge is asked three times, told from outside: models over HTTP on loopback."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tests.outside import Folder, Simulated
+
+JUDGE = "models.judge={endpoint: here, model: simulated, repeats: 3}"
+RUN = ("run", "docs", "--task", "cs", "--out", "run", "--set", "run.rounds=2")
+LENIENT = ("--set", "acceptance.gap_min=0.0", "--set", "acceptance.weak_max=1.0")
+GATE = ("--set", "acceptance.strong_min=0.0", *LENIENT)
+VOTES = "select json_array_length(marks, '$[0].votes') from attempts where not truncated"
+
+
+def rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_keeps_its_number_of_judgements_and_shows_where_they_differ(
+    folder: Folder, server: Simulated
+) -> None:
+    folder(*RUN, *GATE, "--set", JUDGE)
+    assert {votes for (votes,) in folder.query(VOTES)} == {3}
+    [(answers,)] = folder.query("select count(*) from attempts where not truncated")
+    [(judged,)] = folder.query(
+        "select count(distinct scope || sample || substr(request, 1, 200)) from calls"
+        " where role = 'judge' and status = 'ok'"
+    )
+    assert answers < judged <= 3 * answers
+
+    asked = server.answers
+    folder("resume", "run")
+    assert server.answers == asked
+    refused = folder(*RUN, *GATE, "--set", JUDGE.replace("3", "2"), code=2)
+    assert "models.judge.repeats: 3 → 2" in refused
+
+    split = folder.query(
+        "select document_id from rounds join attempts on round_id = rounds.id, json_each(marks)"
+        " where json_extract(value, '$.votes') like '%true%'"
+        " and json_extract(value, '$.votes') like '%false%'"
+    )
+    told = folder("show", "run", split[0][0], "--full")
+    assert "1 of 3   " in told or "2 of 3   " in told
+    assert "judge" not in json.loads(folder("status", "run", "--json"))  # of four documents
+
+
+def test_exports_say_what_each_judgement_found_only_where_there_were_several(
+    folder: Folder, server: Simulated
+) -> None:
+    folder(*RUN, *GATE)
+    folder("export", "run", "--format", "jsonl", "-o", "once.jsonl")
+    assert "votes" not in (folder.path / "once.jsonl").read_text()
+    assert "votes" not in (folder.path / "once.md").read_text()
+    folder(*RUN[:-3], "thrice", *RUN[-2:], *GATE, "--set", JUDGE)
+    folder("export", "thrice", "--format", "jsonl", "-o", "thrice.jsonl")
+    attempts = rows(folder.path / "thrice.jsonl")[0]["weak"]
+    assert isinstance(attempts, list)
+    assert [len(mark["votes"]) for mark in attempts[0]["marks"]].count(3) >= 10
+    assert "votes: list of bool" in (folder.path / "thrice.md").read_text()
+    folder("export", "thrice", "--format", "parquet", "-o", "thrice.parquet")
+    [first, *_] = pq.read_table(folder.path / "thrice.parquet").to_pylist()
+    assert first["weak"][0]["marks"] == attempts[0]["marks"]
+    folder("remeasure", "thrice", "--attempts", "1")
+    fresh = "select json_array_length(marks, '$[0].votes') from fresh_attempts"
+    assert {votes for (votes,) in folder.query(fresh, "thrice")} == {3}
+    remeasured = json.loads(folder("remeasure", "thrice", "--attempts", "1", "--json"))
+    assert remeasured["own_models"] is True

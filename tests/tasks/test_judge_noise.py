@@ -1,0 +1,98 @@
+"""The judge's share of the noise: found where it was declared, and what follows from it."""
+
+from math import sqrt
+from random import Random
+from statistics import fmean
+
+import pytest
+
+from autodata.tasks.judge_noise import (
+    LEAST_DOCUMENTS,
+    MOST_REPEATS,
+    Judged,
+    cheapest,
+    judge_noise,
+    judge_share,
+    sums_of,
+)
+
+SPREAD = 0.15  # of once-judged attempts
+
+
+def drawn(share: float, documents: int, rng: Random) -> list[list[Judged]]:
+    """Documents of one or two rounds, both sides, two or three attempts judged two or three times;
+    of the variance within a side the share is the judge's."""
+    judge, answers = SPREAD * sqrt(share), SPREAD * sqrt(1 - share)
+
+    def side() -> list[list[float]]:
+        middle = rng.uniform(0.2, 0.8)
+        worth = [middle + rng.gauss(0, answers) for _ in range(rng.randint(2, 3))]
+        return [[true + rng.gauss(0, judge) for _ in range(rng.randint(2, 3))] for true in worth]
+
+    return [[side() for _ in range(2 * rng.randint(1, 2))] for _ in range(documents)]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.41, 0.8])
+def test_the_declared_share_is_found_and_the_interval_covers_it(share: float) -> None:
+    rng = Random(5)
+    found = [judge_noise(drawn(share, 12, rng), 1, 1) for _ in range(100)]
+    noises = [noise for noise in found if noise]
+    assert len(noises) == 100
+    assert fmean(noise.share for noise in noises) == pytest.approx(share, abs=0.02)
+    covered = sum(noise.interval.low <= share <= noise.interval.high for noise in noises)
+    assert 90 <= covered <= 99
+    assert all(noise.least <= noise.repeats <= noise.most for noise in noises)
+
+
+def test_a_judge_that_never_differs_makes_none_of_it_and_one_that_only_differs_all() -> None:
+    steady: list[list[Judged]] = [[[[0.2, 0.2], [0.6, 0.6]]]] * LEAST_DOCUMENTS
+    moody: list[list[Judged]] = [[[[0.2, 0.6], [0.6, 0.2]]]] * LEAST_DOCUMENTS
+    first, second = judge_noise(steady, 1, 1), judge_noise(moody, 1, 1)
+    assert first
+    assert second
+    assert (first.share, first.repeats) == (0.0, 1)
+    assert (second.share, second.repeats) == (1.0, MOST_REPEATS)
+
+
+def test_variances_are_found_by_hand() -> None:
+    """Means .3, .5 and .8 around .5333; squares within .02 + .02 + .08 with three degrees."""
+    found = sums_of([[[0.2, 0.4], [0.4, 0.6], [0.6, 1.0], [0.9]]])
+    assert found == pytest.approx((0.12, 3, 0.126667, 2, 1.0), abs=1e-6)
+    judge = 0.04
+    answers = (0.126667 - judge) / 2
+    assert judge_share([found]) == pytest.approx(judge / (judge + answers), abs=1e-5)
+
+
+def test_too_few_documents_and_attempts_judged_once_say_nothing() -> None:
+    rng = Random(1)
+    assert judge_noise(drawn(0.5, LEAST_DOCUMENTS - 1, rng), 1, 1) is None
+    assert judge_noise(drawn(0.5, LEAST_DOCUMENTS, rng), 1, 1)
+    once = [[[scores[:1] for scores in side] for side in sides] for sides in drawn(0.5, 30, rng)]
+    assert judge_noise(once, 1, 1) is None
+    alone = [[side[:1] for side in sides] for sides in drawn(0.5, 30, rng)]
+    assert judge_noise(alone, 1, 1) is None
+    assert judge_noise([[[[0.5, 0.5], [0.5, 0.5]]]] * 30, 1, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "answer", "judgement", "repeats"),
+    [  # Cochran's rule: m is right where m(m − 1) ≤ the square of the optimum ≤ m(m + 1)
+        (0.5, 1, 1, 1),
+        (0.66, 1, 1, 1),
+        (0.67, 1, 1, 2),
+        (0.41, 10, 1, 3),
+        (0.41, 1, 10, 1),
+        (0.41, 1, 0, 9),
+        (0.41, 0, 1, 1),
+        (0.0, 1, 1, 1),
+        (1.0, 1, 1, 9),
+    ],
+)
+def test_the_cheapest_number_of_judgements_is_cochrans(
+    share: float, answer: float, judgement: float, repeats: int
+) -> None:
+    assert cheapest(share, answer, judgement) == repeats
+    if share < 1 and judgement:
+        square = share / (1 - share) * answer / judgement
+        assert max(repeats * (repeats - 1), 0) <= square or repeats == 1
+        assert square <= repeats * (repeats + 1)
