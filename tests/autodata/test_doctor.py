@@ -56,6 +56,14 @@ async def test_a_good_model_is_described_with_window_speed_and_the_time_of_a_rou
     assert found["round_seconds"] == pytest.approx((1500 + 2 * 600 + 6 * 500 + 6 * 800) / speed)
 
 
+async def test_a_round_takes_longer_with_a_judge_that_is_asked_three_times(folder: Folder) -> None:
+    judge = "models.judge={endpoint: here, model: m, repeats: 3}"
+    good, sets = says(MARKS, usage=COUNTED), ("--set", "run.task=cs", "--set", judge)
+    found = await examined(folder, good, *sets, code=0, max_model_len=32_768)
+    speed = found["models"][0]["probe"]["tokens_per_second"]
+    assert found["round_seconds"] == pytest.approx((1500 + 2 * 600 + 6 * 500 + 18 * 800) / speed)
+
+
 async def test_a_model_that_never_stops_is_taken_for_a_base_model(folder: Folder) -> None:
     asked: list[Any] = []
 

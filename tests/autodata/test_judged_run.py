@@ -62,8 +62,30 @@ def test_exports_say_what_each_judgement_found_only_where_there_were_several(
     folder("export", "thrice", "--format", "parquet", "-o", "thrice.parquet")
     [first, *_] = pq.read_table(folder.path / "thrice.parquet").to_pylist()
     assert first["weak"][0]["marks"] == attempts[0]["marks"]
-    folder("remeasure", "thrice", "--attempts", "1")
-    fresh = "select json_array_length(marks, '$[0].votes') from fresh_attempts"
-    assert {votes for (votes,) in folder.query(fresh, "thrice")} == {3}
-    remeasured = json.loads(folder("remeasure", "thrice", "--attempts", "1", "--json"))
-    assert remeasured["own_models"] is True
+
+
+FRESH = "select run_id, json_array_length(marks, '$[0].votes') from fresh_attempts"
+
+
+def test_fresh_attempts_are_judged_as_often_as_whoever_measures_says(
+    folder: Folder, server: Simulated
+) -> None:
+    folder(*RUN, *GATE, "--set", JUDGE)
+    calls = json.loads(folder("status", "run", "--json"))["calls"]
+    [(examples,)] = folder.query("select count(*) from examples")
+    assert examples >= 3
+    # 16 calls each: the budget ends with a whole example.
+    budget = ("--budget-calls", str(calls + 24))
+    folder("remeasure", "run", "--attempts", "2", *budget, code=3)
+    assert folder.query("select count(*) from measurements") == [(1,)]
+    own = json.loads(folder("remeasure", "run", "--attempts", "2", "--json"))
+    assert own["own_models"] is True
+    assert {votes for _, votes in folder.query(FRESH)} == {3}
+
+    config = (folder.path / "autodata.yaml").read_text()
+    twice = "  judge: {endpoint: here, model: simulated, repeats: 2}\n"
+    (folder.path / "twice.yaml").write_text(config + twice)
+    words = ("--attempts", "1", "--config", "twice.yaml", "--json")
+    other = json.loads(folder("remeasure", "run", *words))
+    assert other["own_models"] is False
+    assert {v for run, v in folder.query(FRESH) if run == other["remeasurement"]} == {2}

@@ -9,7 +9,9 @@ from random import Random
 import pytest
 
 from autodata.ledger.calls import Call, CallLog
+from autodata.ledger.cards import card
 from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Summary, summarize
 from autodata.screen import Screen, print_summary
@@ -117,7 +119,7 @@ def judged(side: Side, number: int, rng: Random, repeats: int) -> Attempt:
 
 
 async def of_a_judge(folder: Path, repeats: int, prices: Mapping[str, float | None]) -> Summary:
-    """Twelve rejected documents, three attempts a side; each role called once at its price."""
+    """Twelve accepted documents, three attempts a side; each role called once at its price."""
     rng = Random(3)
     with Ledger.open(folder) as ledger:
         ledger.start_run(RUN)
@@ -129,7 +131,7 @@ async def of_a_judge(folder: Path, repeats: int, prices: Mapping[str, float | No
                 side: tuple(judged(side, number, rng, repeats) for number in (1, 2, 3))
                 for side in BOTH
             }
-            ended = Round(number=1, candidate=QUESTION, decision="rejected", **sides)
+            ended = Round(number=1, candidate=QUESTION, decision="accepted", **sides)
             ledger.record("run", document.id, (ended,))
         for role, usd in prices.items():
             await log.record(Call("0", role, "e", "m", role, 1, "ok", input_tokens=9, usd=usd))
@@ -168,6 +170,9 @@ async def test_the_judges_share_of_the_noise_and_the_cheapest_judgements_are_tol
         "most": most,
         "cheapest_by": "calls",
     }
+    with Ledger.open(tmp_path / "calls") as ledger:
+        said = card(ledger, [ledger.run()], EXPORT_FORMATS["jsonl"], "examples.jsonl", 12)
+    assert f"| judge | makes {between} of the variance of once-judged attempts |" in said
     dear = {"weak_solver": 0.1, "strong_solver": 0.3, "judge": 2.0}
     priced = await of_a_judge(tmp_path / "priced", 3, dear)
     assert priced.judge
