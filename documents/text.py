@@ -107,13 +107,17 @@ def join_pages(pages: list[str]) -> str:
     split = [page.splitlines() for page in pages]
     counts = Counter(chain.from_iterable(set(map(_key, _edge(lines))) for lines in split))
     repeated = {key for key, count in counts.items() if count >= REPEATS}
-    joined = ""
+    joined: list[str] = []
     for lines in split:
         body = "\n".join(_body(lines, repeated)).strip("\n").rstrip()
-        # A page that ends within a sentence goes on without a paragraph break.
-        border = "\n\n" if joined.endswith((".", "?", "!", "”", '"', ":")) else "\n"
-        joined += border * bool(joined and body) + body
-    return joined
+        if not body:
+            continue
+        if joined:
+            # A page that ends within a sentence goes on without a paragraph break.
+            ends = joined[-1].endswith((".", "?", "!", "”", '"', ":"))
+            joined.append("\n\n" if ends else "\n")
+        joined.append(body)
+    return "".join(joined)
 
 
 def _body(lines: list[str], repeated: set[str]) -> list[str]:
@@ -134,8 +138,8 @@ def mend_words(text: str) -> str:
     The text itself is the dictionary: halves without hyphen are joined when they make a word of it
     and the first half alone is none.
     """
-    inside = re.sub(r"\w+-?\n\w+", "\n", text)
-    words = {word.casefold() for word in _WORD.findall(inside)}
+    inside = re.sub(r"\b\w++-?\n\w+", "\n", text)
+    words = {match[0].casefold() for match in _WORD.finditer(inside)}
 
     def mend(match: re.Match[str]) -> str:
         head, hyphen, tail = match.groups()
@@ -207,8 +211,8 @@ _MARKDOWN_DEBRIS = (
     ),
     (re.compile(r"^ {0,3}\[[^\]\n^]+\]:[ \t]*\S+[^\n]*$", re.MULTILINE), ""),
     (re.compile(r"^ *</?[a-z][^<>\n]*>(?:</[a-z]+>)? *$", re.MULTILINE), ""),
-    (re.compile(r"(?:(?<=\n\n)|\A)(\S[^\n]*)\n={3,}[ \t]*$", re.MULTILINE), r"# \1"),
-    (re.compile(r"(?:(?<=\n\n)|\A)(\S[^\n]*)\n-{3,}[ \t]*$", re.MULTILINE), r"## \1"),
+    (re.compile(r"^(?:(?<=\n\n)|\A)(\S[^\n]*+)\n={3,}[ \t]*$", re.MULTILINE), r"# \1"),
+    (re.compile(r"^(?:(?<=\n\n)|\A)(\S[^\n]*+)\n-{3,}[ \t]*$", re.MULTILINE), r"## \1"),
 )
 
 

@@ -1,6 +1,8 @@
 """What printers and converters leave behind is gone; what was written stays."""
 
-from autodata.documents.text import tidy
+import tracemalloc
+
+from autodata.documents.text import mend_words, tidy
 
 
 def page(number: int, body: str) -> str:
@@ -73,3 +75,16 @@ def test_accents_are_composed_and_line_ends_plain() -> None:
 def test_only_the_text_between_gutenberg_marks_is_kept() -> None:
     text = "Licence\n*** START OF THE PROJECT ***\nIt was.\n*** END OF THE PROJECT ***\nLicence"
     assert tidy(text) == "It was."
+
+
+def test_a_long_text_takes_few_times_its_size_to_mend() -> None:
+    """Its words are looked at one by one: as a list they would take ten times the text."""
+    page = ("judi\ncial words " + "and some more of them in lines that go on and on " * 10) * 40
+    text = "\f".join([page] * 150)
+    tracemalloc.start()
+    try:
+        mend_words(text)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * len(text)
