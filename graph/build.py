@@ -4,15 +4,26 @@ Routers are pure functions of the state, one per conditional edge. They are `asy
 LangGraph sends plain functions to a worker thread, which costs more than all of them together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any, Literal
 
+from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from autodata.graph.context import RunContext
 from autodata.graph.nodes import Nodes
-from autodata.graph.state import Input, RunChoices, State, next_side, sides_together, task_of
+from autodata.graph.state import (
+    Input,
+    RunChoices,
+    State,
+    next_side,
+    sides_together,
+    task_of,
+    told,
+)
 from autodata.tasks.types import Side
 
 # Supersteps of one document: 100 rounds of at most 9 nodes, a change of side at each of 128
@@ -97,6 +108,28 @@ async def after_final_verifier(state: State) -> Literal["orchestrator", "record"
     return _ended(state)
 
 
+def _telling(node: Callable[..., Any]) -> Callable[..., Any]:
+    """The node, which also says what it found: each new line of the document's story on the
+    `custom` stream, and all of them in the state."""
+
+    def said(state: State, found: Mapping[str, Any]) -> dict[str, Any]:
+        lines, new = told(state, found)
+        write = get_stream_writer()
+        for line in new:
+            write(line)
+        return {**found, "summary": "\n".join(lines)}
+
+    @wraps(node)
+    async def asking(state: State, **given: Any) -> dict[str, Any]:
+        return said(state, await node(state, **given))
+
+    @wraps(node)
+    def filing(state: State, **given: Any) -> dict[str, Any]:
+        return said(state, node(state, **given))
+
+    return asking if iscoroutinefunction(node) else filing
+
+
 def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
     """The compiled loop over one document.
 
@@ -119,7 +152,7 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
         nodes.orchestrator,
         nodes.record,
     ):
-        graph.add_node(node.__name__, node)
+        graph.add_node(node.__name__, _telling(node))
 
     graph.add_edge(START, "prepare")
     graph.add_conditional_edges("prepare", after_prepare)

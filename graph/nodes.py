@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from langgraph.config import get_stream_writer
 from langgraph.runtime import Runtime
 
 from autodata.agents.challenger import challenge
@@ -32,6 +33,7 @@ from autodata.graph.state import (
     measuring,
     policy_of,
     round_so_far,
+    scored_as,
     sides_together,
     task_of,
     with_examples_of,
@@ -250,7 +252,11 @@ class Nodes:
         return tuple(own)
 
     async def _attempt(self, state: State, side: Side, number: int) -> Attempt:
-        return await attempt(self.context(), state, side, number, scope=state.document_id)
+        made = await attempt(self.context(), state, side, number, scope=state.document_id)
+        most = policy_of(state).weak_planned if side == "weak" else policy_of(state).strong_planned
+        counted = f"{number} of {most}" if number <= most else f"{number - most} afresh"
+        get_stream_writer()(f"round {state.number} · {side} {counted} · {scored_as(made)}")
+        return made
 
     async def loop_judge(self, state: State) -> Update:
         """Reads all attempts of the round: is the difficulty learnable?"""
@@ -314,7 +320,7 @@ class Nodes:
             instruction = await instruct(
                 context.models, prompt, state.rounds, scope=state.document_id
             )
-        return {"instruction": instruction, "number": state.number + 1, "decision": None}
+        return {**FRESH_ROUND, "instruction": instruction, "number": state.number + 1}
 
     def record(self, state: State) -> Update:
         """Decides once more from what is on record, and files what it finds in one transaction."""

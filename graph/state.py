@@ -1,6 +1,6 @@
 """What the graph carries: the typed state of one document, and the choices of a run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from autodata.tasks import TASKS, Task
-from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, scores, thresholds
+from autodata.tasks.acceptance import (
+    Acceptance,
+    Policy,
+    ThresholdPolicy,
+    mean,
+    scores,
+    summary,
+    thresholds,
+)
 from autodata.tasks.measured import MeasuredPolicy, measured
 from autodata.tasks.measurement import Prior
 from autodata.tasks.types import (
@@ -22,6 +30,8 @@ from autodata.tasks.types import (
     Side,
     Verdict,
 )
+
+LINE = 160  # characters of a text in the story of a document
 
 
 def nearest(name: str, known: Iterable[str], all_of_them: str) -> str:
@@ -116,11 +126,18 @@ def kept(rounds: list[Round], found: list[Any]) -> list[Round]:
     return [numbered[number] for number in sorted(numbered)] if found else []
 
 
+def _newest(known: str, found: str) -> str:
+    """The reducer of `summary`: of two sides that work at once, who ends last; the next node tells
+    both."""
+    return found
+
+
 class State(Input):
     """One document on its way. Texts of documents stay in the ledger; ids travel.
 
     The fields from `candidates` to `final_verdict` belong to the round in progress; finished rounds
-    are kept in `rounds`. `decision` is None while a round is open.
+    are kept in `rounds`. `decision` is None while a round is open. `summary` tells all of it in
+    lines for people.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -142,6 +159,7 @@ class State(Input):
     objections: tuple[Objection, ...] = ()
     decision: Decision | None = None
     rounds: Annotated[list[Round], kept] = Field(default_factory=list)
+    summary: Annotated[str, _newest] = ""
 
 
 FRESH_ROUND: dict[str, object] = {
@@ -284,3 +302,75 @@ def closed(state: State, objections: tuple[Objection, ...], **found: object) -> 
         update={**found, "objections": objections, "decision": decision}
     )
     return {**found, "objections": objections, "decision": decision, "rounds": [ended]}
+
+
+def told(state: State, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The story of the document once a node has `found` what it did, and what of it is new."""
+    before = story(state)
+    rounds = kept(state.rounds, found["rounds"]) if "rounds" in found else state.rounds
+    after = story(state.model_copy(update={**found, "rounds": rounds}))
+    return after, [line for line in after if line not in before]
+
+
+def story(state: State) -> list[str]:
+    """The document so far, one line for each thing that was found out about it."""
+    ended = [round for round in state.rounds if round.number <= state.number]
+    lines = [line for round in ended for line in _round_lines(round)]
+    if state.number in (round.number for round in ended) or state.decision:
+        return lines
+    asked = [f"round {state.number} · asked for: {_short(state.instruction)}"]
+    written = state.candidates if state.candidate is None else ()
+    lines += asked if state.instruction else []
+    lines += [f"round {state.number} · question: {_short(c.question)}" for c in written]
+    return lines + _round_lines(round_so_far(state).model_copy(update={"instruction": ""}))
+
+
+def _round_lines(round: Round) -> list[str]:
+    """A round as the storyboard has it."""
+    found = [f"asked for: {_short(round.instruction)}"] if round.instruction else []
+    if round.candidate:
+        found.append(f"question: {_short(round.candidate.question)}")
+    if round.verdict:
+        found.append(f"verifier: {'passed' if round.verdict.passed else 'failed'}")
+    found += [_side(side, made) for side, made in _sides(round.weak, round.strong)]
+    if (gap := summary(round)["gap"]) is not None:
+        found.append(f"gap {gap:+.2f}")
+    if round.judgement:
+        found.append(f"loop judge: {round.judgement.verdict}, {round.judgement.verdict_reason}")
+    by_side = (tuple(a for a in round.fresh if a.solver == side) for side in ("weak", "strong"))
+    found += [f"afresh {_side(side, made)}" for side, made in _sides(*by_side)]
+    if round.final_verdict:
+        found.append(f"final check: {'passed' if round.final_verdict.passed else 'failed'}")
+    objections = "; ".join(f"{o.code}: {_short(o.message)}" for o in round.objections)
+    if round.decision:
+        found.append(f"{round.decision} · {objections}" if objections else round.decision)
+    head = f"round {round.number}" if round.number else "before the first round"
+    return [f"{head} · {line}" for line in found]
+
+
+def _sides(
+    weak: Sequence[Attempt], strong: Sequence[Attempt]
+) -> list[tuple[Side, Sequence[Attempt]]]:
+    sides: list[tuple[Side, Sequence[Attempt]]] = [("weak", weak), ("strong", strong)]
+    return [(side, made) for side, made in sides if made]
+
+
+def _side(side: Side, made: Sequence[Attempt]) -> str:
+    """`weak 0.41 (0.38, 0.44, 0.41)`."""
+    found = mean(scores(made))
+    total = "not scored" if found is None else f"{float(found):.2f}"
+    return f"{side} {total} ({', '.join(map(scored_as, made))})"
+
+
+def scored_as(attempt: Attempt) -> str:
+    """The score of an attempt in words: `0.41`, and why where it is none."""
+    if attempt.score is None:
+        return "not scored"
+    why = " cut off" if attempt.truncated else " no answer" if attempt.format_error else ""
+    return f"{attempt.score:.2f}{why}"
+
+
+def _short(text: str) -> str:
+    """A text on one line, at most LINE characters of it."""
+    line = " ".join(text.split())
+    return line if len(line) <= LINE else f"{line[:LINE].rsplit(' ', 1)[0]} …"
