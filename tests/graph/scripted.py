@@ -6,15 +6,17 @@ other, the last one repeated. What was asked is kept for the test to look at.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from autodata.agents.replies import Reply
+from autodata.graph.build import build
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, run_documents
-from autodata.graph.state import RunChoices, TaskName
+from autodata.graph.state import Input, RunChoices, TaskName
 from autodata.ledger.calls import Call, CallLog
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
@@ -135,6 +137,23 @@ CS = {
 }
 
 
+@asynccontextmanager
+async def scripted_context(
+    folder: Path, script: Mapping[str, Any], task: TaskName = "cs", document: Document = DOCUMENT
+) -> AsyncIterator[tuple[RunContext, ScriptedModels]]:
+    """The real ledger and prompts with scripted models, and a document taken in."""
+    ledger = Ledger.open(folder)
+    log = CallLog(ledger.path)
+    models = ScriptedModels(script, log)
+    ledger.add_documents([document])
+    ledger.start_run(RunRow(id="run", task=task, prompts_revision=packaged().revision))
+    context = RunContext(cast(Models, models), packaged(), ledger, log, "run")
+    try:
+        yield context, models
+    finally:
+        await context.aclose()
+
+
 async def play(
     folder: Path,
     script: Mapping[str, Any],
@@ -143,15 +162,25 @@ async def play(
     document: Document = DOCUMENT,
 ) -> tuple[tuple[Round, ...], ScriptedModels]:
     """Runs one document through the real graph and ledger; returns the rounds on record."""
-    ledger = Ledger.open(folder)
-    log = CallLog(ledger.path)
-    models = ScriptedModels(script, log)
-    ledger.add_documents([document])
-    ledger.start_run(RunRow(id="run", task=task, prompts_revision=packaged().revision))
-    context = RunContext(cast(Models, models), packaged(), ledger, log, "run")
-    batch = Batch(task, choices or RunChoices(), [document.id], in_flight=1)
-    try:
+    async with scripted_context(folder, script, task, document) as (context, models):
+        batch = Batch(task, choices or RunChoices(), [document.id], in_flight=1)
         await run_documents(context, batch)
-        return ledger.rounds("run", document.id), models
-    finally:
-        await context.aclose()
+        return context.ledger.rounds("run", document.id), models
+
+
+async def streamed(
+    folder: Path, script: Mapping[str, Any], task: TaskName = "cs", **choices: Any
+) -> tuple[list[str], str]:
+    """The lines that a document streams while it is worked on, and the story that its state has."""
+    async with scripted_context(folder, script, task) as (context, _):
+        said, summary = list[str](), ""
+        async for mode, part in build(lambda: context).astream(
+            Input(document_id=DOCUMENT.id, task=task),
+            context=RunChoices(**choices),
+            stream_mode=["custom", "values"],
+        ):
+            if mode == "custom":
+                said.append(part)
+            else:
+                summary = part.get("summary", "")
+        return said, summary
