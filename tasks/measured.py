@@ -178,7 +178,7 @@ def measured(gate: Thresholds, acceptance: Acceptance) -> MeasuredPolicy:
     """The gate's thresholds on true scores of rubrics."""
     most = gate.strong_max if gate.strong_max is not None else 1.0
     return MeasuredPolicy(
-        bounds=Bounds(gate.weak_max, gate.strong_min, most, gate.gap_min),
+        bounds=Bounds(gate.weak_max, gate.strong_min, most, gate.gap_min, gate.weak_max_inclusive),
         certainty=acceptance.certainty,
         weak_planned=acceptance.attempts_max,
         strong_planned=acceptance.attempts_max,
@@ -193,11 +193,13 @@ def confirmation(bounds: Bounds, number: int, fresh: Sequence[Attempt]) -> tuple
     low, high = mean(weak), mean(strong)
     if low is None or high is None or min(len(weak), len(strong)) < number:
         return (Objection(code="MALFORMED", message="it was not confirmed by fresh attempts"),)
-    most = exact(bounds.strong_max)
+    weak_max, most = exact(bounds.weak_max), exact(bounds.strong_max)
+    bounded = "at most" if bounds.weak_inclusive else "below"
+    low_enough = low < weak_max or (bounds.weak_inclusive and low == weak_max)
     failed = [
         f"{what} {wanted(value, relation, limit)}"
         for what, value, relation, limit, holds in (
-            ("weak mean", low, "below", bounds.weak_max, low < exact(bounds.weak_max)),
+            ("weak mean", low, bounded, bounds.weak_max, low_enough),
             ("strong mean", high, "at least", bounds.strong_min, high >= exact(bounds.strong_min)),
             ("strong mean", high, "below", bounds.strong_max, most >= 1 or high < most),
             ("gap", high - low, "at least", bounds.gap_min, high - low >= exact(bounds.gap_min)),

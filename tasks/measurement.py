@@ -281,12 +281,13 @@ SCEPTICAL = Prior(weak=0.50, weak_sd=0.25, strong=0.55, strong_sd=0.25)
 
 
 class Bounds(NamedTuple):
-    """Where the true scores of a good question lie, 0 … 1."""
+    """Where the true scores of a good question lie, 0 … 1; on `weak_max` if `weak_inclusive`."""
 
     weak_max: float
     strong_min: float
     strong_max: float
     gap_min: float
+    weak_inclusive: bool = False
 
 
 class Estimate(NamedTuple):

@@ -46,9 +46,9 @@ async def test_a_document_keeps_the_prior_under_which_it_was_begun(tmp_path: Pat
 
 
 def test_certainty_is_about_the_thresholds_in_force() -> None:
-    assert measuring(State(choices=RunChoices())).bounds == (0.50, 0.65, 1.0, 0.20)
+    assert measuring(State(choices=RunChoices())).bounds == (0.50, 0.65, 1.0, 0.20, False)
     deployed = measuring(State(choices=RunChoices(preset="deployed", gap_min=0.3)))
-    assert deployed.bounds == (0.65, 0.60, 0.95, 0.30)
+    assert deployed.bounds == (0.65, 0.60, 0.95, 0.30, True)
 
 
 async def test_what_the_paper_accepts_is_measured_as_well(tmp_path: Path) -> None:

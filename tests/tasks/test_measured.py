@@ -6,8 +6,18 @@ from fractions import Fraction
 import pytest
 
 from autodata.tasks import TASKS
-from autodata.tasks.acceptance import Acceptance, Scores, exact, missing, scores
+from autodata.tasks.acceptance import (
+    PRESETS,
+    Acceptance,
+    Preset,
+    Scores,
+    ThresholdPolicy,
+    exact,
+    missing,
+    scores,
+)
 from autodata.tasks.measured import LEAST_ATTEMPTS, MeasuredPolicy, confirmation, measurement
+from autodata.tasks.measured import measured as bounds_of
 from autodata.tasks.measurement import Prior
 from autodata.tasks.redecide import redecide
 from autodata.tasks.types import FORMAT_NOTE, Attempt, Round, Side
@@ -139,6 +149,20 @@ def test_fresh_attempts_confirm_what_they_bear_out_and_name_what_they_do_not() -
     assert "weak mean 0.55, wanted below 0.50" in objection.message
     assert "gap 0.15, wanted at least 0.20" in objection.message
     assert [o.code for o in confirmation(bounds, 3, fresh([0.2, 0.3], [0.8, 0.9]))] == ["MALFORMED"]
+
+
+def test_fresh_attempts_may_reach_the_weak_bound_where_the_gate_lets_them() -> None:
+    at = fresh([0.65] * 3, [0.9] * 3)
+    inclusive: dict[Preset, bool] = {"deployed": True, "paper": False}
+    for preset, lets in inclusive.items():
+        gate = PRESETS[preset].model_copy(update={"weak_max": 0.65})
+        bounds = bounds_of(gate, CHOICES).bounds
+        policy = ThresholdPolicy(gate=gate, weak_planned=3, strong_planned=3)
+        assert (policy.objections(round_of([exact(0.65)] * 3, [exact(0.9)] * 3)) == ()) == lets
+        assert measurement(bounds, at).holds is lets
+        assert (confirmation(bounds, 3, at) == ()) == lets
+    (objection,) = confirmation(bounds._replace(weak_inclusive=True), 1, fresh([0.66], [0.9]))
+    assert "weak mean 0.66, wanted at most 0.65" in objection.message
 
 
 def test_a_measurement_says_whether_the_thresholds_hold_afresh() -> None:
