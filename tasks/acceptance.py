@@ -167,10 +167,11 @@ def next_batch(settled: Callable[[Scores], bool], made: Scores, planned: int) ->
     """How many attempts to ask for at once: the fewest after which `settled` may hold.
 
     Scores of 0 and 1 settle a side fastest, so no attempt asked for this way could have been
-    spared by asking one at a time. Returns 0 when `made` is settled or complete.
+    spared by asking one at a time. Returns 0 when `made` is settled or complete; a side without an
+    attempt never is.
     """
     left = planned - len(made)
-    if left <= 0 or settled(made):
+    if left <= 0 or (made and settled(made)):
         return 0
     for size in range(1, left):
         if any(settled([*made, *[Fraction(end)] * size]) for end in (0, 1)):
@@ -188,6 +189,16 @@ def unscored(attempts: Sequence[Attempt]) -> tuple[Objection, ...]:
         )
         for a in attempts
         if a.score is None
+    )
+
+
+def unattempted(round: Round) -> tuple[Objection, ...]:
+    """MALFORMED for each side without an attempt: nothing is accepted unasked."""
+    sides = (("weak", round.weak), ("strong", round.strong))
+    return tuple(
+        Objection(code="MALFORMED", message=f"there is no {side} attempt")
+        for side, made in sides
+        if not made
     )
 
 
@@ -237,6 +248,11 @@ class ThresholdPolicy(WeakFirst):
         limit = exact(self.gate.weak_max)
         return value > limit if self.gate.weak_max_inclusive else value >= limit
 
+    def _gap_out_of_reach(self, weak: Fraction) -> bool:
+        """True when no strong mean is far enough above this weak mean."""
+        most, gap = self.gate.strong_max, exact(self.gate.gap_min)
+        return 1 - weak < gap if most is None else exact(most) - weak <= gap
+
     def _zeros_forbid(self, made: Scores, planned: int) -> bool:
         """True when the zeros among `made` already break the zero rule."""
         if self.gate.zero_rule == "any":
@@ -259,13 +275,18 @@ class ThresholdPolicy(WeakFirst):
         if self._zeros_forbid(made, self.weak_planned):
             message = f"{made.count(Fraction(0))} of {len(made)} weak attempts scored zero"
             found.append(Objection(code="WEAK_ALL_ZERO", message=message))
+        if not found and self._gap_out_of_reach(average):
+            most, gap = self.gate.strong_max, self.gate.gap_min
+            relation, limit = ("at most", 1 - gap) if most is None else ("below", most - gap)
+            message = f"weak mean {wanted(average, relation, limit)} for a gap of {gap:.2f}"
+            found.append(Objection(code="GAP_TOO_SMALL", message=message))
         return tuple(found)
 
     def objections(self, round: Round) -> tuple[Objection, ...]:
         found = self.weak_objections(round.weak)
         weak, strong = mean(scores(round.weak)), mean(scores(round.strong))
         if found or weak is None or strong is None or unscored(round.strong):
-            return found + unscored(round.strong)
+            return found + unscored(round.strong) or unattempted(round)
         side = self._strong_objections(scores(round.strong), strong)
         if strong - weak < exact(self.gate.gap_min):
             gap = wanted(strong - weak, "at least", self.gate.gap_min)
@@ -291,6 +312,7 @@ class ThresholdPolicy(WeakFirst):
         best = max(weak, default=Fraction(0))
         if (
             self._above_weak_max(low)
+            or self._gap_out_of_reach(low)
             or best > exact(self.gate.weak_best_max)
             or self._zeros_forbid(weak, self.weak_planned)
         ):
@@ -365,7 +387,7 @@ class CountPolicy(WeakFirst):
         found = self.weak_objections(round.weak) + unscored(round.strong)
         correct = scores(round.strong).count(Fraction(1))
         if found or not round.strong or correct >= self.strong_correct_min:
-            return found
+            return found or unattempted(round)
         message = (
             f"{correct} of {len(round.strong)} strong attempts correct, "
             f"wanted at least {self.strong_correct_min} of {self.strong_planned}"

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from autodata.tasks import TASKS, cs, legal, science
+from autodata.tasks import TASKS, cs, legal, procedural, science
 from autodata.tasks.acceptance import Acceptance, Policy, Scores, exact, next_batch, scores, summary
 from autodata.tasks.types import Round
 from tests.tasks.rounds import attempts, judgement, played
@@ -95,6 +95,44 @@ def test_a_threshold_can_be_changed_alone() -> None:
     assert codes(PAPER, [0.46] * 3, [0.9] * 3) == []
 
 
+WIDE = cs.policy(Acceptance(gap_min=0.6), 3, 3)
+WIDE_AND_CAPPED = cs.policy(Acceptance(preset="deployed", gap_min=0.6), 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("policy", "weak", "said"),
+    [
+        (WIDE, [0.45] * 3, "weak mean 0.45, wanted at most 0.40 for a gap of 0.60"),
+        (WIDE, [0.4] * 3, None),  # strong answers without a fault have a gap of exactly 0.60
+        (WIDE_AND_CAPPED, [0.35] * 3, "weak mean 0.35, wanted below 0.35 for a gap of 0.60"),
+        (WIDE_AND_CAPPED, [0.34] * 3, None),
+    ],
+)
+def test_a_gap_that_no_strong_score_reaches_is_objected_to_before_the_strong_side_is_asked(
+    policy: Policy, weak: list[float], said: str | None
+) -> None:
+    found = policy.weak_objections(attempts("weak", weak))
+    assert [(o.code, o.message) for o in found] == ([("GAP_TOO_SMALL", said)] if said else [])
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        PAPER,
+        COUNTS,
+        WIDE,
+        cs.policy(Acceptance(strong_min=0, gap_min=0), 3, 3),
+        science.policy(Acceptance(weak_correct_max=4, strong_correct_min=0), 4, 4),
+        procedural.policy(Acceptance(strong_correct_min=0), 4, 4),
+    ],
+)
+def test_each_side_is_asked_before_anything_is_accepted(policy: Policy) -> None:
+    assert policy.batch("weak", (), ()) > 0
+    assert policy.batch("strong", (Fraction(0),) * policy.weak_planned, ()) > 0
+    assert codes(policy, [], [1] * policy.strong_planned) == ["MALFORMED"]
+    assert codes(policy, [0] * policy.weak_planned, []) == ["MALFORMED"]
+
+
 @pytest.mark.parametrize(
     ("weak", "strong", "expected"),
     [
@@ -164,7 +202,16 @@ VARIANTS = [
         (0, 0.2, 0.6, 0.65, 1),
         id="wide-gap",
     ),
+    pytest.param(
+        cs.policy(Acceptance(gap_min=0.75), 3, 3), (3, 3), (0, 0.2, 0.4, 0.75, 1), id="widest-gap"
+    ),
     pytest.param(COUNTS, (4, 4), (0, 1), id="counts"),
+    pytest.param(
+        science.policy(Acceptance(weak_correct_max=4, strong_correct_min=0), 4, 4),
+        (4, 4),
+        (0, 1),
+        id="counts-that-all-keep",
+    ),
 ]
 
 

@@ -59,6 +59,7 @@ FAILED = GOOD.model_copy(
         ({"weak_max": 0.2}, (EASY, LEAKED, GOOD), "rejected", 3, "weak mean 0.30"),
         ({"weak_max": 0.6}, (EASY, GOOD), "open", 1, "more strong attempts"),
         ({"strong_min": 0.5}, (FAILED,), "open", 3, "the final check was not made"),
+        ({"gap_min": 0.8}, (GOOD,), "rejected", 3, "weak mean 0.30, wanted at most 0.20"),
         ({"weak_max": 0.0}, (LEAKED,), "rejected", 2, "the context gives it away"),
         ({}, (GOOD.model_copy(update={"weak": attempts("weak", 0.3)}),), "open", 3, "more weak"),
     ],
