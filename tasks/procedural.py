@@ -256,9 +256,21 @@ class Generator(Frozen):
     """What a document says, as YAML: a family, where its dial starts, the seed of its draws."""
 
     family: str
-    setting: int = Field(0, ge=0)
-    seed: int = Field(0, ge=0)
+    setting: int = Field(0, ge=0, lt=10**1000)
+    seed: int = Field(0, ge=0, lt=10**1000)
     about: str = ""
+
+
+# What PyYAML's constructors stumble over, beside its own errors: dates and numbers that cannot be.
+_UNREADABLE = (ValueError, ArithmeticError, LookupError, AttributeError)
+_FAULTS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known",
+    "invalid_key": "is not known",
+    "less_than": "is too large",
+    "string_type": "is no text",
+    "string_unicode": "is no text",
+}
 
 
 def generator(document: str) -> Generator | Objection:
@@ -268,9 +280,11 @@ def generator(document: str) -> Generator | Objection:
     except yaml.YAMLError as error:
         return _unsuitable(f"it is not YAML: {' '.join(str(error).split())}")
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        return _unsuitable(f"{place}: {first['msg']}" if place else str(first["msg"]))
+        return _unsuitable(_fault(error))
+    except _UNREADABLE:
+        return _unsuitable("it holds a date, number or tag that cannot be read")
+    except RecursionError:
+        return _unsuitable("it is nested too deeply")
     if found.family not in ITEM_FAMILIES:
         return _unsuitable(
             f"there is no family {found.family!r}; there are {', '.join(ITEM_FAMILIES)}"
@@ -278,6 +292,13 @@ def generator(document: str) -> Generator | Objection:
     if found.setting > (hardest := ITEM_FAMILIES[found.family].hardest):
         return _unsuitable(f"setting {found.setting} of {found.family}: 0 … {hardest} are declared")
     return found
+
+
+def _fault(error: ValidationError) -> str:
+    """The first thing that is wrong with what a document says, in words."""
+    found, form = error.errors()[0], "a generator is YAML with family, setting, seed and about"
+    wrong = _FAULTS.get(found["type"], "is no whole number from 0 on")
+    return f"{found['loc'][0]} {wrong}; {form}" if found["loc"] else form
 
 
 def _unsuitable(why: str) -> Objection:

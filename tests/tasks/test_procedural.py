@@ -156,12 +156,21 @@ def test_the_procedure_says_what_it_does_and_why() -> None:
 @pytest.mark.parametrize(
     ("document", "why"),
     [
-        ("An essay on the use of dice in teaching.", "valid dictionary"),
+        ("An essay on the use of dice in teaching.", "YAML with family, setting, seed and about"),
         ("family: riddles", "there is no family 'riddles'; there are sums, products"),
         ("family: sums\nsetting: 6", "setting 6 of sums: 0 … 5 are declared"),
-        ("family: sums\nsetting: -1", "setting"),
-        ("family: sums\nlevel: 3", "level"),
+        ("family: sums\nsetting: -1", "setting is no whole number from 0 on"),
+        ("family: sums\nlevel: 3", "level is not known"),
+        ("seed: 3", "family is missing"),
+        ("family: 3", "family is no text"),
         ("family: [", "not YAML"),
+        ("", "YAML with family"),
+        ("family: sums\nabout: 2026-13-45", "a date, number or tag that cannot be read"),
+        ("family: sums\nseed: " + "7" * 5000, "a date, number or tag that cannot be read"),
+        ("family: sums\nseed: " + "7" * 2000, "seed is too large"),
+        ("family: sums\nabout: " + "[" * 3000, "nested too deeply"),
+        ("family: !!bool maybe", "a date, number or tag that cannot be read"),
+        ("family: !!timestamp never", "a date, number or tag that cannot be read"),
     ],
 )
 def test_a_document_that_names_no_generator_says_why(document: str, why: str) -> None:
