@@ -396,12 +396,22 @@ def problems(document: str, candidate: Candidate) -> tuple[str, ...]:
 
 # Comparing answers: lenient about form, but nothing is guessed into an answer.
 
-_ANSWER = re.compile(r"answers?\b(?:\s+(?:is|are)\b)?", re.IGNORECASE)
+_ANSWER = re.compile(r"answers?\b(?:(?:\s+to\b[^\n]{0,80}?)?\s+(?:is|are)\b)?", re.IGNORECASE)
 _EQUALS = re.compile(r"=|\bequals?\b(?:\s+to\b)?", re.IGNORECASE)
 _IS = re.compile(r"\b(?:is|are|be|has|have|holds?|makes?|gives?)\b", re.IGNORECASE)
 _OR = re.compile(r"\W*\bor\b\W*", re.IGNORECASE)
+# What joins values to a calculation, and where an answer ends and talk about it begins.
+_JOINED = re.compile(
+    r"[^\S\n]*(?:[-+*/×÷·−–x]|\\(?:times|cdot|div)|times|plus|minus|(?:multipli|divid)ed by)"
+    r"[^\S\n]*"
+)
+_CLOSED = re.compile(
+    r"\n|[.!?;](?=[\s*]|$)|(?:(?<=\w)|(?<=\*\*))\s+\(|\s—\s|\b(?:because|since)\b"
+    r"|,\s*(?:which|not|as|for)\b",
+    re.IGNORECASE,
+)
 _NEAR, _SOON = 4, 80  # characters between a mark and the value that it leads to, at most
-_NUMBER = r"(?<![\w.,])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\w)|(?<![\w.])-?\d+(?:\.\d+)?(?!\w)"
+_NUMBER = r"(?<![\w.,])[-−]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\w)|(?<![\w.])[-−]?\d+(?:\.\d+)?(?!\w)"
 _BELOW_TWENTY = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
 sixteen seventeen eighteen nineteen
@@ -412,10 +422,19 @@ _SPELLED = {word: n for n, word in enumerate(_ONES)} | {
     word: 10 * n for n, word in enumerate(_TENS, 2)
 }
 _SPELLED |= {
-    f"{tens}-{_ONES[ones]}": _SPELLED[tens] + ones for tens in _TENS for ones in range(1, 10)
+    f"{tens}{dash}{_ONES[ones]}": _SPELLED[tens] + ones
+    for tens in _TENS
+    for ones in range(1, 10)
+    for dash in "- "
 }
 _SPELLED |= {"once": 1, "twice": 2}
 _SPELLED_OUT = rf"\b(?:{'|'.join(sorted(_SPELLED, key=len, reverse=True))})\b"
+# Numbers of words that are not worked out; what is written so is a value, and no known one.
+_LARGE = r"\b(?:hundred|thousand|million|billion|dozen)s?\b"
+_LARGER = (
+    rf"(?:(?:{_NUMBER}|{_SPELLED_OUT})[\s-]+)?{_LARGE}"
+    rf"(?:[\s-]+(?:and\s+)?(?:{_LARGE}|{_SPELLED_OUT}))*"
+)
 
 
 def compare(answer: str, candidate: Candidate) -> bool | Unreadable:
@@ -438,23 +457,23 @@ def final_answer(text: str, choices: Sequence[str] = ()) -> str | None:
     values = list(_values(text, choices))
     if any(_OR.fullmatch(text, one.end, other.start) for one, other in pairwise(values)):
         return None
-    announced = [after for mark in _ANSWER.finditer(text) if (after := _after(mark, values, _SOON))]
+    announced = [first for mark in _ANSWER.finditer(text) if (first := _after(mark, values, _SOON))]
     if announced:
-        return announced[-1]
+        return _called(text, announced[-1], values)
     results = [after for mark in _EQUALS.finditer(text) if (after := _after(mark, values, _NEAR))]
     if results:
-        return results[-1]
-    stated = {after for mark in _IS.finditer(text) if (after := _after(mark, values, _NEAR))}
-    for only in ({value.said for value in values}, stated):
-        if len(only) == 1:
+        return results[-1].said
+    stated = [after for mark in _IS.finditer(text) if (after := _after(mark, values, _NEAR))]
+    for told in values, stated:
+        if len(only := {value.said for value in told}) == 1:
             return only.pop()
     return None
 
 
 class Value(NamedTuple):
-    """A value in a text, and where it stands."""
+    """A value in a text, and where it stands; `said` is None of a number that is not worked out."""
 
-    said: str
+    said: str | None
     start: int
     end: int
 
@@ -463,20 +482,46 @@ def _values(text: str, choices: Sequence[str]) -> Iterator[Value]:
     """The choices in a text as they are written in the question, or its numbers in digits."""
     pattern = rf"\b(?:{'|'.join(map(re.escape, choices))})\b" if choices else ""
     written = {choice.casefold(): choice for choice in choices}
-    for found in re.finditer(pattern or rf"{_NUMBER}|{_SPELLED_OUT}", text, re.IGNORECASE):
+    for found in re.finditer(
+        pattern or rf"{_LARGER}|{_NUMBER}|{_SPELLED_OUT}", text, re.IGNORECASE
+    ):
         word = found[0].casefold()
         yield Value(written[word] if choices else _in_digits(word), *found.span())
 
 
-def _in_digits(word: str) -> str:
+def _in_digits(word: str) -> str | None:
     if word in _SPELLED:
         return str(_SPELLED[word])
-    return re.sub(r"\.0+$", "", word.replace(",", ""))
+    if re.search(_LARGE, word):
+        return None
+    digits = re.sub(r"\.0+$", "", word.replace(",", "").replace("−", "-"))
+    return re.sub(r"^(-?)0+(?=\d)", r"\1", digits)
 
 
-def _after(mark: re.Match[str], values: Sequence[Value], within: int) -> str:
-    """The first value after a mark, within so many characters; "" for none."""
-    return next((v.said for v in values if 0 <= v.start - mark.end() <= within), "")
+def _after(mark: re.Match[str], values: Sequence[Value], within: int) -> Value | None:
+    """The first value after a mark, within so many characters."""
+    return next((v for v in values if 0 <= v.start - mark.end() <= within), None)
+
+
+def _called(text: str, first: Value, values: Sequence[Value]) -> str | None:
+    """What is called the answer from this value on, up to where talk about it begins.
+
+    It is what the last equals sign leads to, else the only value. Terms of a calculation are none.
+    """
+    closed = _CLOSED.search(text, first.end)
+    end = closed.start() if closed else len(text)
+    near = [value for value in values if first.start <= value.start < end]
+    terms = {
+        value
+        for one, other in pairwise(near)
+        if _JOINED.fullmatch(text, one.end, other.start)
+        for value in (one, other)
+    }
+    whole = [value for value in near if value not in terms]
+    signs = _EQUALS.finditer(text, first.end, end)
+    results = [after for sign in signs if (after := _after(sign, whole, _NEAR))]
+    told = {value.said for value in results[-1:] or whole}
+    return told.pop() if len(told) == 1 else None
 
 
 def make_criteria(reference_answer: str) -> tuple[Criterion, ...]:

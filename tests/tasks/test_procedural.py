@@ -228,6 +228,37 @@ NUMBERS = [
     ("It could be 11 or 12.", None),  # nothing is guessed into an answer
     ("The answer is 11 or 12.", None),
     ("Ben: 5, Ada: 12", None),
+    # A calculation is no answer, what it comes to is.
+    ("Answer: 15 × 8 = 120", "120"),
+    ("The answer is 15 × 8 = 120.", "120"),
+    ("The answer to 15 × 8 is 120.", "120"),
+    ("Final answer: 10 × 8 + 5 × 8 = 120", "120"),
+    ("Answer: $15 \\times 8 = 120$", "120"),
+    ("The answer is 12 = 9 + 3.", "12"),
+    ("Answer: 15 times 8 is 120", "120"),
+    ("Answer: 5 and 7 equals 12", "12"),
+    ("Answer: 9 + 3 = 12, and 5 of them are red", "12"),
+    ("Answer: 15 × 8", None),
+    # What may be one value or another is not read as the first of them.
+    ("To find the answer, multiply 15 by 8: 120", None),
+    ("The answer is between 3 and 5.", None),
+    ("The answer is not 41 but 42.", None),
+    ("Answer: 11, 12, 13", None),
+    ("I added 5 and 7 for the answer.\nAnswer: 12", "12"),
+    # Reasons that follow an answer take nothing away from it.
+    ("The answer is 12 because Ben has 5 and Ada 7.", "12"),
+    ("The answer is 97, which is larger than 45.", "97"),
+    ("Answer: **12** (5 and 7)", "12"),
+    ("Answer: 12\n- 5 of Ben\n- 7 of Ada", "12"),
+    # Signs, leading zeros and larger numbers of words.
+    ("Answer: −5", "-5"),
+    ("Answer: 0042", "42"),
+    ("Answer: 0", "0"),
+    ("15 − 3 = 12", "12"),
+    ("The answer is twenty one.", "21"),
+    ("The answer is two hundred.", None),
+    ("The answer is 2 thousand and five. Gus has 12 pears.", None),
+    ("It is a dozen.", None),
 ]
 
 
@@ -244,6 +275,9 @@ def test_numbers_are_read_leniently_and_never_guessed(said: str, read: str | Non
         ("Today is Monday, so in 3 days it will be Thursday.\nAnswer: Thursday", "Thursday"),
         ("Today is Monday, so in 3 days it will be Thursday.", None),
         ("In 3 days.", None),
+        ("Answer: Thursday (3 days after Monday)", "Thursday"),
+        ("The answer is Thursday, because today is Monday.", "Thursday"),
+        ("The answer is between Monday and Thursday.", None),
     ],
 )
 def test_choices_are_read_likewise(said: str, read: str | None) -> None:
