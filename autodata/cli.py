@@ -330,8 +330,8 @@ def export(**given: Any) -> None:
 def redecide(**given: Any) -> None:
     """Decide a run's recorded scores by other thresholds. Asks no model and changes nothing.
 
-    A document is open where the record does not say: it would take attempts, or the final check,
-    that were not needed at the time.
+    A document is open where the record does not say: it would take attempts, fresh ones where
+    acceptance.confirm asks for them, or the final check, that were not needed at the time.
 
     \b
     Examples:

@@ -33,7 +33,7 @@ from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell, tell_unreadable
 from autodata.tasks.measured import Measurement
 from autodata.tasks.measurement import Pairs, fit, newcombe_paired
-from autodata.tasks.redecide import Redecision, redecide
+from autodata.tasks.redecide import Confirm, Redecision, redecide
 
 DECIDING = ("acceptance", "models")  # sections that decide: thresholds, and numbers of attempts
 PASSED = {True: "passed again", False: "did not pass again"}
@@ -212,13 +212,14 @@ def _difference(pairs: Pairs) -> str:
 def _redecided(ledger: Ledger, run: RunRow, state: State) -> Iterator[tuple[Outcome, Redecision]]:
     """Each decided document anew: under the prior with which it was begun, or, where it had none,
     under what all of the run looks like."""
-    begun, measures = ledger.priors(run.id), measuring(state)
+    begun, measures, fresh = ledger.priors(run.id), measuring(state), state.choices.confirm
+    confirm = Confirm(fresh, measures.bounds) if fresh else None
     prior = fit(ledger.scored(run.id, ROUNDS_FITTED), measures.noise, measures.prior)
     for outcome in outcomes(ledger, run.id):
         if outcome.decision in ("accepted", "rejected"):
             known = {"prior": begun.get(outcome.document_id, prior)}
             policy = policy_of(state.model_copy(update=known))
-            yield outcome, redecide(policy, ledger.rounds(run.id, outcome.document_id))
+            yield outcome, redecide(policy, ledger.rounds(run.id, outcome.document_id), confirm)
 
 
 def _flips(flipped: list[tuple[Outcome, Redecision]]) -> Table:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from autodata.tasks.acceptance import PRESETS, ThresholdPolicy
-from autodata.tasks.redecide import redecide
+from autodata.tasks.acceptance import PRESETS, ThresholdPolicy, unscored
+from autodata.tasks.measurement import Bounds
+from autodata.tasks.redecide import Confirm, redecide
 from autodata.tasks.types import Attempt, Objection, Round, Side, Verdict
 
 PASSED = Verdict(passed=True, fingerprint="f")
@@ -69,4 +70,41 @@ def test_the_first_round_not_sent_back_decides(
 ) -> None:
     found = redecide(policy(**changes), rounds)
     assert (found.decision, found.round) == (decision, number)
+    assert found.reason.startswith(reason)
+
+
+def confirmed(round: Round, weak: float | None, number: int = 3) -> Round:
+    """The round with so many fresh attempts a side, and this score of the first weak one."""
+    made = (*attempts("weak", *[0.3] * number), *attempts("strong", *[0.8] * number))
+    first = made[0].model_copy(update={"score": weak})
+    found = unscored([first])
+    if not found and weak == 0.99:
+        found = (Objection(code="NOT_CONFIRMED", message="on 3 fresh attempts a side: …"),)
+    changes = {"fresh": (first, *made[1:]), "objections": found, "decision": "accepted"}
+    if found:
+        changes |= {"decision": "rejected", "final_verdict": None}
+    return round.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("round", "number", "decision", "reason"),
+    [
+        (confirmed(GOOD, 0.3), 3, "accepted", ""),
+        (confirmed(GOOD, 0.99), 3, "rejected", "on 3 fresh attempts a side: weak mean 0.53"),
+        (confirmed(GOOD, None), 3, "rejected", "the judge's marks of weak attempt 1 stayed"),
+        (confirmed(GOOD, 0.99), 2, "rejected", "on 2 fresh attempts a side: weak mean 0.65"),
+        (confirmed(GOOD, 0.3), 5, "open", "it was not confirmed"),
+        (GOOD, 5, "open", "it was not confirmed"),
+        (FAILED, 5, "rejected", "strong mean 0.57"),
+        (confirmed(GOOD, 0.3), None, "accepted", ""),
+        (confirmed(GOOD, 0.99), None, "open", "the final check was not made"),
+        (confirmed(GOOD, None), None, "open", "the final check was not made"),
+    ],
+)
+def test_fresh_attempts_count_where_they_are_asked_for(
+    round: Round, number: int | None, decision: str, reason: str
+) -> None:
+    confirm = Confirm(number, Bounds(0.5, 0.65, 1.0, 0.2)) if number else None
+    found = redecide(policy(), [round], confirm)
+    assert found.decision == decision
     assert found.reason.startswith(reason)
