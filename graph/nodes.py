@@ -116,7 +116,8 @@ class Nodes:
         """Takes up the document, and nothing of an earlier one on the same thread.
 
         Pins the run's choices and the prompt revision. Raises ValueError at an input without a
-        document and at choices that its task does not have, LedgerError at an unknown id.
+        document and at choices that its task does not have or nothing keeps, LedgerError at an
+        unknown id.
         """
         context = self.context()
         document_id = state.document_id
@@ -132,6 +133,7 @@ class Nodes:
         stated = context.choices.stated_over(runtime.context)
         choices = with_examples_of(task_of(state), stated)
         begun = state.model_copy(update={"choices": choices, "prior": None})
+        policy_of(begun)  # raises where nothing could be accepted, before anybody is asked
         return FRESH_DOCUMENT | {
             "document": None,
             "document_id": document_id,

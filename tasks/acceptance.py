@@ -115,6 +115,31 @@ def thresholds(acceptance: Acceptance) -> Thresholds:
     return PRESETS[acceptance.preset].model_copy(update=changes)
 
 
+def keepable(gate: Thresholds, *, truly: bool = False) -> Thresholds:
+    """The gate, if some scores keep all its bounds. Raises ValueError where none can.
+
+    `truly`: the bounds are on true scores, which are never exactly 0 or 1.
+    """
+    top = Fraction(1) if gate.strong_max is None else exact(gate.strong_max)
+    below_top = truly or gate.strong_max is not None
+    above_zero = truly or gate.zero_rule != "off"
+    bound = "1" if gate.strong_max is None else f"acceptance.strong_max, {gate.strong_max:g}"
+    wrong = ""
+    if exact(gate.weak_max) == 0 and (above_zero or not gate.weak_max_inclusive):
+        wrong = "acceptance.weak_max is 0, and no weak score is below that"
+    elif exact(gate.weak_best_max) == 0 and gate.zero_rule != "off":
+        wrong = "acceptance.weak_best_max is 0, and acceptance.zero_rule forbids zeros"
+    elif below_top and exact(gate.strong_min) >= top:
+        wrong = (
+            f"acceptance.strong_min is {gate.strong_min:g}, and strong scores stay below {bound}"
+        )
+    elif (gap := exact(gate.gap_min)) > top or (gap == top and (below_top or above_zero)):
+        wrong = f"acceptance.gap_min is {gate.gap_min:g}, and gaps stay below {bound}"
+    if wrong:
+        raise ValueError(f"{wrong}: nothing could be accepted")
+    return gate
+
+
 class Policy(Protocol):
     """Decides on the attempts of one round; a pure function of values throughout."""
 

@@ -93,7 +93,7 @@ class MeasuredPolicy(Frozen):
 
     def _hopeless(self, known: Posterior) -> bool:
         """No better than a new candidate, of which nothing is known but the prior."""
-        return known.holds < self.known((), ()).holds
+        return not known.holds or known.holds < self.known((), ()).holds
 
     def batch(self, side: Side, weak: Scores, strong: Scores) -> int:
         """One attempt of the less settled side, while it may decide."""

@@ -336,7 +336,7 @@ def test_redecide_shows_what_other_thresholds_would_change() -> None:
     accepted = json.loads(autodata("status", "run", "--json"))["documents"]["accepted"]
     same = autodata("redecide", "run")
     assert f"{accepted} accepted as recorded; by these thresholds {accepted} accepted" in same
-    stricter = autodata("redecide", "run", "--set", "acceptance.weak_max=0.0")
+    stricter = autodata("redecide", "run", "--set", "acceptance.weak_max=0.01")
     assert "by these thresholds 0 accepted" in stricter
     assert f"as recorded  {accepted} of 8 accepted (" in stricter
     # Four of eight lost: −50 points, Newcombe's paired interval, and from 0 % Cohen's h of 1.40

@@ -95,6 +95,18 @@ def test_what_is_written_to_a_run_folder_reads_back_equal(tmp_path: Path) -> Non
         ("run: {rounds: 1}\nrun: {rounds: 2}", "line 2: run stands twice"),
         ("- run", "holds no configuration"),
         ("run: {task: science}\nacceptance: {strong_correct_min: 9}", "nothing could be accepted"),
+        (
+            "run: {task: cs}\nacceptance: {weak_max: 0}",
+            "acceptance.weak_max is 0, and no weak score is below that: nothing could be accepted",
+        ),
+        (
+            "run: {task: cs}\nacceptance: {preset: measured, strong_max: 0.5}",
+            "strong_min is 0.65, and strong scores stay below acceptance.strong_max, 0.5: nothing",
+        ),
+        (
+            "run: {task: cs}\nacceptance: {preset: measured, gap_min: 1}",
+            "acceptance.gap_min is 1, and gaps stay below 1: nothing could be accepted",
+        ),
         ("endpoints: {a: {}}", "no models"),
         ("endpoints: {a: {base_url: localhost:1}}", "base_url must begin with http:// or https://"),
         ("endpoints: {a: {base_url: 'http://'}}", "base_url of a is no address"),

@@ -51,6 +51,14 @@ def test_certainty_is_about_the_thresholds_in_force() -> None:
     assert deployed.bounds == (0.65, 0.60, 0.95, 0.30, True)
 
 
+async def test_thresholds_that_nobody_keeps_are_refused_before_anybody_is_asked(
+    tmp_path: Path,
+) -> None:
+    choices = RunChoices(weak_max=0)
+    with pytest.raises(ValueError, match=r"acceptance\.weak_max is 0.*nothing could be accepted"):
+        await play(tmp_path, {}, choices=choices)
+
+
 async def test_what_the_paper_accepts_is_measured_as_well(tmp_path: Path) -> None:
     await play(tmp_path, {**CS, "judge": JUDGE})
     with Ledger.open(tmp_path) as ledger:

@@ -116,6 +116,47 @@ def test_a_gap_that_no_strong_score_reaches_is_objected_to_before_the_strong_sid
 
 
 @pytest.mark.parametrize(
+    ("preset", "changes", "wrong"),
+    [
+        ("paper", {"weak_max": 0}, "weak_max is 0"),
+        ("paper", {"strong_max": 0.65}, "strong_min is 0.65"),
+        ("paper", {"strong_max": 0.7, "gap_min": 0.7}, "gap_min is 0.7"),
+        ("paper", {"gap_min": 1, "zero_rule": "all"}, "gap_min is 1"),
+        ("deployed", {"weak_max": 0}, "weak_max is 0"),
+        ("deployed", {"weak_best_max": 0}, "weak_best_max is 0"),
+        ("deployed", {"strong_min": 0.95}, "strong_min is 0.95"),
+        ("deployed", {"gap_min": 0.95}, "gap_min is 0.95"),
+        ("measured", {"weak_max": 0}, "weak_max is 0"),
+        ("measured", {"strong_min": 1}, "strong_min is 1"),
+        ("measured", {"strong_max": 0.5}, "strong_min is 0.65"),
+        ("measured", {"gap_min": 1}, "gap_min is 1"),
+    ],
+)
+def test_thresholds_that_no_scores_keep_are_refused(
+    preset: str, changes: dict[str, object], wrong: str
+) -> None:
+    acceptance = Acceptance.model_validate({"preset": preset, **changes})
+    with pytest.raises(ValueError, match=rf"acceptance\.{wrong}.*: nothing could be accepted"):
+        cs.policy(acceptance, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "weak", "strong"),
+    [
+        ({"gap_min": 1}, 0, 1),
+        ({"strong_min": 1}, 0.4, 1),
+        ({"strong_max": 0.7, "gap_min": 0.69}, 0, 0.695),
+        ({"preset": "deployed", "zero_rule": "off", "weak_max": 0}, 0, 0.9),
+    ],
+)
+def test_thresholds_that_few_scores_keep_are_not_refused(
+    changes: dict[str, object], weak: float, strong: float
+) -> None:
+    policy = cs.policy(Acceptance.model_validate(changes), 3, 3)
+    assert codes(policy, [weak] * 3, [strong] * 3) == []
+
+
+@pytest.mark.parametrize(
     "policy",
     [
         PAPER,

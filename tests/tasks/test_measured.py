@@ -55,6 +55,14 @@ def codes(policy: MeasuredPolicy, round: Round) -> list[str]:
     return [o.code for o in policy.objections(round)]
 
 
+def test_what_is_impossible_is_given_up_at_once() -> None:
+    gate = PRESETS["measured"].model_copy(update={"gap_min": 1.0})
+    policy = bounds_of(gate, CHOICES)
+    round = asked(policy, 0.2, 0.9)
+    assert (len(round.weak), len(round.strong)) == (1, 0)
+    assert policy.weak_objections(round.weak)[0].code == "GAP_TOO_SMALL"
+
+
 def test_a_clear_case_is_accepted_after_few_attempts_of_each_side() -> None:
     round = asked(measured(), 0.2, 0.9)
     assert codes(measured(), round) == []
