@@ -118,7 +118,7 @@ def _paused() -> tuple[type[Exception], ...]:
 
 
 def _say(error: object) -> None:
-    from autodata.screen import harmless
+    from autodata.ledger.summary import harmless
 
     print(f"autodata: {harmless(str(error))}", file=sys.stderr)
 

@@ -10,12 +10,12 @@ from rich.text import Text
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import NOTICE, would_show
 from autodata.optimizer.acceptance import FinalVerdict, PassCount, verdict
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.finals import tested, validated
 from autodata.progress import spent, tell_now_and_then
 from autodata.prompt_store.store import champion_ref
-from autodata.screen import NOTICE, would_show
 from autodata.tasks.measurement import MIN_PAIRS, in_percent
 
 EVERY = 10.0  # seconds between two lines about calls

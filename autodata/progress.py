@@ -15,11 +15,11 @@ from rich.text import Text
 
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, Outlook
-from autodata.ledger.summary import Outcome, outcomes
+from autodata.ledger.summary import Outcome, cost, number, one_line, outcomes, rounds
 from autodata.models.client import Models
 from autodata.models.limits import EndpointState
 from autodata.models.registry import Usage
-from autodata.screen import DECISION_STYLES, cost, number, one_line, rounds
+from autodata.screen import DECISION_STYLES
 from autodata.tasks.types import Decision
 
 PLAIN_EVERY = 5.0  # seconds between two lines where nothing can be redrawn

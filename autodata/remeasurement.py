@@ -18,9 +18,10 @@ from autodata.graph.state import RunChoices, State, planned
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import MeasuredExample, accepted, count_fresh, measured
 from autodata.ledger.rows import RunRow, RunStatus
+from autodata.ledger.summary import NOTICE, harmless, number, share
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import locked_revision, packaged, unchanged_since
-from autodata.screen import NOTICE, harmless, number, print_table, share, table
+from autodata.screen import print_table, table
 from autodata.session import STOPPED, Session
 from autodata.settings import Settings, with_attempts
 from autodata.tasks.measured import Measurement

@@ -12,14 +12,13 @@ from math import inf
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import summarize
+from autodata.ledger.summary import NOTICE, cost, summarize, within
 from autodata.optimization_screen import findings, parent_score_of, score_of
 from autodata.optimizer.acceptance import FinalVerdict, PassCount, Scoring, verdict
 from autodata.optimizer.evidence import moved
 from autodata.optimizer.finals import tested, validated
 from autodata.optimizer.population import counts, members, pooled
 from autodata.optimizer.state import Plan
-from autodata.screen import NOTICE, cost, within
 from autodata.tasks.measurement import Interval
 
 Html = str

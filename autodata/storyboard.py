@@ -7,7 +7,8 @@ from rich.rule import Rule
 from rich.text import Text
 
 from autodata.ledger.rows import Example, RunRow
-from autodata.screen import DECISION_STYLES, NOTICE, number, one_line, rounds, within
+from autodata.ledger.summary import NOTICE, number, one_line, rounds, within
+from autodata.screen import DECISION_STYLES
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import summary
 from autodata.tasks.measurement import Interval

@@ -1,8 +1,8 @@
-"""A run in numbers: what became of each document, why, and what it cost."""
+"""A run in numbers: what became of each document, why, what it cost, and how figures are worded."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from statistics import fmean
 from typing import Any
@@ -16,6 +16,8 @@ from autodata.tasks.measurement import (
     bootstrap,
     cost_interval,
     cost_per_example,
+    detectable,
+    in_percent,
     mean_interval,
     wilson,
 )
@@ -360,3 +362,154 @@ def _cost(costs: Iterable[tuple[Outcome, float | None]]) -> Figure:
 
 def _outcome(row: Row) -> Outcome:
     return Outcome.model_validate(row | {"name": from_text(row["name"])})
+
+
+# How figures are worded, on every screen, page and card.
+
+NOTICE = "Simulated models: these numbers show that the loop works, not how good a model is."
+
+# What moves a cursor, clears a screen or sets a title; what turns the direction of writing round.
+_COMMANDS = (*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_HARMLESS = {
+    code: 0x2400 + code if code < 0x20 else 0xFFFD for code in _COMMANDS if chr(code) not in "\n\t"
+}
+
+
+def harmless(text: str) -> str:
+    """The text with control characters made visible; line breaks and tabs stay."""
+    return text if text.isprintable() else text.translate(_HARMLESS)
+
+
+def number(value: float | None) -> str:
+    """A score, mean or gap."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def tokens(count: int, estimated: int) -> str:
+    """A number of tokens; an upper bound when some calls are `estimated`."""
+    return f"{'at most ' if estimated else ''}{count:,} tokens"
+
+
+def cost(usd: float | None, models: Iterable[str], estimated: int = 0) -> str:
+    """What calls of these models (`endpoint/model`) cost; an unknown price stays unknown.
+
+    An upper bound when some calls are `estimated`, since the endpoint did not count their tokens.
+    """
+    if not usd and all(name.rpartition("/")[2].startswith("simulated") for name in models):
+        return "no cost (simulated)"
+    if usd is None:
+        return "cost unknown (state the missing price under `prices`)"
+    return f"{'at most ' if estimated else ''}${usd:.4f}"
+
+
+def rounds(count: int | None) -> str:
+    """A number of rounds."""
+    return f"{count or 0} round{'' if count == 1 else 's'}"
+
+
+def one_line(text: str) -> str:
+    """Text with its line breaks and repeated spaces made single spaces."""
+    return " ".join(text.split())
+
+
+def within(interval: Interval | None, worded: Callable[[float], str] = number) -> str:
+    """` (0.33–0.51)`: the 95 % interval of a figure in brackets; nothing where there is none."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f" ({worded(low)}–{worded(high)})" if isfinite(high) else f" ({worded(low)} or more)"
+
+
+def share(successes: int, trials: int, what: str = "accepted") -> str:
+    """`12 of 31 accepted (39 %, 24–57)`; of a single trial nothing can be said."""
+    counted = f"{successes} of {trials} {what}"
+    if trials < 2:
+        return counted
+    return f"{counted} ({100 * successes / trials:.0f} %, {in_percent(wilson(successes, trials))})"
+
+
+def would_show(rate: float, documents: int) -> str:
+    """Which difference from this rate so many documents would show."""
+    gain = detectable(rate, documents)
+    least = f"only a difference of {100 * gain:.0f} points" if gain else "no difference"
+    return f"with {documents} document{'' if documents == 1 else 's'} {least} would show"
+
+
+def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """All but the documents by their outcome: a name and what is said of it."""
+    yield from pass_rate_row(summary)
+    if summary.rounds.value is not None:
+        each = f"{summary.rounds.value:.1f}{within(summary.rounds.interval, '{:.1f}'.format)}"
+        none = summary.documents["total"] - summary.documents["undecided"] - summary.with_rounds
+        apart = f", {none} without a round apart" if none else ""
+        yield "rounds", f"{each} per document on average{apart}"
+    if summary.objections:
+        said = ", ".join(f"{code} {n}" for code, n in summary.objections.items())
+        yield "objections", f"{said} (rounds, by their first objection)"
+    yield from example_rows(summary)
+    if any(count.format_errors for count in summary.attempts.values()):
+        said = ", ".join(
+            f"{side} {count.format_errors + count.cut_off} of {count.made}"
+            for side, count in sorted(summary.attempts.items(), reverse=True)
+        )
+        yield "form", f"{said} attempts failed without a final answer that could be read"
+    if summary.judge:
+        yield "judge", _judge_noise(summary.judge, summary.judge_priced)
+    spent = cost(summary.usd, summary.run.models.values(), summary.estimated)
+    used = tokens(summary.tokens, summary.estimated)
+    yield "calls", f"{summary.calls:,} with {used}, {spent}"
+    if said := ", ".join(_each_took(summary)):
+        yield "per example", said
+    if summary.estimated:
+        calls = "1 call" if summary.estimated == 1 else f"{summary.estimated:,} calls"
+        yield "estimates", f"the tokens of {calls} are not known and taken at their most"
+    yield "prompts", summary.run.prompts_revision
+
+
+def _judge_noise(noise: JudgeNoise, priced: bool) -> str:
+    """How much of the noise is the judge's, and how often it is best asked."""
+    share = f"{100 * noise.share:.0f} % ({in_percent(noise.interval)})"
+    times = "once" if noise.repeats == 1 else f"{noise.repeats} times"
+    by = "at these prices" if priced else "counted in calls"
+    return (
+        f"makes {share} of the attempts' variance; asking it {times} ({noise.least}–{noise.most}) "
+        f"per answer is cheapest, {by} (models.judge.repeats)"
+    )
+
+
+def pass_rate_row(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Its one row, or none where too few documents were decided to say anything."""
+    accepted, rejected = summary.documents["accepted"], summary.documents["rejected"]
+    if accepted + rejected > 1:
+        yield "pass rate", share(accepted, accepted + rejected)
+
+
+def example_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What the gate saw of the examples, and what fresh attempts show."""
+    if not summary.documents["accepted"]:
+        return
+    sides = {"weak": summary.weak, "strong": summary.strong, "gap": summary.gap}
+    yield "shown", ", ".join(f"{name} {_score(figure)}" for name, figure in sides.items())
+    if summary.confirmed < summary.documents["accepted"]:
+        yield "", "as the gate saw them; `autodata remeasure` measures afresh"
+    if summary.confirmed:
+        passed = round(summary.confirmed * (summary.passed_again.value or 0.0))
+        again = share(passed, summary.confirmed, "passed again")
+        yield "afresh", f"{again}, gap {_score(summary.fresh_gap)}"
+
+
+def _score(figure: Figure) -> str:
+    return f"{number(figure.value)}{within(figure.interval)}"
+
+
+def _each_took(summary: Summary) -> Iterator[str]:
+    """What an example took in calls, and in money or, where there is no price, tokens."""
+    calls, used, usd = (summary.per_example[f"{k}_per_example"] for k in ("calls", "tokens", "usd"))
+    if calls.value is None or used.value is None:
+        return
+    whole = "{:,.0f}".format
+    yield f"{whole(calls.value)} calls{within(calls.interval, whole)}"
+    if usd.value:
+        yield f"${usd.value:.4f}{within(usd.interval, '{:.4f}'.format)}"
+    else:
+        yield f"{whole(used.value)} tokens{within(used.interval, whole)}"

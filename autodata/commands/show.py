@@ -14,20 +14,25 @@ from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import Outcome, Summary, outcomes, summarize
+from autodata.ledger.summary import (
+    NOTICE,
+    Outcome,
+    Summary,
+    harmless,
+    number,
+    outcomes,
+    share,
+    summarize,
+    would_show,
+)
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import (
     DECISION_STYLES,
-    NOTICE,
-    harmless,
-    number,
     print_figures,
     print_summary,
     print_table,
     screen,
-    share,
     table,
-    would_show,
 )
 from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell, tell_unreadable

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from autodata.cli import FLAGS, main
-from autodata.screen import NOTICE
+from autodata.ledger.summary import NOTICE
 from autodata.settings import Settings
 from autodata.tasks import TASKS
 from tests.outside import BIN, DEMO, Folder, Simulated
