@@ -379,7 +379,7 @@ def optimize(**given: Any) -> None:
     call("optimize", "optimize", **given)
 
 
-@main.command(short_help="Write what an optimization found as a page to read in a browser.")
+@main.command(short_help="Write a run or an optimization as one page to read in a browser.")
 @run_folder
 @click.option(
     "-o",
@@ -388,16 +388,41 @@ def optimize(**given: Any) -> None:
     metavar="FILE",
     help="Where to write it; RUN/report.html unless stated.",
 )
+@run_id
 def report(**given: Any) -> None:
-    """Write what an optimization found as one HTML page that loads nothing from elsewhere: pass
-    rate against iteration, the family of edits, what each one changed, predictions, checks, cost.
+    """Write a run as one HTML page that loads nothing from elsewhere: figures, documents and their
+    stories; of an optimization the pass rate against iteration, the family of edits, what each one
+    changed, predictions, checks, cost.
 
     \b
     Examples:
-      autodata report runs/opt
+      autodata report runs/cs
       autodata report runs/opt -o opt.html
     """
     call("export", "write_report", **given)
+
+
+BOARD_PORT = 8_902
+
+
+@main.command(short_help="Browse runs in a browser, while they run, too.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=BOARD_PORT, help="0 takes a free one."
+)
+@click.option("--open/--no-open", "open_page", help="Open it in the browser.")
+def board(**given: Any) -> None:
+    """Serve run folders as pages on this machine: runs with live progress, documents and their
+    stories, examples, cost and calls, optimizations with what each edit changed.
+
+    It reads and never writes, and loads nothing from elsewhere. RUN may be a folder of run folders.
+
+    \b
+    Examples:
+      autodata board runs/cs
+      autodata board runs/ --port 8000 --open
+    """
+    call("board", "serve_board", **given)
 
 
 @main.group(

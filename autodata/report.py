@@ -1,18 +1,18 @@
-"""The report of an optimization: the curve, the family, what edits changed, what it all cost.
+"""What an optimization found, for the board: the curve, the family, what edits changed, the cost.
 
-One page to read in a browser, nothing loaded from elsewhere; all text is escaped.
+All text is escaped.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from math import inf
 
+from autodata.board.pages import Html, Linked
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import NOTICE, cost, summarize, within
+from autodata.ledger.summary import cost, summarize, within
 from autodata.optimization_screen import findings, parent_score_of, score_of
 from autodata.optimizer.acceptance import FinalVerdict, PassCount, Scoring, verdict
 from autodata.optimizer.evidence import moved
@@ -21,7 +21,6 @@ from autodata.optimizer.population import counts, members, pooled
 from autodata.optimizer.state import Plan
 from autodata.tasks.measurement import Interval
 
-Html = str
 SCORED: Mapping[Scoring, str] = {
     "accepted": "The score is the pass rate: accepted documents of those tried.",
     "certainty": "The score counts each accepted document for its certainty: how likely the "
@@ -35,43 +34,60 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 860, 320, 42, 30  # of the chart
 COLORS = {"start": "best", "kept": "kept", "rejected": "rejected", "indecisive": "rejected"}
 
 
-def report(ledger: Ledger, run: RunRow, status: str) -> Html:
-    """The whole report, as one HTML document."""
+def parts(ledger: Ledger, run: RunRow, linked: Linked = lambda number: "") -> list[Html]:
+    """What the optimization found, as parts of a page; `linked` says where an iteration has one of
+    its own."""
     made, final = iterations(ledger, run.id), finals(ledger, run.id)
     plan = Plan.model_validate(run.config["optimize"])
     known, documents = pooled(made, plan.rule), len(plan.validation)
     said = findings(made, final)
     last = [said.pop()] if final else []
-    return page(
-        f"{run.task} optimization {run.id}: {status}",
-        [
-            *([paragraph(NOTICE, "notice")] if run.simulated else []),
-            *(paragraph(line) for line in said),
-            *(paragraph(line, "verdict") for line in last),
-            section(
-                "Score against iteration",
-                curve(made, known, documents),
-                paragraph(SCORED[plan.score], "dim"),
-                paragraph(
-                    "Filled: kept, at the pooled score over all evaluations. Bars: 95 % intervals "
-                    f"for {documents} documents, since one tried again is no new document. "
-                    "Hollow: rejected, at the score reached when it could no longer win. The line "
-                    "is the best pooled score so far.",
-                    "dim",
-                ),
+    return [
+        *(paragraph(line) for line in said),
+        *(paragraph(line, "verdict") for line in last),
+        section(
+            "Score against iteration",
+            curve(made, known, documents),
+            paragraph(SCORED[plan.score], "dim"),
+            paragraph(
+                "Filled: kept, at the pooled score over all evaluations. Bars: 95 % intervals "
+                f"for {documents} documents, since one tried again is no new document. "
+                "Hollow: rejected, at the score reached when it could no longer win. The line "
+                "is the best pooled score so far.",
+                "dim",
             ),
-            section("Family", _tree(made, known, documents)),
-            section("What each kept edit changed", _kept(made, known, documents), _how_to_read()),
-            section("Predictions", _predictions(made)),
-            section("Blocked and undecided", _blocked(made)),
-            section("Checks of winners", _checks(made)),
-            section("Final evaluation", _finals(made, final)),
-            section("Cost", *_cost(ledger, run, final)),
-        ],
-    )
+        ),
+        section("Family", _tree(made, known, documents, linked)),
+        section("What each kept edit changed", _kept(made, known, documents), _how_to_read()),
+        section("Predictions", _predictions(made)),
+        section("Blocked and undecided", _blocked(made)),
+        section("Checks of winners", _checks(made)),
+        section("Final evaluation", _finals(made, final)),
+        section("Cost", *_cost(ledger, run, final)),
+    ]
 
 
-def _tree(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> Html:
+def facts(run: RunRow, i: Iteration) -> list[tuple[str, str]]:
+    """One iteration as rows of a name and what is said of it; empty where there is nothing."""
+    documents = len(Plan.model_validate(run.config["optimize"]).validation)
+    rates = [
+        f"{name} {by:+.2f} per document"
+        for name, by in moved(i.rates_before, i.rates_after).items()
+    ]
+    return [
+        ("score", score_of(i, documents)),
+        ("parent's score", parent_score_of(i, documents) if i.parent is not None else ""),
+        ("decided", i.reason),
+        ("cause", i.cause),
+        ("intent", i.intent),
+        ("predicted", f"{i.predicts}: {i.outcome}" if i.outcome else i.predicts),
+        ("moved", ", ".join(rates[:MOVED])),
+    ]
+
+
+def _tree(
+    made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int, linked: Linked
+) -> Html:
     """The population by descent, at the pooled rates of the chart; each harness with how many of
     its mutants were not kept."""
     children: dict[int | None, list[Iteration]] = {}
@@ -84,8 +100,10 @@ def _tree(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: 
         mutants = "1 mutant" if lost[i.number] == 1 else f"{lost[i.number]} mutants"
         more = f", {mutants} not kept" if lost[i.number] else ""
         inner = "".join(map(branch, children.get(i.number, ())))
-        label = escape(f"{i.number}: {title} ({counts(known[i.number], documents)}{more})")
-        return f"<li>{label}{f'<ul>{inner}</ul>' if inner else ''}</li>"
+        label, address = escape(f"{i.number}: {title}"), escape(linked(i.number))
+        named = f'<a href="{address}">{label}</a>' if address else label
+        said = escape(f" ({counts(known[i.number], documents)}{more})")
+        return f"<li>{named}{said}{f'<ul>{inner}</ul>' if inner else ''}</li>"
 
     return f'<ul class="tree">{"".join(map(branch, children.get(None, ())))}</ul>'
 
@@ -273,12 +291,6 @@ def _dot(i: Iteration, x: float, y: float) -> str:
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{fill}" stroke="{color}">'
         f"<title>{label}</title></circle>"
     )
-
-
-def page(title: str, parts: Iterable[Html]) -> Html:
-    """A whole document with these parts."""
-    frame = files("autodata").joinpath("report.html").read_text(encoding="utf-8")
-    return frame.replace("{title}", escape(title)).replace("{body}", "\n".join(parts))
 
 
 def section(title: str, *parts: Html) -> Html:

@@ -1,4 +1,5 @@
-"""The graphs that LangGraph's server serves; `langgraph.json` names them in module form.
+"""The graphs that LangGraph's server serves, and the board over their folders; `langgraph.json`
+names them in module form.
 
 Importing opens nothing. The first document opens the run folder that AUTODATA_RUN names
 (runs/studio unless it is set), the first iteration that of AUTODATA_OPTIMIZATION
@@ -19,6 +20,7 @@ from langgraph_sdk.runtime import ServerRuntime
 from pydantic import ValidationError
 
 from autodata.assembly import open_run_context, resolve, run_row
+from autodata.commands.board import made
 from autodata.documents.corpus import ingest
 from autodata.graph.build import Loop, build
 from autodata.graph.context import RunContext
@@ -112,8 +114,14 @@ def _begun(ledger: Ledger, settings: Settings) -> RunRow:
     return run
 
 
-autodata = build(once("AUTODATA_RUN", "runs/studio", _run_context))
-optimizer = loop.build(once("AUTODATA_OPTIMIZATION", "runs/studio-optimizer", _optimization))
+RUN, OPTIMIZATION = (
+    ("AUTODATA_RUN", "runs/studio"),
+    ("AUTODATA_OPTIMIZATION", "runs/studio-optimizer"),
+)
+
+autodata = build(once(*RUN, _run_context))
+optimizer = loop.build(once(*OPTIMIZATION, _optimization))
+board = made([Path(os.environ.get(*named)) for named in (RUN, OPTIMIZATION)])
 
 
 def serve_autodata(runtime: ServerRuntime[Any]) -> Loop:

@@ -83,6 +83,12 @@ class Ledger:
     ) -> None:
         self.close()
 
+    def only_read(self) -> Self:
+        """The same ledger, which nothing can be written through any more."""
+        with self._lock:
+            self._db.execute("pragma query_only = on")
+        return self
+
     def query(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
         """The rows that a `select` yields, for reports; what is asked often has its own method."""
         with self._lock:

@@ -20,7 +20,8 @@ select e.id as example_id, e.document_id, documents.name, {SOURCE} as source,
   m.weak_attempts, m.strong_attempts, m.weak, m.strong, m.gap, m.holds
 from examples as e
 join documents on documents.id = e.document_id
-join measurements as m on m.example_id = e.id and m.run_id = ?
+join measurements as m on m.example_id = e.id and m.run_id = ?1
+where ?2 is null or e.document_id = ?2
 order by documents.rowid
 """
 
@@ -70,9 +71,11 @@ def confirmed(ledger: Ledger, run_id: str) -> dict[str, Confirmed]:
     return {id: Confirmed(None if holds is None else bool(holds), *at) for id, holds, *at in found}
 
 
-def measured(ledger: Ledger, remeasurement: str) -> list[MeasuredExample]:
-    """What a remeasurement found so far, in the order of the documents."""
-    return [_measured(row) for row in ledger.query(MEASURED, [remeasurement])]
+def measured(
+    ledger: Ledger, remeasurement: str, document_id: str | None = None
+) -> list[MeasuredExample]:
+    """What a remeasurement found so far, of all documents in their order or of one."""
+    return [_measured(row) for row in ledger.query(MEASURED, [remeasurement, document_id])]
 
 
 def remeasurements(ledger: Ledger, run_id: str) -> list[RunRow]:
@@ -83,6 +86,16 @@ def remeasurements(ledger: Ledger, run_id: str) -> list[RunRow]:
         [run_id],
     )
     return [read_run(row) for row in rows]
+
+
+def measured_run(ledger: Ledger, remeasurement: RunRow) -> RunRow:
+    """The run whose examples a remeasurement measures; itself while it has found nothing."""
+    rows = ledger.query(
+        "select e.run_id from measurements as m join examples as e on e.id = m.example_id"
+        " where m.run_id = ? limit 1",
+        [remeasurement.id],
+    )
+    return ledger.run(rows[0]["run_id"]) if rows else remeasurement
 
 
 def last_numbers(ledger: Ledger, document_id: str) -> dict[Side, int]:

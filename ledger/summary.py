@@ -31,8 +31,7 @@ SOURCE = """coalesce(json_extract(documents.meta, '$.source') || ':'
 OUTCOMES = f"""
 select documents.id as document_id, {SOURCE} as source, documents.name,
   last.decision, last.number as rounds, last.weak_mean, last.strong_mean, last.gap,
-  json_extract(last.objections, '$[0].code') as code,
-  json_extract(last.objections, '$[0].message') as message
+  json_extract(last.objections, '$[0]') as objection
 from documents
 left join rounds as last
   on last.document_id = documents.id and last.run_id = :run
@@ -231,7 +230,7 @@ def outcomes(ledger: Ledger, run_id: str, document_id: str | None = None) -> lis
     """The outcome of every document of the folder, or of one, in the order they were added."""
     one = "where documents.id = :document" if document_id else ""
     rows = ledger.query(OUTCOMES.format(where=one), {"run": run_id, "document": document_id})
-    return [_outcome(row) for row in rows]
+    return [read_outcome(row) for row in rows]
 
 
 def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
@@ -360,8 +359,12 @@ def _cost(costs: Iterable[tuple[Outcome, float | None]]) -> Figure:
     return Figure(value=value, interval=cost_interval(parts) if len(parts) > 1 else None)
 
 
-def _outcome(row: Row) -> Outcome:
-    return Outcome.model_validate(row | {"name": from_text(row["name"])})
+def read_outcome(row: Row) -> Outcome:
+    """The outcome of a row with its columns, and with its first objection as JSON: SQLite cannot
+    hand over a text of it that holds a lone surrogate."""
+    first = json.loads(row.pop("objection") or "{}")
+    said = {name: first.get(name) for name in ("code", "message")}
+    return Outcome.model_validate(row | said | {"name": from_text(row["name"])})
 
 
 # How figures are worded, on every screen, page and card.

@@ -1,0 +1,1 @@
+"""The board: what happened, to be read in a browser."""

@@ -1,0 +1,463 @@
+"""The board as a web application: addresses, what may ask for them, and live progress.
+
+It reads and never writes. Everything that blocks runs in threads, since LangGraph's server forbids
+blocking its event loop.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import quote, urlsplit
+
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from autodata.board import render
+from autodata.board.folders import Folders, ShownFolder
+from autodata.board.pages import Door, Links, Paging, bounded, gate_of, story
+from autodata.ledger.database import LedgerError
+from autodata.ledger.export import ExportError, export
+from autodata.ledger.iterations import Iteration, iterations
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.listing import (
+    ExampleOrder,
+    OutcomeKind,
+    Shown,
+    count_examples,
+    count_outcomes,
+    endpoint_health,
+    first_objections,
+    latest_calls,
+    list_examples,
+    list_outcomes,
+    neighbours,
+    question_types,
+    shown_runs,
+)
+from autodata.ledger.measurements import measured, measured_run
+from autodata.ledger.records import EXPORT_FORMATS
+from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import Summary, summarize
+from autodata.prompt_store.git import StoreError
+from autodata.prompt_store.store import Store
+
+PREFIX = "/board"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+HEADERS = {
+    "content-security-policy": "default-src 'self'; base-uri 'none'; object-src 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+DOCUMENTS, EXAMPLES, RUNS = 50, 20, 30  # rows to a page; runs of a folder that are listed
+LARGE = 500  # documents of a folder whose figures are worked out after the page is there
+LOOK_EVERY = 1.0  # seconds between two looks whether a folder has changed
+LOOKS = 600  # of one stream; then the browser asks for another one
+STREAMS = 32  # at the same time
+
+
+def board(folders: Iterable[Path], door: Door, hosts: Iterable[str] = ()) -> Starlette:
+    """The board over these run folders, below /board. It answers to loopback names, and to `hosts`
+    where it is reached by others."""
+    site = Site(Folders(folders), door)
+    allowed = LOOPBACK | {host.lower() for host in hosts}
+    return Starlette(routes=[Mount(PREFIX, app=Guarded(site.app(), allowed))])
+
+
+class Guarded:
+    """Lets in who asks for our name from a page of ours, and says what pages may do.
+
+    A foreign page could otherwise read the board: by a name of its own that leads to this machine,
+    or where the server around it permits requests from everywhere.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self._app, self._hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        if scope["type"] != "http":
+            return
+        refused = self._refused(Headers(scope=scope))
+        answer = Response(refused, 403, media_type="text/plain") if refused else self._app
+        await answer(scope, receive, with_headers)
+
+    def _refused(self, headers: Headers) -> str:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            foreign = origin is not None and urlsplit(origin).netloc != host
+        except ValueError:
+            return "The board does not understand who is asked for."
+        if name not in self._hosts:
+            return f"The board does not answer to this name; ask for {min(self._hosts)}."
+        return "The board answers its own pages alone." if foreign else ""
+
+
+class Site:
+    """Every page. An unknown id raises LedgerError, which is a page of its own."""
+
+    def __init__(self, folders: Folders, door: Door) -> None:
+        self._folders, self._door = folders, door
+        self._streams = 0
+
+    def app(self) -> Starlette:
+        """All addresses below the prefix."""
+        run = "/{folder}/{run}"
+        pages: dict[str, Callable[[Request], Any]] = {
+            "/": self.runs,
+            "/events": self.events,
+            run: self.run,
+            f"{run}/figures": self.figures,
+            f"{run}/documents": self.documents,
+            f"{run}/documents/{{document}}": self.document,
+            f"{run}/examples": self.examples,
+            f"{run}/calls": self.calls,
+            f"{run}/iterations/{{number:int}}": self.iteration,
+            f"{run}/export/{{form}}": self.export,
+        }
+        return Starlette(
+            routes=[
+                Mount("/static", StaticFiles(packages=[("autodata.board", "static")])),
+                *(Route(path, page, methods=["GET"]) for path, page in pages.items()),
+            ],
+            exception_handlers={
+                LedgerError: self._error,
+                ExportError: self._error,
+                sqlite3.Error: self._error,
+                HTTPException: self._error,
+            },
+        )
+
+    # Pages. They are no coroutines: Starlette calls them in threads.
+
+    def runs(self, request: Request) -> Response:
+        """All runs of all folders."""
+        listed = [self._listed(request, folder) for folder in self._folders.all()]
+        live = any(row["stands"] == "running" for one in listed for row in one["runs"])
+        values = {"folders": listed, "events": f"{_root(request)}/events" if live else ""}
+        return self._page(request, "runs.html", values)
+
+    def _listed(self, request: Request, folder: ShownFolder) -> dict[str, Any]:
+        """One folder with its latest runs; what is wrong where it cannot be read."""
+        try:
+            runs = shown_runs(folder.ledger, RUNS + 1)
+        except (LedgerError, sqlite3.Error) as error:
+            return {"folder": folder, "runs": [], "more": False, "problem": str(error)}
+        rows = [
+            {
+                "run": run,
+                "links": _links(request, folder, run),
+                "stands": self._door.stands(folder.path, run),
+                "counts": count_outcomes(folder.ledger, run),
+                "iterations": run.kind == "optimization" and len(iterations(folder.ledger, run.id)),
+            }
+            for run in runs[:RUNS]
+        ]
+        return {"folder": folder, "runs": rows, "more": len(runs) > RUNS, "problem": ""}
+
+    def run(self, request: Request) -> Response:
+        """How a run stands."""
+        folder, run = self._asked(request)
+        values = self._frame(request, folder, run, "")
+        links, ledger = values["links"], folder.ledger
+        if run.kind == "optimization":
+            parts = folder.kept(
+                ("optimization", run.id),
+                lambda ledger: self._door.optimization(ledger, run, links.iteration),
+            )
+            known = iterations(ledger, run.id)
+            return self._page(
+                request, "optimization.html", values | {"parts": parts, "made": known}
+            )
+        if run.kind == "remeasurement":
+            values |= {
+                "found": measured(ledger, run.id),
+                "owner": _links(request, folder, measured_run(ledger, run)),
+            }
+            return self._page(request, "remeasurement.html", values)
+        counts, later = count_outcomes(ledger, run), not folder.known(("figures", run.id))
+        values |= {
+            "counts": counts,
+            "summary": None if later and counts["total"] > LARGE else _summary(folder, run),
+            "latest": latest_calls(ledger, 8) if values["stands"] == "running" else [],
+            "formats": list(EXPORT_FORMATS),
+        }
+        return self._page(request, "run.html", values)
+
+    def figures(self, request: Request) -> Response:
+        """The figures of a run, for a page that did not wait for them."""
+        folder, run = self._asked(request)
+        values = self._frame(request, folder, run, "") | {"summary": _summary(folder, run)}
+        return self._page(request, "figures.html", values)
+
+    def documents(self, request: Request) -> Response:
+        """The documents of a run by what became of them."""
+        folder, run = self._asked(request)
+        values = self._frame(request, folder, run, "documents")
+        asked = _query(request, "outcome", "objection", "q")
+        kind: OutcomeKind = _one_of(asked["outcome"], OutcomeKind)
+
+        def listed(offset: int) -> Any:
+            return list_outcomes(
+                folder.ledger,
+                run,
+                kind=kind,
+                objection=asked["objection"],
+                text=asked["q"],
+                offset=offset,
+                limit=DOCUMENTS,
+            )
+
+        found, paging = _paged(request, DOCUMENTS, listed)
+        objections = folder.kept(
+            ("objections", run.id), lambda ledger: first_objections(ledger, run.id)
+        )
+        values |= {
+            "found": found,
+            "paging": paging,
+            "asked": asked,
+            "counts": count_outcomes(folder.ledger, run),
+            "objections": objections,
+        }
+        return self._page(request, "documents.html", values)
+
+    def document(self, request: Request) -> Response:
+        """The story of one document."""
+        folder, run = self._asked(request)
+        told = story(folder.ledger, run, request.path_params["document"])
+        values = self._frame(request, folder, run, "documents") | {
+            "story": told,
+            "near": neighbours(folder.ledger, run, told.document.id),
+        }
+        return self._page(request, "document.html", values)
+
+    def examples(self, request: Request) -> Response:
+        """The accepted examples of a run as cards."""
+        folder, run = self._asked(request)
+        values = self._frame(request, folder, run, "examples")
+        asked = _query(request, "shown", "kind", "sort", "q")
+        shown: Shown = _one_of(asked["shown"], Shown)
+        order: ExampleOrder = _one_of(asked["sort"], ExampleOrder) or "document"
+
+        def listed(offset: int) -> Any:
+            return list_examples(
+                folder.ledger,
+                run.id,
+                shown=shown,
+                kind=asked["kind"],
+                text=asked["q"],
+                order=order,
+                offset=offset,
+                limit=EXAMPLES,
+            )
+
+        found, paging = _paged(request, EXAMPLES, listed)
+        values |= {
+            "found": found,
+            "paging": paging,
+            "asked": asked,
+            "counts": folder.kept(("counts", run.id), lambda at: count_examples(at, run.id)),
+            "kinds": folder.kept(("kinds", run.id), lambda at: question_types(at, run.id)),
+            "formats": list(EXPORT_FORMATS),
+        }
+        return self._page(request, "examples.html", values)
+
+    def calls(self, request: Request) -> Response:
+        """What the folder's calls took, and how its endpoints do."""
+        folder, run = self._asked(request)
+        known = folder.known(("figures", run.id))
+        values = self._frame(request, folder, run, "calls") | {
+            "summary": _summary(folder, run) if known else None,
+            "health": endpoint_health(folder.ledger),
+            "latest": latest_calls(folder.ledger),
+            "bad": latest_calls(folder.ledger, bad=True),
+        }
+        return self._page(request, "calls.html", values)
+
+    def iteration(self, request: Request) -> Response:
+        """One iteration of an optimization: what it changed, why, and what came of it."""
+        folder, run = self._asked(request)
+        made = {i.number: i for i in iterations(folder.ledger, run.id)}
+        one = made.get(request.path_params["number"])
+        if one is None:
+            raise LedgerError(f"the optimization {run.id} has no such iteration")
+        parent = made.get(one.parent) if one.parent is not None else None
+        diff, problem = _diff(run, parent.revision, one.revision) if parent else ("", "")
+        values = self._frame(request, folder, run, "iterations") | {
+            "one": one,
+            "rows": self._door.iteration(run, one),
+            "near": (one.number - 1 in made, one.number + 1 in made),
+            "evaluation": _evaluation(request, folder, one),
+            "diff": diff,
+            "problem": problem,
+        }
+        return self._page(request, "iteration.html", values)
+
+    def export(self, request: Request) -> Response:
+        """The examples of a run as a file, as `autodata export` writes it."""
+        folder, run = self._asked(request)
+        place = Path(tempfile.mkdtemp(prefix="autodata-board-"))
+        clear = BackgroundTask(shutil.rmtree, place, ignore_errors=True)
+        confirmed = request.query_params.get("confirmed") == "1"
+        try:
+            form = request.path_params["form"]
+            written = export(folder.ledger, form, place, run.id, confirmed=confirmed)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        file = written.card if request.query_params.get("card") == "1" else written.path
+        name = f"{run.id}-{file.name}"
+        return FileResponse(file, filename=name, background=clear)
+
+    # Live progress
+
+    async def events(self, request: Request) -> Response:
+        """A stream that says when something has changed, and ends with whoever listens."""
+        if self._streams >= STREAMS:
+            return Response("Too many pages are listening.", 503, {"retry-after": "30"})
+        return StreamingResponse(self._changes(request), media_type="text/event-stream")
+
+    async def _changes(self, request: Request) -> AsyncIterator[str]:
+        self._streams += 1
+        try:
+            yield "retry: 3000\n\n"
+            before = await run_in_threadpool(self._state)
+            for _ in range(LOOKS):
+                await asyncio.sleep(LOOK_EVERY)
+                if await request.is_disconnected():
+                    return
+                now = await run_in_threadpool(self._state)
+                if now != before:
+                    before = now
+                    yield "event: changed\ndata: \n\n"
+        finally:
+            self._streams -= 1
+
+    def _state(self) -> list[object]:
+        """Differs when a page would."""
+        found: list[object] = []
+        for folder in self._folders.all():
+            try:
+                stands = self._door.stands(folder.path, folder.ledger.run())
+                found.append((folder.key, folder.version(), stands))
+            except (LedgerError, sqlite3.Error) as error:
+                found.append((folder.key, str(error)))
+        return found
+
+    # What all pages have
+
+    def _asked(self, request: Request) -> tuple[ShownFolder, RunRow]:
+        folder = self._folders.one(request.path_params["folder"])
+        return folder, folder.ledger.run(request.path_params["run"])
+
+    def _frame(
+        self, request: Request, folder: ShownFolder, run: RunRow, tab: str
+    ) -> dict[str, Any]:
+        stands = self._door.stands(folder.path, run)
+        return {
+            "folder": folder,
+            "run": run,
+            "stands": stands,
+            "tab": tab,
+            "links": _links(request, folder, run),
+            "gate": gate_of(run.task, _config(folder.ledger, run)),
+            "events": f"{_root(request)}/events" if stands == "running" else "",
+        }
+
+    def _page(
+        self, request: Request, template: str, values: dict[str, Any], status: int = 200
+    ) -> Response:
+        known = {"root": _root(request), "here": _here(request), "offline": False}
+        return Response(render.page(template, known | values), status, media_type="text/html")
+
+    def _error(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            status, said = error.status_code, "there is no such page"
+        elif isinstance(error, sqlite3.Error):
+            status, said = 503, f"the database cannot be read just now: {error}"
+        else:
+            status, said = 409 if isinstance(error, ExportError) else 404, str(error)
+        return self._page(request, "error.html", {"said": said, "events": ""}, status)
+
+
+def _root(request: Request) -> str:
+    root: str = request.scope.get("root_path", "")
+    return root
+
+
+def _here(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _links(request: Request, folder: ShownFolder, run: RunRow) -> Links:
+    return Links(f"{_root(request)}/{quote(folder.key, safe='')}/{quote(run.id, safe='')}")
+
+
+def _evaluation(request: Request, folder: ShownFolder, one: Iteration) -> Links | None:
+    """Where the first evaluation of an iteration's prompts is, if there was one."""
+    try:
+        return _links(request, folder, folder.ledger.run(one.evaluation()))
+    except LedgerError:
+        return None
+
+
+def _query(request: Request, *names: str) -> dict[str, str]:
+    """What was asked for under these names; empty where nothing was."""
+    return {name: request.query_params.get(name, "").strip()[:200] for name in names}
+
+
+def _one_of(asked: str, kind: Any) -> Any:
+    """What was asked for, if it is one of the choices; empty otherwise."""
+    return asked if asked in get_args(kind) else ""
+
+
+def _paged(
+    request: Request, size: int, listed: Callable[[int], tuple[Sequence[Any], int]]
+) -> tuple[Sequence[Any], Paging]:
+    """The page of a list that was asked for; the last one where there are not so many."""
+    number = bounded(request.query_params.get("page"), 1, 1_000_000)
+    found, total = listed((number - 1) * size)
+    paging = Paging(number, total, size)
+    if number <= paging.last:
+        return found, paging
+    return listed((paging.last - 1) * size)[0], Paging(paging.last, total, size)
+
+
+def _summary(folder: ShownFolder, run: RunRow) -> Summary:
+    return folder.kept(("figures", run.id), lambda ledger: summarize(ledger, run.id))
+
+
+def _config(ledger: Ledger, run: RunRow) -> Mapping[str, Any]:
+    """The configuration of a run; an evaluation has that of its optimization."""
+    if run.kind != "evaluation":
+        return run.config
+    owners = (other for other in ledger.runs() if other.kind == "optimization")
+    return next((owner.config for owner in owners), {})
+
+
+def _diff(run: RunRow, old: str, new: str) -> tuple[str, str]:
+    """What an edit changed in the prompts, or why nobody can say."""
+    try:
+        return Store.open(Path(run.config["prompts"]["path"])).diff(old, new), ""
+    except (KeyError, TypeError):
+        return "", "this optimization does not say where its prompt store is"
+    except (StoreError, OSError) as error:
+        return "", str(error)

@@ -1,0 +1,304 @@
+"""What the pages show, as values read from run.db; how it looks is told by the templates."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlencode
+
+from autodata.ledger.iterations import Iteration
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.measurements import measured, remeasurements
+from autodata.ledger.rows import Example, RunRow
+from autodata.tasks import TASKS
+from autodata.tasks.acceptance import (
+    Acceptance,
+    CountPolicy,
+    Policy,
+    ThresholdPolicy,
+    summary,
+)
+from autodata.tasks.measured import MeasuredPolicy, Measurement
+from autodata.tasks.types import Attempt, Candidate, Document, Round, Side
+
+COMPARED = 1_000  # pieces of a text, at most, whose changes are shown one by one
+_BORDERS = {
+    "question": re.compile(r"(?<=\s)"),
+    "context": re.compile(r"(?<=[.!?;:]\s)|(?<=\n)"),
+    "reference_answer": re.compile(r"(?<=[.!?;:]\s)|(?<=\n)"),
+}
+
+Difference = Literal["same", "gone", "new"]
+
+
+class Gate(NamedTuple):
+    """The thresholds that a run's rounds had to keep, in words; and 0 … 1 where there is one to
+    draw, with what is wanted of each side."""
+
+    words: str
+    weak_max: float | None = None
+    strong_min: float | None = None
+    strong_max: float | None = None
+    weak_wanted: str = ""
+    strong_wanted: str = ""
+
+
+class Change(NamedTuple):
+    """What a round has otherwise than the one before it: pieces of the text, each with whether it
+    stayed, went or came."""
+
+    of: str
+    pieces: Sequence[tuple[Difference, str]]
+
+
+class CriterionCount(NamedTuple):
+    """How many answers of each side met one criterion; a side that was not marked has no count."""
+
+    criterion: str
+    weight: int
+    weak: str
+    strong: str
+
+
+@dataclass(frozen=True)
+class RoundPage:
+    """A round, what it changed, and where its gap comes from."""
+
+    round: Round
+    means: Mapping[str, float | None]
+    changes: Sequence[Change]
+    criteria: Sequence[CriterionCount]
+
+
+@dataclass(frozen=True)
+class FreshLine:
+    """What fresh attempts showed of an example, and whose they were."""
+
+    who: str
+    found: Measurement
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything on record about one document of a run."""
+
+    document: Document
+    rounds: Sequence[RoundPage]
+    example: Example | None
+    afresh: Sequence[FreshLine]
+    unreadable: Sequence[tuple[str, str, str]]
+
+    @property
+    def outcome(self) -> str:
+        """What became of it."""
+        return (self.rounds[-1].round.decision if self.rounds else None) or "undecided"
+
+
+@dataclass(frozen=True)
+class Paging:
+    """One page of a list: its number from 1, how many rows there are, and how many to a page."""
+
+    number: int
+    total: int
+    size: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last page."""
+        return max(-(-self.total // self.size), 1)
+
+    @property
+    def offset(self) -> int:
+        """How many rows come before this page."""
+        return (self.number - 1) * self.size
+
+    @property
+    def words(self) -> str:
+        """`51–100 of 10,000`."""
+        end = min(self.offset + self.size, self.total)
+        return f"{self.offset + 1:,}–{end:,} of {self.total:,}" if self.total else "none"
+
+
+def gate_of(task: str, config: Mapping[str, Any]) -> Gate:
+    """The thresholds in force under a run's configuration. Where this autodata does not know the
+    task or cannot read the configuration, nothing is drawn."""
+    policy = _policy(task, config)
+    if isinstance(policy, ThresholdPolicy):
+        g = policy.gate
+        weak = f"{'at most' if g.weak_max_inclusive else 'below'} {g.weak_max:.2f}"
+        below = "" if g.strong_max is None else f" and below {g.strong_max:.2f}"
+        strong = f"at least {g.strong_min:.2f}{below}"
+        words = f"weak {weak}, strong {strong}, gap at least {g.gap_min:.2f}"
+        return Gate(words, g.weak_max, g.strong_min, g.strong_max, weak, strong)
+    if isinstance(policy, MeasuredPolicy):
+        b = policy.bounds
+        weak, strong = f"below {b.weak_max:.2f}", f"at least {b.strong_min:.2f}"
+        words = (
+            f"true scores: weak {weak}, strong {strong}, gap at least {b.gap_min:.2f}, "
+            f"with a probability of {policy.certainty:.2f}"
+        )
+        return Gate(words, b.weak_max, b.strong_min, None, weak, strong)
+    if isinstance(policy, CountPolicy):
+        weak = f"at most {policy.weak_correct_max} of {policy.weak_planned}"
+        strong = f"at least {policy.strong_correct_min} of {policy.strong_planned}"
+        most = policy.weak_correct_max / policy.weak_planned
+        least = policy.strong_correct_min / policy.strong_planned
+        return Gate(f"weak {weak} correct, strong {strong}", most, least, None, weak, strong)
+    return Gate("the loop judge decides" if policy else "the thresholds are not known here")
+
+
+def _policy(name: str, config: Mapping[str, Any]) -> Policy | None:
+    task = TASKS.get(name)
+    if task is None:
+        return None
+    models: Mapping[str, Any] = config.get("models") or {}
+    weak, strong = (
+        (models.get(f"{side}_solver") or {}).get("attempts") or planned
+        for side, planned in (("weak", task.weak_attempts), ("strong", task.strong_attempts))
+    )
+    try:
+        acceptance = Acceptance.model_validate(config.get("acceptance") or {})
+        return task.policy(acceptance, weak, strong)
+    except (ValueError, TypeError):
+        return None
+
+
+def story(ledger: Ledger, run: RunRow, document_id: str) -> Story:
+    """Everything on record about one document. Raises LedgerError when there is none."""
+    document = ledger.document(document_id)
+    rounds = ledger.rounds(run.id, document_id)
+    example = ledger.example(run.id, document_id)
+    return Story(
+        document=document,
+        rounds=list(_rounds(rounds)),
+        example=example,
+        afresh=list(_afresh(ledger, run, document_id)) if example else (),
+        unreadable=ledger.unreadable(document_id),
+    )
+
+
+def _rounds(rounds: Sequence[Round]) -> Iterator[RoundPage]:
+    asked: list[Candidate | None] = [None]
+    for round in rounds:
+        asked.append(round.candidate or asked[-1])
+    for round, (before, after) in zip(rounds, pairwise(asked), strict=True):
+        changed = changes(before, after) if before and round.candidate and after else ()
+        yield RoundPage(round, summary(round), tuple(changed), tuple(_criteria(round)))
+
+
+def changes(before: Candidate, after: Candidate) -> Iterator[Change]:
+    """What differs between two candidates: the question by word, longer texts by sentence, the
+    rubric by criterion."""
+    for name, borders in _BORDERS.items():
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            yield Change(name.replace("_", " "), _pieces(borders.split(old), borders.split(new)))
+    rubrics = [[f"{c.weight:+d}  {c.criterion}\n" for c in one.rubric] for one in (before, after)]
+    if rubrics[0] != rubrics[1]:
+        yield Change("rubric", _pieces(*rubrics))
+
+
+def _pieces(old: Sequence[str], new: Sequence[str]) -> list[tuple[Difference, str]]:
+    if max(len(old), len(new)) > COMPARED:
+        return [("gone", "".join(old)), ("new", "".join(new))]
+    found: list[tuple[Difference, str]] = []
+    for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            found.append(("same", "".join(old[a:b])))
+            continue
+        found += [("gone", "".join(old[a:b]))] if a < b else []
+        found += [("new", "".join(new[c:d]))] if c < d else []
+    return found
+
+
+def _criteria(round: Round) -> Iterator[CriterionCount]:
+    if round.candidate is None or not round.weak:
+        return
+    for at, criterion in enumerate(round.candidate.rubric):
+        weak, strong = _met(round.weak, at), _met(round.strong, at)
+        yield CriterionCount(criterion.criterion, criterion.weight, weak, strong)
+
+
+def _met(attempts: Sequence[Attempt], at: int) -> str:
+    marked = [attempt.marks[at].met for attempt in attempts if len(attempt.marks) > at]
+    return f"{sum(marked)} of {len(marked)}" if marked else "–"
+
+
+def _afresh(ledger: Ledger, run: RunRow, document_id: str) -> Iterator[FreshLine]:
+    for other in remeasurements(ledger, run.id):
+        for one in measured(ledger, other.id, document_id):
+            if one.fresh.holds is not None:
+                models = ", ".join(dict.fromkeys(other.models.values()))
+                attempts = max(one.fresh.weak_attempts, one.fresh.strong_attempts)
+                yield FreshLine(f"{attempts} attempts a side by {models}", one.fresh)
+
+
+def sides(round: Round) -> list[tuple[Side, Sequence[Attempt]]]:
+    """The attempts that the gate saw, by side, where there are some."""
+    both: tuple[tuple[Side, Sequence[Attempt]], ...] = (
+        ("weak", round.weak),
+        ("strong", round.strong),
+    )
+    return [(side, attempts) for side, attempts in both if attempts]
+
+
+def bounded(asked: str | None, otherwise: int, most: int) -> int:
+    """A whole number from 1 that somebody wrote into an address."""
+    if not asked or not re.fullmatch(r"[0-9]{1,9}", asked):
+        return otherwise
+    return min(max(int(asked), 1), most)
+
+
+def diff_lines(diff: str) -> list[tuple[str, str]]:
+    """The lines of a unified diff, each with what it is: file, place, new, gone or same."""
+    return [(_kind(line), line) for line in diff.splitlines()]
+
+
+def _kind(line: str) -> str:
+    heads: tuple[tuple[str, str], ...] = (
+        ("diff ", "file"), ("index ", "file"), ("--- ", "file"), ("+++ ", "file"),
+        ("@@", "place"), ("+", "new"), ("-", "gone"),
+    )  # fmt: skip
+    return next((kind for head, kind in heads if line.startswith(head)), "same")
+
+
+Html = str  # escaped already
+Linked = Callable[[int], str]  # the address of an iteration's page, empty where it has none
+
+
+@dataclass(frozen=True)
+class Door:
+    """What the board is told by the door, which knows processes and optimizations.
+
+    - `stands`: how a run of a folder stands, in words.
+    - `optimization`: what an optimization found, as parts of a page.
+    - `iteration`: one of its iterations, as rows of a name and what is said of it.
+    """
+
+    stands: Callable[[Path, RunRow], str]
+    optimization: Callable[[Ledger, RunRow, Linked], Sequence[Html]]
+    iteration: Callable[[RunRow, Iteration], Sequence[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Links:
+    """The addresses of a run's pages. On a page that is read offline there are only its anchors."""
+
+    base: str
+    offline: bool = False
+
+    def page(self, name: str = "", **query: str | int) -> str:
+        """A page of the run; what is asked for there may be empty."""
+        said = urlencode({key: value for key, value in query.items() if value})
+        return f"{self.base}{f'/{name}' if name else ''}{f'?{said}' if said else ''}"
+
+    def document(self, id: str) -> str:
+        """The story of a document."""
+        return f"#{id}" if self.offline else f"{self.base}/documents/{id}"
+
+    def iteration(self, number: int) -> str:
+        """What an iteration of an optimization did."""
+        return "" if self.offline else f"{self.base}/iterations/{number}"

@@ -1,0 +1,275 @@
+"""What a run holds, a page at a time: lists that stay quick over many thousands of documents."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from autodata.ledger.database import from_text
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import Example, Row, RunRow
+from autodata.ledger.summary import SOURCE, Outcome, read_outcome
+from autodata.tasks.types import Frozen
+
+ENDED = "('accepted', 'rejected', 'skipped')"
+RECENT = 2_000  # calls, the latest, that say how endpoints do
+
+OutcomeKind = Literal["accepted", "rejected", "skipped", "undecided", ""]  # empty: all
+Shown = Literal["", "passed", "failed", "unmeasured"]  # examples by what fresh attempts show
+ExampleOrder = Literal["document", "gap", "fresh", "certainty", "rounds"]
+
+# The rows of one page are chosen by columns of indices, and only these are read in full.
+_DECIDED = """
+select documents.rowid as place, last.rowid as ended
+from rounds as last join documents on documents.id = last.document_id
+where last.run_id = :run and last.decision {decision}
+  and (:objection = '' or json_extract(last.objections, '$[0].code') = :objection)
+  {named}
+"""
+_UNDECIDED = """
+select documents.rowid as place, null as ended from documents
+where not exists (select 1 from rounds as last where last.document_id = documents.id
+  and +last.run_id = :run and last.decision in ('accepted', 'rejected', 'skipped'))
+  {named}
+"""
+_EVERY = """
+select documents.rowid as place, null as ended from documents where true {named}
+"""
+_NAMED = """and (instr(lower(documents.name), lower(:text)) > 0
+  or substr(documents.id, 1, length(:text)) = lower(:text))"""
+_OUTCOMES = f"""
+select documents.id as document_id, {SOURCE} as source, documents.name,
+  last.decision, last.number as rounds, last.weak_mean, last.strong_mean, last.gap,
+  json_extract(last.objections, '$[0]') as objection
+from ({{chosen}} order by place limit :limit offset :offset) as chosen
+join documents on documents.rowid = chosen.place
+left join rounds as last on {{last}}
+order by chosen.place
+"""
+# The plus leaves `run_id` out of the choice of an index: that of the document finds a few rows.
+_LAST = f"""last.document_id = documents.id and +last.run_id = :run
+  and last.decision in {ENDED}"""
+_ORDERS: Mapping[ExampleOrder, str] = {
+    "document": "documents.rowid",
+    "gap": "examples.gap desc, documents.rowid",
+    "fresh": "examples.confirmed_gap desc, documents.rowid",
+    "certainty": "examples.certainty desc, documents.rowid",
+    "rounds": "examples.rounds_used desc, documents.rowid",
+}
+_SHOWN: Mapping[Shown, str] = {
+    "": "true",
+    "passed": "examples.confirmed",
+    "failed": "not examples.confirmed",
+    "unmeasured": "examples.confirmed is null",
+}
+_EXAMPLES = """
+from examples join documents on documents.id = examples.document_id
+where examples.run_id = :run and {shown} and (:kind is null or question_type = :kind)
+  and (:text = '' or instr(lower(question), lower(:text)) > 0
+    or instr(lower(documents.name), lower(:text)) > 0)
+"""
+_HEALTH = """
+select endpoint || '/' || model as model, count(*) filter (where status != 'failed') as answered,
+  total(failures) as failures, count(*) filter (where status = 'malformed') as malformed,
+  count(*) filter (where status = 'truncated') as cut_off,
+  avg(seconds) filter (where status != 'failed') as seconds, max(started_at) as latest,
+  max(id) filter (where status = 'failed') as failed,
+  max(id) filter (where status != 'failed') as good
+from calls where id > (select ifnull(max(id), 0) from calls) - :recent
+group by endpoint, model order by min(id)
+"""
+_CALLS = """
+select calls.id, scope, role, endpoint || '/' || model as model, status, input_tokens,
+  output_tokens, usd, seconds, started_at, error, documents.name
+from calls left join documents on documents.id = scope
+where {which} order by calls.id desc limit :limit
+"""
+
+
+class Health(Frozen):
+    """How a model of an endpoint did in the latest calls: answers, requests that brought none, and
+    answers that were no use. `seconds` is the mean of an answer, `error` the last failure's where
+    nothing was answered since."""
+
+    model: str
+    answered: int
+    failures: int
+    malformed: int
+    cut_off: int
+    seconds: float | None
+    latest: str
+    error: str
+
+
+class CallLine(Frozen):
+    """One call in a list; `name` is its document's, empty where it was about none."""
+
+    id: int
+    scope: str
+    role: str
+    model: str
+    status: str
+    input_tokens: int | None
+    output_tokens: int | None
+    usd: float | None
+    seconds: float
+    started_at: str
+    error: str
+    name: str
+
+
+class Neighbours(NamedTuple):
+    """The documents of a run before and after one, by their ids; None at an end."""
+
+    before: str | None
+    after: str | None
+
+
+def shown_runs(ledger: Ledger, limit: int) -> list[RunRow]:
+    """The runs that are shown beside each other, newest first: those that people began, and the
+    remeasurements of these."""
+    rows = ledger.query(
+        "select id from runs where kind != 'evaluation' order by rowid desc limit ?", [limit]
+    )
+    return [ledger.run(row["id"]) for row in rows]
+
+
+def count_outcomes(ledger: Ledger, run: RunRow) -> dict[str, int]:
+    """Documents in all and by outcome; of an evaluation only those that it tried."""
+    rows = ledger.query(
+        f"select decision, count(*) as n from rounds where run_id = ? and decision in {ENDED}"
+        " group by decision",
+        [run.id],
+    )
+    found = {name: 0 for name in ("accepted", "rejected", "skipped")}
+    found.update((row["decision"], row["n"]) for row in rows)
+    decided = sum(found.values())
+    if run.kind != "documents":
+        return {"total": decided, **found, "undecided": 0}
+    [row] = ledger.query("select count(*) as n from documents")
+    return {"total": row["n"], **found, "undecided": row["n"] - decided}
+
+
+def first_objections(ledger: Ledger, run_id: str) -> dict[str, int]:
+    """Rejected and skipped documents by the first objection of their last round."""
+    rows = ledger.query(
+        "select json_extract(objections, '$[0].code') as code, count(*) as n from rounds"
+        " where run_id = ? and decision in ('rejected', 'skipped') group by code"
+        " order by n desc, code",
+        [run_id],
+    )
+    return {row["code"]: row["n"] for row in rows if row["code"]}
+
+
+def list_outcomes(
+    ledger: Ledger,
+    run: RunRow,
+    *,
+    kind: OutcomeKind = "",
+    objection: str = "",
+    text: str = "",
+    offset: int = 0,
+    limit: int = 50,
+) -> tuple[list[Outcome], int]:
+    """One page of the documents of a run in the order they were added, and how many there are in
+    all: of one outcome, with this first objection, with this text in their name."""
+    named, last = _NAMED if text else "", _LAST
+    if kind == "undecided":
+        chosen = _UNDECIDED.format(named=named)
+    elif kind or objection or run.kind != "documents":
+        decision = f"= '{kind}'" if kind else f"in {ENDED}"
+        chosen, last = _DECIDED.format(decision=decision, named=named), "last.rowid = chosen.ended"
+    else:
+        chosen = _EVERY.format(named=named)
+    params: dict[str, Any] = {"run": run.id, "objection": objection, "text": text}
+    if text or objection or kind == "undecided":
+        [counted] = ledger.query(f"select count(*) as n from ({chosen})", params)
+        total = counted["n"]
+    else:
+        total = count_outcomes(ledger, run)[kind or "total"]
+    rows = ledger.query(
+        _OUTCOMES.format(chosen=chosen, last=last), params | {"offset": offset, "limit": limit}
+    )
+    return [read_outcome(row) for row in rows], total
+
+
+def neighbours(ledger: Ledger, run: RunRow, document_id: str) -> Neighbours:
+    """The decided documents of a run before and after one."""
+    found = []
+    for side, order in (("<", "desc"), (">", "asc")):
+        rows = ledger.query(
+            "select id from documents as d where rowid"
+            f" {side} (select rowid from documents where id = :document) and exists (select 1"
+            f" from rounds where +run_id = :run and document_id = d.id and decision in {ENDED})"
+            f" order by rowid {order} limit 1",
+            {"run": run.id, "document": document_id},
+        )
+        found.append(rows[0]["id"] if rows else None)
+    return Neighbours(*found)
+
+
+def count_examples(ledger: Ledger, run_id: str) -> dict[str, int]:
+    """Examples of a run in all, and by what fresh attempts show."""
+    [row] = ledger.query(
+        "select count(*) as total, total(confirmed) as passed, total(not confirmed) as failed,"
+        " total(confirmed is null) as unmeasured from examples where run_id = ?",
+        [run_id],
+    )
+    return {name: int(n) for name, n in row.items()}
+
+
+def question_types(ledger: Ledger, run_id: str, most: int = 20) -> dict[str, int]:
+    """The kinds of questions that a run's examples ask, the commonest first."""
+    rows = ledger.query(
+        "select question_type as kind, count(*) as n from examples where run_id = ?"
+        " group by kind order by n desc, kind limit ?",
+        [run_id, most],
+    )
+    return {from_text(row["kind"]): row["n"] for row in rows if row["kind"]}
+
+
+def list_examples(
+    ledger: Ledger,
+    run_id: str,
+    *,
+    shown: Shown = "",
+    kind: str = "",
+    text: str = "",
+    order: ExampleOrder = "document",
+    offset: int = 0,
+    limit: int = 20,
+) -> tuple[list[Example], int]:
+    """One page of the examples of a run, and how many there are in all."""
+    chosen = _EXAMPLES.format(shown=_SHOWN[shown])
+    params = {"run": run_id, "kind": kind or None, "text": text, "offset": offset, "limit": limit}
+    [counted] = ledger.query(f"select count(*) as n {chosen}", params)
+    rows = ledger.query(
+        f"select examples.document_id as id {chosen} order by {_ORDERS[order]}"
+        " limit :limit offset :offset",
+        params,
+    )
+    found = (ledger.example(run_id, row["id"]) for row in rows)
+    return [example for example in found if example], counted["n"]
+
+
+def endpoint_health(ledger: Ledger, recent: int = RECENT) -> list[Health]:
+    """How each model of each endpoint did in the latest calls of the folder."""
+    return [_health(ledger, row) for row in ledger.query(_HEALTH, {"recent": recent})]
+
+
+def _health(ledger: Ledger, row: Row) -> Health:
+    failed, good = row.pop("failed"), row.pop("good")
+    down = failed and (good is None or good < failed)
+    said = ledger.query("select error from calls where id = ?", [failed]) if down else ()
+    return Health.model_validate(row | {"error": (said[0]["error"] or "") if said else ""})
+
+
+def latest_calls(ledger: Ledger, limit: int = 20, *, bad: bool = False) -> list[CallLine]:
+    """The latest calls of the folder, newest first; with `bad` those among the last two thousand
+    that brought no answer, or one that was no use."""
+    which = (
+        f"status != 'ok' and calls.id > (select ifnull(max(id), 0) from calls) - {RECENT}"
+        if bad
+        else "true"
+    )
+    rows: Sequence[Row] = ledger.query(_CALLS.format(which=which), {"limit": limit})
+    texts = ("error", "name")
+    return [CallLine.model_validate(r | {t: from_text(r[t] or "") for t in texts}) for r in rows]
