@@ -19,11 +19,14 @@ from autodata.options import (
     InOrder,
     ManyValues,
     as_json,
+    board_port,
     config_file,
     documents,
     flags,
+    page_file,
     revision,
     run_folder,
+    run_folders,
     run_id,
     settings,
     store,
@@ -381,13 +384,7 @@ def optimize(**given: Any) -> None:
 
 @main.command(short_help="Write a run or an optimization as one page to read in a browser.")
 @run_folder
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where to write it; RUN/report.html unless stated.",
-)
+@page_file
 @run_id
 def report(**given: Any) -> None:
     """Write a run as one HTML page that loads nothing from elsewhere: figures, documents and their
@@ -402,14 +399,9 @@ def report(**given: Any) -> None:
     call("export", "write_report", **given)
 
 
-BOARD_PORT = 8_902
-
-
 @main.command(short_help="Browse runs in a browser, while they run, too.")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), default=BOARD_PORT, help="0 takes a free one."
-)
+@run_folders
+@board_port
 @click.option("--open/--no-open", "open_page", help="Open it in the browser.")
 def board(**given: Any) -> None:
     """Serve run folders as pages on this machine: runs with live progress, documents and their

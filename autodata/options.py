@@ -108,6 +108,19 @@ store = click.option(
     metavar="PATH",
     help="The prompt store; prompts.path of ./autodata.yaml, or ./prompts.",
 )
+run_folders = click.argument(
+    "runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path)
+)
+board_port = click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8_902, help="0 takes a free one."
+)
+page_file = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write it; RUN/report.html unless stated.",
+)
 run_id = click.option(
     "--run", "run_id", metavar="ID", help="One run of a folder that holds several; the latest."
 )

@@ -53,7 +53,7 @@ from autodata.ledger.summary import Summary, summarize
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.store import Store
 
-PREFIX = "/board"
+BOARD_PATH = "/board"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; object-src 'none'; "
@@ -63,8 +63,8 @@ HEADERS = {
     "cache-control": "no-store",
 }
 DOCUMENTS, EXAMPLES, RUNS = 50, 20, 30  # rows to a page; runs of a folder that are listed
-LARGE = 500  # documents of a folder whose figures are worked out after the page is there
-LOOK_EVERY = 1.0  # seconds between two looks whether a folder has changed
+MANY = 500  # documents of a folder whose figures are worked out after the page is there
+SECONDS_BETWEEN_LOOKS = 1.0  # seconds between two looks whether a folder has changed
 LOOKS = 600  # of one stream; then the browser asks for another one
 STREAMS = 32  # at the same time
 
@@ -74,7 +74,7 @@ def board(folders: Iterable[Path], door: Door, hosts: Iterable[str] = ()) -> Sta
     where it is reached by others."""
     site = Site(Folders(folders), door)
     allowed = LOOPBACK | {host.lower() for host in hosts}
-    return Starlette(routes=[Mount(PREFIX, app=Guarded(site.app(), allowed))])
+    return Starlette(routes=[Mount(BOARD_PATH, app=Guarded(site.app(), allowed))])
 
 
 class Guarded:
@@ -196,7 +196,7 @@ class Site:
         counts, later = count_outcomes(ledger, run), not folder.known(("figures", run.id))
         values |= {
             "counts": counts,
-            "summary": None if later and counts["total"] > LARGE else _summary(folder, run),
+            "summary": None if later and counts["total"] > MANY else _summary(folder, run),
             "latest": latest_calls(ledger, 8) if values["stands"] == "running" else [],
             "formats": list(EXPORT_FORMATS),
         }
@@ -341,7 +341,7 @@ class Site:
             yield "retry: 3000\n\n"
             before = await run_in_threadpool(self._state)
             for _ in range(LOOKS):
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
                 if await request.is_disconnected():
                     return
                 now = await run_in_threadpool(self._state)

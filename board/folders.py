@@ -25,6 +25,12 @@ class ShownFolder:
         self._known: dict[object, tuple[int, float, Any]] = {}
 
     @property
+    def name(self) -> str:
+        """Where it is, from where the board was begun."""
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+
+    @property
     def ledger(self) -> Ledger:
         """What happened here. Raises LedgerError when it cannot be read."""
         return self._opened("pages")

@@ -21,8 +21,8 @@ from autodata.ledger.summary import (
 )
 from autodata.tasks.measurement import Interval
 
-SHORT = 600  # characters of a text that are shown before the rest is asked for
-MOST = 100_000  # characters of a text that a page holds at all
+SHORTENED_TO = 600  # characters of a text that are shown before the rest is asked for
+SHOWN_AT_MOST = 100_000  # characters of a text that a page holds at all
 
 
 @cache
@@ -43,11 +43,11 @@ def environment() -> Environment:
         "diff_lines": diff_lines,
         "time": lambda text: text[:19].replace("T", " "),
         "head": _head,
-        "rest": lambda text: text[len(_head(text)) : MOST],
+        "rest": lambda text: text[len(_head(text)) : SHOWN_AT_MOST],
     }
     made.globals |= {
         "NOTICE": NOTICE,
-        "MOST": MOST,
+        "SHOWN_AT_MOST": SHOWN_AT_MOST,
         "sides": sides,
         "rows": summary_rows,
         "estimate": _estimate,
@@ -79,9 +79,9 @@ def _share(counted: tuple[int, int], what: str = "accepted") -> str:
 
 def _head(text: str) -> str:
     """The beginning of a text, all of it where little is left; it ends between words."""
-    if len(text) <= SHORT + SHORT // 4:
+    if len(text) <= SHORTENED_TO + SHORTENED_TO // 4:
         return text
-    return text[: text.rfind(" ", SHORT // 2, SHORT) + 1] or text[:SHORT]
+    return text[: text.rfind(" ", SHORTENED_TO // 2, SHORTENED_TO) + 1] or text[:SHORTENED_TO]
 
 
 def _estimate(mean: float | None, low: float | None, high: float | None) -> str:

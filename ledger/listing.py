@@ -9,7 +9,7 @@ from autodata.ledger.rows import Example, Row, RunRow
 from autodata.ledger.summary import SOURCE, Outcome, read_outcome
 from autodata.tasks.types import Frozen
 
-ENDED = "('accepted', 'rejected', 'skipped')"
+_ENDED = "('accepted', 'rejected', 'skipped')"
 RECENT = 2_000  # calls, the latest, that say how endpoints do
 
 OutcomeKind = Literal["accepted", "rejected", "skipped", "undecided", ""]  # empty: all
@@ -46,7 +46,7 @@ order by chosen.place
 """
 # The plus leaves `run_id` out of the choice of an index: that of the document finds a few rows.
 _LAST = f"""last.document_id = documents.id and +last.run_id = :run
-  and last.decision in {ENDED}"""
+  and last.decision in {_ENDED}"""
 _ORDERS: Mapping[ExampleOrder, str] = {
     "document": "documents.rowid",
     "gap": "examples.gap desc, documents.rowid",
@@ -135,7 +135,7 @@ def shown_runs(ledger: Ledger, limit: int) -> list[RunRow]:
 def count_outcomes(ledger: Ledger, run: RunRow) -> dict[str, int]:
     """Documents in all and by outcome; of an evaluation only those that it tried."""
     rows = ledger.query(
-        f"select decision, count(*) as n from rounds where run_id = ? and decision in {ENDED}"
+        f"select decision, count(*) as n from rounds where run_id = ? and decision in {_ENDED}"
         " group by decision",
         [run.id],
     )
@@ -175,7 +175,7 @@ def list_outcomes(
     if kind == "undecided":
         chosen = _UNDECIDED.format(named=named)
     elif kind or objection or run.kind != "documents":
-        decision = f"= '{kind}'" if kind else f"in {ENDED}"
+        decision = f"= '{kind}'" if kind else f"in {_ENDED}"
         chosen, last = _DECIDED.format(decision=decision, named=named), "last.rowid = chosen.ended"
     else:
         chosen = _EVERY.format(named=named)
@@ -198,7 +198,7 @@ def neighbours(ledger: Ledger, run: RunRow, document_id: str) -> Neighbours:
         rows = ledger.query(
             "select id from documents as d where rowid"
             f" {side} (select rowid from documents where id = :document) and exists (select 1"
-            f" from rounds where +run_id = :run and document_id = d.id and decision in {ENDED})"
+            f" from rounds where +run_id = :run and document_id = d.id and decision in {_ENDED})"
             f" order by rowid {order} limit 1",
             {"run": run.id, "document": document_id},
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -113,6 +114,22 @@ def refused(
     assert isinstance(ended, dict)
     message: str = ended["__error__"]["message"]
     return message
+
+
+def test_the_board_is_served_beside_the_graphs(
+    client: SyncLangGraphClient, thread: tuple[str, list[dict[str, Any]]]
+) -> None:
+    """Whoever asks from a foreign page is refused, whatever the server around it permits."""
+    http = client.http.client
+    page = http.get("/board/")
+    assert page.status_code == 200
+    assert "studio-cs-" in page.text
+    [run] = set(re.findall(r'href="(/board/studio/[^"]+)"', page.text))
+    assert "weak below 0.50" in http.get(run).text
+    assert "group-commit.md" in http.get(f"{run}/documents").text
+    assert http.get("/board/static/board.css").status_code == 200
+    assert http.get("/board/", headers={"origin": "https://smith.example"}).status_code == 403
+    assert http.get("/ok").status_code == 200
 
 
 def test_a_fork_may_be_the_first_that_a_server_sees(client: SyncLangGraphClient) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
-from autodata.board.app import PREFIX, board
+from autodata.board.app import BOARD_PATH, board
 from autodata.board.pages import Door, Html, Linked
 from autodata.ledger.iterations import Iteration
 from autodata.ledger.ledger import FILE, Ledger
@@ -35,7 +35,7 @@ def serve_board(runs: Sequence[Path], port: int, open_page: bool) -> None:
         if not any(run.glob(f"*/{FILE}")):
             RunFolder(run).existing()
     with _listening(port) as listening:
-        address = f"http://{HOST}:{listening.getsockname()[1]}{PREFIX}/"
+        address = f"http://{HOST}:{listening.getsockname()[1]}{BOARD_PATH}/"
         console = screen()
         console.print(f"The board is at {address}; Ctrl-C ends it", soft_wrap=True)
         console.file.flush()

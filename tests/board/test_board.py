@@ -388,7 +388,7 @@ def test_a_browser_shows_the_pages(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under their own policy, with the part that is fetched later, and an offline report."""
-    monkeypatch.setattr("autodata.board.app.LARGE", 0)
+    monkeypatch.setattr("autodata.board.app.MANY", 0)
     run = run_of(folder.path / "run").id
     with served(folder.path / "run") as address:
         page = browsed(f"{address}run/{run}", tmp_path / "profile")
