@@ -18,14 +18,14 @@ from autodata.graph.state import RunChoices, State, planned
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import MeasuredExample, accepted, count_fresh, measured
 from autodata.ledger.rows import RunRow, RunStatus
-from autodata.ledger.summary import NOTICE, harmless, number, share
+from autodata.ledger.summary import NOTICE, Figure, harmless, mean_by_source, number, share
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import locked_revision, packaged, unchanged_since
 from autodata.screen import print_table, table
 from autodata.session import STOPPED, Session
 from autodata.settings import Settings, with_attempts
 from autodata.tasks.measured import Measurement
-from autodata.tasks.measurement import Interval, mean_interval, wilson
+from autodata.tasks.measurement import Interval, wilson
 from autodata.tasks.types import digest
 
 MEASURING = ("weak_solver", "strong_solver", "judge")  # roles that are asked, as the task has them
@@ -209,16 +209,10 @@ class Result:
         values = [value for _, value in self._values(score, lambda one: one.shown)]
         return sum(values) / len(values) if values else None
 
-    def fresh(self, score: str) -> tuple[float, Interval] | None:
+    def fresh(self, score: str) -> Figure:
         """The fresh mean and its interval, by document."""
-        by_source: dict[str, list[float]] = {}
-        for source, value in self._values(score, lambda one: one.fresh):
-            by_source.setdefault(source, []).append(value)
-        values = [value for values in by_source.values() for value in values]
-        if not values:
-            return None
         least = -1.0 if score == "gap" else 0.0
-        return sum(values) / len(values), mean_interval(list(by_source.values()), least)
+        return mean_by_source(self._values(score, lambda one: one.fresh), least)
 
     def _values(
         self, score: str, of: Callable[[MeasuredExample], Measurement]
@@ -255,8 +249,11 @@ class Result:
         }
 
 
-def _plain(found: tuple[float, Interval] | None) -> dict[str, float] | None:
-    return found and {"mean": found[0], **found[1]._asdict()}
+def _plain(found: Figure) -> dict[str, float | None] | None:
+    if found.value is None:
+        return None
+    low, high = found.interval or (None, None)
+    return {"mean": found.value, "low": low, "high": high}
 
 
 def _each(one: MeasuredExample) -> dict[str, Any]:
@@ -307,14 +304,14 @@ def _print_means(console: Console, found: Result) -> None:
     made = table("mean scores", *SCORES, numbers=SCORES)
     made.add_row("as the gate saw", *(number(found.shown(score)) for score in SCORES))
     fresh = [found.fresh(score) for score in SCORES]
-    made.add_row("afresh", *(number(one and one[0]) for one in fresh))
-    made.add_row("95 % interval", *(interval(one[1]) if one else "–" for one in fresh))
+    made.add_row("afresh", *(number(one.value) for one in fresh))
+    made.add_row("95 % interval", *(interval(one.interval) for one in fresh))
     print_table(console, made)
 
 
-def interval(found: Interval) -> str:
-    """`0.41 to 0.53`."""
-    return f"{found.low:.2f} to {found.high:.2f}"
+def interval(found: Interval | None) -> str:
+    """`0.41 to 0.53`; a single document has none."""
+    return "–" if found is None else f"{found.low:.2f} to {found.high:.2f}"
 
 
 def _print_each(console: Console, found: Sequence[MeasuredExample]) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from statistics import fmean
 from typing import Any
 
@@ -14,8 +14,6 @@ from autodata.tasks.judge_noise import Judged, JudgeNoise, judge_noise
 from autodata.tasks.measurement import (
     Interval,
     bootstrap,
-    cost_interval,
-    cost_per_example,
     detectable,
     in_percent,
     mean_interval,
@@ -343,6 +341,24 @@ def _per_example(ledger: Ledger, found: Sequence[Outcome]) -> dict[str, Figure]:
         )
         for kind in nothing
     }
+
+
+def cost_interval(documents: Sequence[tuple[float, int]]) -> Interval:
+    """The interval of what an example costs: what each document cost, and the examples it gave.
+
+    By `bootstrap`; documents that gave none cost, too. Without an upper end (infinite) where a draw
+    may hold none that gave one. Where all did, draws cannot vary their share: then the end is that
+    of its least by `wilson`. Raises ValueError below two documents.
+    """
+    low, high = bootstrap(documents, cost_per_example)
+    n = len(documents)
+    return Interval(low, high / wilson(n, n).low if all(gave for _, gave in documents) else high)
+
+
+def cost_per_example(documents: Sequence[tuple[float, int]]) -> float:
+    """What the documents cost for each example that they gave; infinite where they gave none."""
+    examples = sum(gave for _, gave in documents)
+    return sum(cost for cost, _ in documents) / examples if examples else inf
 
 
 def _cost(costs: Iterable[tuple[Outcome, float | None]]) -> Figure:

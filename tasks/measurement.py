@@ -11,10 +11,10 @@ how likely the thresholds truly hold.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from math import asin, comb, exp, inf, log, pi, sin, sqrt
+from math import asin, comb, exp, log, pi, sin, sqrt
 from operator import mul
 from random import Random
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, stdev
 from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import Field
@@ -36,6 +36,9 @@ LEVEL = 0.05
 
 POWER = 0.80
 """Chance that a difference is seen which is said to be large enough to show."""
+
+LEAST_SPREAD = 0.1
+"""Standard deviation by document that is always reckoned with: few may agree by chance."""
 
 _Z = NormalDist().inv_cdf(1 - LEVEL / 2)
 
@@ -130,42 +133,28 @@ def exact_paired(pairs: Pairs) -> float:
 
 
 def mean_interval(by_document: Sequence[Sequence[float]], least: float = 0.0) -> Interval:
-    """The interval of the mean of values that lie between `least` and 1.
+    """The interval of the mean of values that lie between `least` and 1; `least` … 1 for none.
 
-    By `bootstrap`. Where all documents agree there is nothing to draw: then the score interval of a
-    share of as many documents, since no value varies more than one that is all or nothing.
-    `least` … 1 for none.
+    The wider of `bootstrap` and Student's t by document, of a spread of at least LEAST_SPREAD; the
+    latter within the score interval of a share of as many, since no value varies more than one that
+    is all or nothing: that alone for one document, and where all lie at one end. It covers in 94 of
+    100 cases for 1 … 8 documents that spread by .05 to .2.
     """
     drawn = [(sum(values), len(values)) for values in by_document if values]
-    n = len(drawn)
+    means, n = [total / count for total, count in drawn], len(drawn)
     if not n:
         return Interval(least, 1.0)
-    if len({total / count for total, count in drawn}) == 1:
-        low, high = wilson(n * (drawn[0][0] / drawn[0][1] - least) / (1 - least), n)
-        return Interval(least + low * (1 - least), least + high * (1 - least))
-    return bootstrap(drawn, _mean_of)
+    mean = _mean_of(drawn)
+    low, high = (least + at * (1 - least) for at in wilson(n * (mean - least) / (1 - least), n))
+    if n == 1 or {*means} in ({least}, {1.0}):
+        return Interval(low, high)
+    reach = _student_quantile(n - 1) * max(stdev(means), LEAST_SPREAD) / sqrt(n)
+    few, many = bootstrap(drawn, _mean_of)
+    return Interval(min(few, max(low, mean - reach)), max(many, min(high, mean + reach)))
 
 
 def _mean_of(documents: Sequence[tuple[float, int]]) -> float:
     return sum(total for total, _ in documents) / sum(count for _, count in documents)
-
-
-def cost_interval(documents: Sequence[tuple[float, int]]) -> Interval:
-    """The interval of what an example costs: what each document cost, and the examples it gave.
-
-    By `bootstrap`; documents that gave none cost, too. Without an upper end (infinite) where a draw
-    may hold none that gave one. Where all did, draws cannot vary their share: then the end is that
-    of its least by `wilson`. Raises ValueError below two documents.
-    """
-    low, high = bootstrap(documents, cost_per_example)
-    n = len(documents)
-    return Interval(low, high / wilson(n, n).low if all(gave for _, gave in documents) else high)
-
-
-def cost_per_example(documents: Sequence[tuple[float, int]]) -> float:
-    """What the documents cost for each example that they gave; infinite where they gave none."""
-    examples = sum(gave for _, gave in documents)
-    return sum(cost for cost, _ in documents) / examples if examples else inf
 
 
 T = TypeVar("T")

@@ -1,6 +1,7 @@
 """What a run accepted is measured afresh: told from outside, with models over HTTP on loopback."""
 
 import json
+import re
 import signal
 import sqlite3
 from typing import Any
@@ -71,6 +72,15 @@ def test_people_read_the_fresh_figures_beside_the_old_ones(folder: Folder) -> No
     assert f"{shown:.2f} → {fresh:.2f}" in said
     assert document[:8] in said
     assert "Simulated models" in said
+
+
+def test_one_document_has_no_interval_on_any_screen(folder: Folder) -> None:
+    folder("run", str(DEMO / "cs" / "bounded-load-hashing.md"), *RUN[2:])
+    found = remeasured(folder)
+    status = json.loads(folder("status", "run", "--json"))
+    assert found["fresh"]["gap"] == {"mean": status["fresh_gap_mean"], "low": None, "high": None}
+    assert status["fresh_gap_mean_interval"] is None
+    assert re.search(r"95 % interval +– +– +–", folder("remeasure", "run"))
 
 
 def test_a_budget_stops_it_and_a_higher_one_asks_only_for_what_is_missing(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from io import StringIO
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -13,10 +14,10 @@ from autodata.ledger.cards import card
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import Summary, summarize
+from autodata.ledger.summary import Summary, cost_interval, summarize
 from autodata.screen import Screen, print_summary
 from autodata.tasks.judge_noise import cheapest
-from autodata.tasks.measurement import cost_interval, mean_interval, wilson
+from autodata.tasks.measurement import mean_interval, wilson
 from autodata.tasks.rubric import majority, score
 from autodata.tasks.types import Attempt, Candidate, Document, Mark, Round, Side
 
@@ -187,3 +188,15 @@ async def test_nothing_is_told_of_a_judge_that_was_asked_once(tmp_path: Path) ->
     assert found.judge is None
     assert "judge" not in found.plain()
     assert told_of(found) == []
+
+
+def test_a_cost_per_example_counts_documents_that_gave_none() -> None:
+    """20 of 40 accepted at 20 each, the others cost 100: tails of .019 (Φ of −2.023 √(40/39)),
+    and P(X ≤ 13) is .0192 of a binomial, so that 13 or 14 and 26 or 27 are accepted at the ends."""
+    low, high = cost_interval([(100, 0), (20, 1)] * 20)
+    assert low == pytest.approx(20 + 100 * 14 / 26, rel=0.05)
+    assert high == pytest.approx(20 + 100 * 26 / 14, rel=0.1)
+    # Of three draws none may have an example.
+    assert cost_interval([(100, 0), (100, 0), (20, 1)]) == (20, inf)
+    # Three of three say that 44 % and more give one.
+    assert cost_interval([(8, 1)] * 3) == pytest.approx((8, 8 / wilson(3, 3).low))

@@ -2,7 +2,7 @@
 
 import random
 from itertools import starmap
-from math import asin, inf, sqrt
+from math import asin, sqrt
 from statistics import fmean, median
 
 import pytest
@@ -14,7 +14,6 @@ from autodata.tasks.measurement import (
     Pairs,
     Prior,
     bootstrap,
-    cost_interval,
     detectable,
     exact_paired,
     fit,
@@ -129,18 +128,6 @@ def test_an_interval_is_the_same_each_time_and_fits_every_statistic() -> None:
     low, high = bootstrap(values, median)
     assert low < median(values) < high
     assert bootstrap(values, median) == (low, high) != bootstrap(values, median, seed=1)
-
-
-def test_a_cost_per_example_counts_documents_that_gave_none() -> None:
-    """20 of 40 accepted at 20 each, the others cost 100: tails of .019 (Φ of −2.023 √(40/39)),
-    and P(X ≤ 13) is .0192 of a binomial, so that 13 or 14 and 26 or 27 are accepted at the ends."""
-    low, high = cost_interval([(100, 0), (20, 1)] * 20)
-    assert low == pytest.approx(20 + 100 * 14 / 26, rel=0.05)
-    assert high == pytest.approx(20 + 100 * 26 / 14, rel=0.1)
-    # Of three draws none may have an example.
-    assert cost_interval([(100, 0), (100, 0), (20, 1)]) == (20, inf)
-    # Three of three say that 44 % and more give one.
-    assert cost_interval([(8, 1)] * 3) == pytest.approx((8, 8 / wilson(3, 3).low))
 
 
 @pytest.mark.parametrize(("documents", "effect"), [(392, 0.20), (98, 0.40), (25, 0.80)])
@@ -279,3 +266,26 @@ def test_documents_that_agree_do_not_make_certain() -> None:
     assert low < 0 < 0.5 < high
     assert mean_interval([]) == (0.0, 1.0)
     assert mean_interval([[]], least=-1.0) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.2])
+def test_few_documents_make_no_mean_certain(spread: float) -> None:
+    """The interval covers, and narrows with every document more."""
+    widths = list[float]()
+    for documents in (1, 2, 3, 4, 6, 8):
+        rng, covered, width = random.Random(documents), 0, 0.0
+        for _ in range(60):
+            values = [[min(max(rng.gauss(0.4, spread), -1.0), 1.0)] for _ in range(documents)]
+            low, high = mean_interval(values, least=-1.0)
+            covered, width = covered + (low <= 0.4 <= high), width + high - low
+        assert covered >= 54, documents
+        widths.append(width)
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_documents_that_nearly_agree_are_as_uncertain_as_those_that_agree() -> None:
+    for documents in range(2, 9):
+        alike = mean_interval([[0.43]] * documents, least=-1.0)
+        nearly = mean_interval([[0.43]] * (documents - 1) + [[0.431]], least=-1.0)
+        assert nearly == pytest.approx(alike, abs=0.01), documents
+        assert nearly.low < 0.37 < 0.49 < nearly.high
