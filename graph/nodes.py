@@ -342,7 +342,9 @@ class Nodes:
     ) -> Posterior | None:
         """What all attempts at an example say of its true scores."""
         measures = measuring(state)
-        prior = state.prior or context.prior(run_id, measures.prior, measures.noise)
+        prior = measures.prior
+        if not state.prior:
+            prior = context.prior(run_id, measures.prior, measures.noise)
         sides = ([a for a in round.attempts if a.solver == side] for side in ("weak", "strong"))
         weak, strong = map(scores, sides)
         believed = measures.believed(prior, weak, strong)

@@ -15,6 +15,7 @@ from autodata.tasks import TASKS
 from autodata.tasks.types import Decision
 
 SPREAD = (0.5, 2.0)  # documents cost very differently: what a budget buys, as shares of the mean
+FIRST = 8  # documents that begin together where later ones learn from what they show
 RECHECK = 0.1  # seconds between two looks at what is left of a budget
 
 COLLECT_AFTER = 50_000  # more objects made than freed, until the garbage collector looks at them
@@ -156,12 +157,19 @@ class Admission:
         return Outlook(low, max(high, 1), len(waiting), calls, known=bool(self._taken))
 
     async def wait(self) -> None:
-        """Returns when another document may begin; at once without a budget or a target."""
+        """Returns when another document may begin; at once without a budget, a target or a gate
+        that learns."""
         while self.begun and not self.batch.stop.is_set() and not self.batch.enough:
             carries = self.context.models.budget_tracker.carries(self.calls_per_document())
-            if carries >= 2 * (self.begun + 1) and self._still_wanted():
+            if carries >= 2 * (self.begun + 1) and self._still_wanted() and self._learned():
                 return
             await asyncio.sleep(RECHECK)
+
+    def _learned(self) -> bool:
+        """A gate that learns from the run begins with few documents, and with as many more as have
+        taught it: a document keeps the prior under which it was begun."""
+        learns = self.batch.choices.preset == "measured"
+        return not learns or self.begun < max(FIRST, len(self.batch.decided))
 
     def _still_wanted(self) -> bool:
         """True unless those begun may reach the target: every second one does at the least."""

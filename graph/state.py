@@ -11,6 +11,7 @@ from autodata.tasks import TASKS, Task
 from autodata.tasks.acceptance import (
     Acceptance,
     Policy,
+    Scores,
     ThresholdPolicy,
     mean,
     scores,
@@ -18,7 +19,7 @@ from autodata.tasks.acceptance import (
     thresholds,
 )
 from autodata.tasks.measured import MeasuredPolicy, measured
-from autodata.tasks.measurement import Prior
+from autodata.tasks.measurement import Prior, respread
 from autodata.tasks.types import (
     Attempt,
     Candidate,
@@ -216,8 +217,16 @@ def planned(state: State) -> tuple[int, int]:
 
 
 def policy_of(state: State) -> Policy:
-    """The acceptance policy in force."""
-    return _policy(state.task, state.choices, *planned(state), state.prior)
+    """The acceptance policy in force.
+
+    Under `measured` a document learns from its own rounds how widely attempts scatter: those that
+    begin together have no others to learn from.
+    """
+    policy = _policy(state.task, state.choices, *planned(state))
+    if state.prior and isinstance(policy, MeasuredPolicy):
+        own = tuple((scores(r.weak), scores(r.strong)) for r in earlier(state) if r.weak)
+        return _learned(policy, state.prior, own)
+    return policy
 
 
 def measuring(state: State) -> MeasuredPolicy:
@@ -234,11 +243,16 @@ def measuring(state: State) -> MeasuredPolicy:
 
 
 @lru_cache(maxsize=256)
-def _policy(task: str, choices: RunChoices, weak: int, strong: int, prior: Prior | None) -> Policy:
-    policy = TASKS[task].policy(choices, weak, strong)
-    if prior and isinstance(policy, MeasuredPolicy):
-        return policy.model_copy(update={"prior": prior})
-    return policy
+def _policy(task: str, choices: RunChoices, weak: int, strong: int) -> Policy:
+    return TASKS[task].policy(choices, weak, strong)
+
+
+@lru_cache(maxsize=4096)
+def _learned(
+    policy: MeasuredPolicy, prior: Prior, own: tuple[tuple[Scores, Scores], ...]
+) -> MeasuredPolicy:
+    rounds = [([float(s) for s in weak], [float(s) for s in strong]) for weak, strong in own]
+    return policy.model_copy(update={"prior": respread(prior, rounds)})
 
 
 def sides_together(state: State) -> bool:

@@ -230,7 +230,7 @@ WIDE = 0.1
 """Weight of a prior twice as wide beside the fitted one, so that a wrong one can be overruled."""
 PSEUDO_ROUNDS = 10
 """Rounds that the stated default prior counts for while a run's own is being found."""
-PSEUDO_ATTEMPTS = 20
+PSEUDO_ATTEMPTS = 10
 """Attempts that the stated default spread counts for, likewise."""
 EM_STEPS = 20
 """Steps of expectation-maximisation; the means move by less than .001 after a dozen."""
@@ -259,7 +259,7 @@ class Prior(Frozen):
     strong: float = 0.62
     strong_sd: float = Field(0.20, gt=0)
     slope: float = 0.7
-    spread: float = Field(0.12, gt=0)
+    spread: float = Field(0.18, gt=0)
     attempts: int = PSEUDO_ATTEMPTS
     rounds: int = 0
 
@@ -377,12 +377,7 @@ def fit(rounds: Iterable[Sides], noise: Noise = "scores", default: Prior = DEFAU
     bivariate normal by expectation-maximisation; the default counts for PSEUDO_ROUNDS rounds.
     """
     seen = [(weak, strong) for weak, strong in rounds if weak]
-    squares, freedom = _scatter(seen)
-    attempts = default.attempts + freedom
-    spread = sqrt((default.attempts * default.spread**2 + squares) / attempts)
-    found = default.model_copy(
-        update={"spread": max(spread, SPREAD_MIN), "attempts": attempts, "rounds": len(seen)}
-    )
+    found = respread(default, seen).model_copy(update={"rounds": len(seen)})
     observed = [
         (_observed(weak, found.spread, noise), _observed(strong, found.spread, noise))
         for weak, strong in seen
@@ -392,6 +387,14 @@ def fit(rounds: Iterable[Sides], noise: Noise = "scores", default: Prior = DEFAU
     for _ in range(EM_STEPS if seen else 0):
         moments = _step(moments, start, observed)
     return _prior(found, moments)
+
+
+def respread(prior: Prior, rounds: Sequence[Sides]) -> Prior:
+    """The prior with what these rounds say of the spread of attempts, and of nothing else."""
+    squares, freedom = _scatter(rounds)
+    attempts = prior.attempts + freedom
+    spread = sqrt((prior.attempts * prior.spread**2 + squares) / attempts)
+    return prior.model_copy(update={"spread": max(spread, SPREAD_MIN), "attempts": attempts})
 
 
 class _Moments(NamedTuple):
