@@ -11,7 +11,6 @@ from autodata.tasks import TASKS, Task
 from autodata.tasks.acceptance import (
     Acceptance,
     Policy,
-    Scores,
     ThresholdPolicy,
     mean,
     scores,
@@ -19,7 +18,7 @@ from autodata.tasks.acceptance import (
     thresholds,
 )
 from autodata.tasks.measured import MeasuredPolicy, measured
-from autodata.tasks.measurement import Prior, respread
+from autodata.tasks.measurement import Prior
 from autodata.tasks.types import (
     Attempt,
     Candidate,
@@ -217,15 +216,10 @@ def planned(state: State) -> tuple[int, int]:
 
 
 def policy_of(state: State) -> Policy:
-    """The acceptance policy in force.
-
-    Under `measured` a document learns from its own rounds how widely attempts scatter: those that
-    begin together have no others to learn from.
-    """
+    """The acceptance policy in force."""
     policy = _policy(state.task, state.choices, *planned(state))
     if state.prior and isinstance(policy, MeasuredPolicy):
-        own = tuple((scores(r.weak), scores(r.strong)) for r in earlier(state) if r.weak)
-        return _learned(policy, state.prior, own)
+        return _learned(policy.model_copy(update={"prior": state.prior}), tuple(earlier(state)))
     return policy
 
 
@@ -247,12 +241,9 @@ def _policy(task: str, choices: RunChoices, weak: int, strong: int) -> Policy:
     return TASKS[task].policy(choices, weak, strong)
 
 
-@lru_cache(maxsize=4096)
-def _learned(
-    policy: MeasuredPolicy, prior: Prior, own: tuple[tuple[Scores, Scores], ...]
-) -> MeasuredPolicy:
-    rounds = [([float(s) for s in weak], [float(s) for s in strong]) for weak, strong in own]
-    return policy.model_copy(update={"prior": respread(prior, rounds)})
+@lru_cache(maxsize=256)
+def _learned(policy: MeasuredPolicy, rounds: tuple[Round, ...]) -> MeasuredPolicy:
+    return policy.after(rounds)
 
 
 def sides_together(state: State) -> bool:

@@ -27,6 +27,7 @@ from autodata.tasks.measurement import (
     Posterior,
     Prior,
     posterior,
+    respread,
 )
 from autodata.tasks.types import Attempt, Code, Frozen, Objection, Round, Side
 
@@ -86,6 +87,15 @@ class MeasuredPolicy(Frozen):
         """What they say under a prior."""
         sides = (tuple(map(float, side)) for side in (weak, strong))
         return posterior(prior, self.bounds, *sides, self.noise)
+
+    def after(self, rounds: Sequence[Round]) -> Self:
+        """The policy of a document's next round: its earlier ones tell how attempts scatter, for
+        documents that begin together have no others to learn from."""
+        own = [
+            ([float(s) for s in scores(r.weak)], [float(s) for s in scores(r.strong)])
+            for r in rounds
+        ]
+        return self.model_copy(update={"prior": respread(self.prior, own)})
 
     def _certain(self, weak: Scores, strong: Scores, known: Posterior) -> bool:
         tried = min(len(weak), len(strong)) >= LEAST_ATTEMPTS

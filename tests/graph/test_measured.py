@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from autodata.graph.state import RunChoices, State, measuring
+from autodata.graph.state import RunChoices, State, measuring, policy_of
 from autodata.ledger.ledger import Ledger
+from autodata.tasks.acceptance import scores
+from autodata.tasks.measurement import Prior
+from autodata.tasks.types import Attempt, Round, Side
 from tests.graph.scripted import CS, ByText, marks, play
 from tests.graph.test_loop import LEGAL
 
@@ -18,8 +21,8 @@ async def test_both_sides_are_asked_in_turn_until_the_thresholds_hold_for_sure(
 ) -> None:
     (round,), models = await play(tmp_path, {**CS, "judge": JUDGE}, choices=MEASURED)
     assert round.decision == "accepted"
-    assert (len(round.weak), len(round.strong)) == (2, 2)
-    assert [a.number for a in (*round.weak, *round.strong)] == [1, 2, 1, 2]
+    assert (len(round.weak), len(round.strong)) == (2, 3)
+    assert [a.number for a in (*round.weak, *round.strong)] == [1, 2, 1, 2, 3]
     solvers = [role for role, _ in models.messages if role.endswith("_solver")]
     assert solvers[0] == "weak_solver"
     with Ledger.open(tmp_path) as ledger:
@@ -42,7 +45,25 @@ async def test_a_document_keeps_the_prior_under_which_it_was_begun(tmp_path: Pat
         ((document, first),) = ledger.priors("run").items()
         learned = first.model_copy(update={"weak": 0.9})
         assert ledger.prior_of("run", document, learned) == first
-        assert ledger.scored("run", 10) == [([0.25, 0.25], [0.875, 0.875])]
+        assert ledger.scored("run", 10) == [([0.25, 0.25], [0.875] * 3)]
+
+
+def attempts(side: Side, *scores: float) -> tuple[Attempt, ...]:
+    made = enumerate(scores, 1)
+    return tuple(Attempt(solver=side, number=n, answer="…", score=score) for n, score in made)
+
+
+def test_a_document_learns_from_its_own_rounds_how_attempts_scatter() -> None:
+    """Documents that begin together have no others to learn from."""
+    weak, strong = attempts("weak", 0.2, 0.2, 0.2), attempts("strong", 0.9, 0.9, 0.9)
+    calm = Round(number=1, weak=attempts("weak", *[0.7] * 8), decision="revise")
+    noisy = Round(number=1, weak=attempts("weak", *[0.4, 1.0] * 4), decision="revise")
+    certain = []
+    for before in (calm, noisy):
+        state = State(choices=MEASURED, prior=Prior(), rounds=[before], number=2)
+        certain.append(measuring(state).known(scores(weak), scores(strong)).holds)
+        assert measuring(state).prior == policy_of(state).prior  # type: ignore[union-attr]
+    assert certain[0] > 0.9 > 0.8 > certain[1]
 
 
 def test_certainty_is_about_the_thresholds_in_force() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autodata.graph.context import RunContext
-from autodata.graph.run import Admission, Batch, expected_calls, run_documents
+from autodata.graph.run import FIRST, Admission, Batch, expected_calls, run_documents
 from autodata.graph.state import RunChoices
 from autodata.ledger.calls import CallLog, Spent
 from autodata.ledger.ledger import Ledger
@@ -129,3 +129,20 @@ def test_what_is_left_carries_so_many_documents_of_ten_calls(
     budget: Budget, spent: Spent, fits: float
 ) -> None:
     assert BudgetTracker(budget, spent).carries(10) == pytest.approx(fits)
+
+
+async def test_a_gate_that_learns_begins_with_few_documents(tmp_path: Path) -> None:
+    """What is begun after the first eight knows what these have shown, however many may run."""
+    async with demo(tmp_path) as context:
+        more = [Document.of(f"{n}.md", f"{f.read_text()}\n\nNo {n}.") for n, f in twice()]
+        context.ledger.add_documents(more)
+        ids = context.ledger.document_ids()
+        batch = Batch("cs", RunChoices(preset="measured", rounds=1), ids, in_flight=len(ids))
+        await run_documents(context, batch)
+        known = [prior.rounds for prior in context.ledger.priors("run").values()]
+    assert len(known) == len(ids) == 16
+    assert FIRST <= known.count(0) < FIRST + 4  # some of the first are decided without an attempt
+
+
+def twice() -> list[tuple[int, Path]]:
+    return list(enumerate(sorted(DEMO.iterdir())))
