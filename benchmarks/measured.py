@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from results import report
 
 from autodata.graph.context import REFITTED, ROUNDS_FITTED
+from autodata.graph.run import FIRST
 from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, exact, mean, thresholds
 from autodata.tasks.measured import MeasuredPolicy, measured
 from autodata.tasks.measurement import Prior, fit, wilson
@@ -33,6 +34,9 @@ ROUND, FINAL = 3, 1  # calls: challenger, verifier, orchestrator; the final chec
 JUDGED = 0.5  # share of the attempts' variance that the judge makes, for those judged twice
 RESAMPLES = 400
 CONFIRM = 5
+IN_FLIGHT = 64  # documents at once, the default
+
+Seen = tuple[list[float], list[float]]  # the scores of a round, by side
 
 
 class World(NamedTuple):
@@ -85,16 +89,16 @@ class Attempts:
         weak, strong = self.made["weak"], self.made["strong"]
         while True:
             side: Side = "weak" if policy.batch("weak", weak, strong) else "strong"
-            if side == "strong" and policy.weak_objections(self._values("weak")):
+            if side == "strong" and policy.weak_objections(self.of("weak")):
                 return False
             wanted = policy.batch(side, weak, strong)
             if not wanted:
                 break
             self.made[side] += self.ask(side, wanted)
-        round = Round(number=1, weak=self._values("weak"), strong=self._values("strong"))
+        round = Round(number=1, weak=self.of("weak"), strong=self.of("strong"))
         return not policy.objections(round)
 
-    def _values(self, side: Side) -> tuple[Attempt, ...]:
+    def of(self, side: Side) -> tuple[Attempt, ...]:
         return tuple(
             Attempt(solver=side, number=number, answer="", score=float(score))
             for number, score in enumerate(self.made[side], 1)
@@ -138,7 +142,8 @@ class Contestant(NamedTuple):
         return float(spread * (1 - JUDGED + JUDGED / self.judges) ** 0.5)
 
 
-WRONG = Prior(weak=0.30, weak_sd=0.1, strong=0.75, strong_sd=0.1)  # an optimist's
+# An optimist's, sure of little noise.
+WRONG = Prior(weak=0.30, weak_sd=0.1, strong=0.75, strong_sd=0.1, spread=0.12, attempts=20)
 CONTESTANTS = (
     Contestant("paper", paper),
     Contestant("deployed", deployed),
@@ -150,44 +155,44 @@ CONTESTANTS = (
 
 
 def tried(contestant: Contestant, world: World, documents: int, seed: int) -> list[Tried]:
-    """So many documents, one after another; what was seen is the prior of what comes."""
+    """So many documents, as many at once as a run begins; those seen are the prior of the next."""
     world = world._replace(spread=contestant.seen(world.spread))
-    rng, seen, found = random.Random(seed), list[tuple[list[float], list[float]]](), list[Tried]()
+    rng, seen, found = random.Random(seed), list[Seen](), list[Tried]()
     prior, fitted = contestant.prior or Prior(), 0
-    for _ in range(documents):
-        if (
-            contestant.policy is by_measure
-            and not contestant.prior
-            and len(seen) > fitted * REFITTED
-        ):
+    while len(found) < documents:
+        learns = contestant.policy is by_measure and not contestant.prior
+        if learns and len(seen) > fitted * REFITTED:
             prior, fitted = fit(seen[-ROUNDS_FITTED:]), len(seen)
-        found.append(_document(contestant, contestant.policy(prior), world, rng, seen))
+        policy, begun = contestant.policy(prior), min(max(FIRST, len(found)), IN_FLIGHT)
+        for _ in range(min(begun, documents - len(found))):
+            found.append(_document(contestant, policy, world, rng, seen))
     return found
 
 
 def _document(
-    contestant: Contestant,
-    policy: Policy,
-    world: World,
-    rng: random.Random,
-    seen: list[tuple[list[float], list[float]]],
+    contestant: Contestant, policy: Policy, world: World, rng: random.Random, seen: list[Seen]
 ) -> Tried:
-    calls = 0
+    calls, rounds = 0, list[Round]()
     for _ in range(ROUNDS):
         truth = world.question(rng)
         attempts = Attempts(world, truth, rng)
-        accepted = attempts.settle(policy)
+        gate = policy.after(rounds) if isinstance(policy, MeasuredPolicy) else policy
+        accepted = attempts.settle(gate)
         calls += ROUND + contestant.attempt * attempts.number
-        seen.append(tuple([float(s) for s in side] for side in attempts.made.values()))
+        weak, strong = attempts.made.values()
+        seen.append(([float(s) for s in weak], [float(s) for s in strong]))
+        rounds.append(
+            Round(number=len(rounds) + 1, weak=attempts.of("weak"), strong=attempts.of("strong"))
+        )
         if accepted and contestant.confirm:
             calls += 2 * contestant.attempt * contestant.confirm
             fresh = (mean(attempts.ask(side, contestant.confirm)) for side in ("weak", "strong"))
-            weak, strong = (float(value or 0) for value in fresh)
-            accepted = passes(weak, strong)
+            low, high = (float(value or 0) for value in fresh)
+            accepted = passes(low, high)
         if accepted:
             certainty = 0.0
-            if isinstance(policy, MeasuredPolicy):
-                certainty = policy.known(attempts.made["weak"], attempts.made["strong"]).holds
+            if isinstance(gate, MeasuredPolicy):
+                certainty = gate.known(attempts.made["weak"], attempts.made["strong"]).holds
             weak_seen, strong_seen = (float(mean(side) or 0) for side in attempts.made.values())
             gaps = (strong_seen - weak_seen, truth[1] - truth[0])
             return Tried(calls + FINAL, True, passes(*truth), certainty, *gaps)
