@@ -355,8 +355,7 @@ def posterior(
 
 
 def _dot(one: Iterable[float], other: Iterable[float]) -> float:
-    found: float = sum(map(mul, one, other))
-    return found
+    return float(sum(map(mul, one, other)))
 
 
 def _along(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from autodata.tasks.acceptance import Policy, missing, scores, unscored
-from autodata.tasks.measured import confirmation
+from autodata.tasks.measured import MeasuredPolicy, confirmation
 from autodata.tasks.measurement import Bounds
 from autodata.tasks.types import Attempt, Code, Round
 
@@ -49,15 +49,16 @@ def redecide(policy: Policy, rounds: Sequence[Round], confirm: Confirm | None = 
     asks for them, as many as it asks for.
     """
     reason = ""
-    for round in rounds:
-        reason = _objection(policy, round)
+    for number, round in enumerate(rounds):
+        gate = policy.after(rounds[:number]) if isinstance(policy, MeasuredPolicy) else policy
+        reason = _objection(gate, round)
         fresh = _fresh(round, confirm.number) if confirm else ()
         if confirm and fresh and not reason:
             found = confirmation(confirm.bounds, confirm.number, fresh)
             reason = found[0].message if found else ""
         if reason:
             continue
-        lacking = missing(policy, round)
+        lacking = missing(gate, round)
         if confirm and not fresh:
             lacking = "it was not confirmed by fresh attempts"
         return Redecision("open" if lacking else "accepted", round.number, lacking)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from autodata.tasks.acceptance import PRESETS, ThresholdPolicy, unscored
+from autodata.tasks.acceptance import PRESETS, Acceptance, ThresholdPolicy, thresholds, unscored
+from autodata.tasks.measured import measured
 from autodata.tasks.measurement import Bounds
 from autodata.tasks.redecide import Confirm, redecide
 from autodata.tasks.types import Attempt, Objection, Round, Side, Verdict
@@ -108,3 +109,24 @@ def test_fresh_attempts_count_where_they_are_asked_for(
     found = redecide(policy(), [round], confirm)
     assert found.decision == decision
     assert found.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("before", "decision"), [([0.7] * 8, "accepted"), ([0.4, 1.0] * 4, "rejected")]
+)
+def test_a_round_is_decided_by_what_the_rounds_before_it_told(
+    before: list[float], decision: str
+) -> None:
+    """Under `measured` the scatter of a document's first round bears on its second."""
+    choices = Acceptance(preset="measured", attempts_max=3)
+    passed = Verdict(passed=True, fingerprint="f")
+    rounds = [
+        Round(number=1, weak=attempts("weak", *before)),
+        Round(
+            number=2,
+            weak=attempts("weak", 0.2, 0.2, 0.2),
+            strong=attempts("strong", 0.9, 0.9, 0.9),
+            final_verdict=passed,
+        ),
+    ]
+    assert redecide(measured(thresholds(choices), choices), rounds).decision == decision
