@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from results import report
 
 from autodata.graph.context import REFITTED, ROUNDS_FITTED
-from autodata.graph.run import FIRST
+from autodata.graph.run import FIRST_DOCUMENTS
 from autodata.tasks.acceptance import Acceptance, Policy, ThresholdPolicy, exact, mean, thresholds
 from autodata.tasks.measured import MeasuredPolicy, measured
 from autodata.tasks.measurement import Prior, fit, wilson
@@ -163,7 +163,7 @@ def tried(contestant: Contestant, world: World, documents: int, seed: int) -> li
         learns = contestant.policy is by_measure and not contestant.prior
         if learns and len(seen) > fitted * REFITTED:
             prior, fitted = fit(seen[-ROUNDS_FITTED:]), len(seen)
-        policy, begun = contestant.policy(prior), min(max(FIRST, len(found)), IN_FLIGHT)
+        policy, begun = contestant.policy(prior), min(max(FIRST_DOCUMENTS, len(found)), IN_FLIGHT)
         for _ in range(min(begun, documents - len(found))):
             found.append(_document(contestant, policy, world, rng, seen))
     return found

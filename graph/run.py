@@ -15,7 +15,7 @@ from autodata.tasks import TASKS
 from autodata.tasks.types import Decision
 
 SPREAD = (0.5, 2.0)  # documents cost very differently: what a budget buys, as shares of the mean
-FIRST = 8  # documents that begin together where later ones learn from what they show
+FIRST_DOCUMENTS = 8  # documents that begin together where later ones learn from what they show
 RECHECK = 0.1  # seconds between two looks at what is left of a budget
 
 COLLECT_AFTER = 50_000  # more objects made than freed, until the garbage collector looks at them
@@ -169,7 +169,7 @@ class Admission:
         """A gate that learns from the run begins with few documents, and with as many more as have
         taught it: a document keeps the prior under which it was begun."""
         learns = self.batch.choices.preset == "measured"
-        return not learns or self.begun < max(FIRST, len(self.batch.decided))
+        return not learns or self.begun < max(FIRST_DOCUMENTS, len(self.batch.decided))
 
     def _still_wanted(self) -> bool:
         """True unless those begun may reach the target: every second one does at the least."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autodata.graph.context import RunContext
-from autodata.graph.run import FIRST, Admission, Batch, expected_calls, run_documents
+from autodata.graph.run import FIRST_DOCUMENTS, Admission, Batch, expected_calls, run_documents
 from autodata.graph.state import RunChoices
 from autodata.ledger.calls import CallLog, Spent
 from autodata.ledger.ledger import Ledger
@@ -141,7 +141,9 @@ async def test_a_gate_that_learns_begins_with_few_documents(tmp_path: Path) -> N
         await run_documents(context, batch)
         known = [prior.rounds for prior in context.ledger.priors("run").values()]
     assert len(known) == len(ids) == 16
-    assert FIRST <= known.count(0) < FIRST + 4  # some of the first are decided without an attempt
+    assert (
+        FIRST_DOCUMENTS <= known.count(0) < FIRST_DOCUMENTS + 4
+    )  # some of the first are decided without an attempt
 
 
 def twice() -> list[tuple[int, Path]]:
