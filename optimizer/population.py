@@ -180,11 +180,13 @@ def pooled(made: Sequence[Iteration], rule: AcceptanceRule) -> dict[int, PassCou
     """
     counts = {i.number: PassCount.model_validate(i.pass_count) for i in members(made)}
     for number, first in counts.items():
-        later = {
-            i.parent_evaluations: PassCount.model_validate(i.parent_pass_count)
+        counted = (
+            (i.parent_evaluations, PassCount.model_validate(i.parent_pass_count))
             for i in made
             if i.parent == number and i.parent_pass_count
-        }
+        )
+        # A mutant that the guard blocked was tried on nothing, and its parent beside it.
+        later = {evaluations: count for evaluations, count in counted if count.tried}
         if later:
             counts[number] = sum(later.values(), first) if rule == "paper" else later[max(later)]
     return counts

@@ -215,12 +215,13 @@ def test_nothing_is_taken_along_where_nothing_passed_again(folder: Folder) -> No
 
 
 def test_numbers_begin_where_no_gate_could_have_been(folder: Folder) -> None:
-    """However few attempts it asked for of the sixteen that it might have."""
-    folder(*RUN, "--preset", "measured")
+    """However few attempts it asked for of all that it might have."""
+    sure = ("--set", "acceptance.certainty=0.6", "--set", "acceptance.attempts_max=40")
+    folder(*RUN, "--preset", "measured", *sure)
     [(most,)] = folder.query("select max(number) from attempts")
-    assert most < 16
+    assert most < 40
     remeasured(folder, "--attempts", "1")
-    assert folder.query(NUMBERS) == [("weak", 17), ("strong", 17)]
+    assert folder.query(NUMBERS) == [("weak", 41), ("strong", 41)]
 
 
 def test_worked_examples_are_shown_as_they_were(folder: Folder) -> None:

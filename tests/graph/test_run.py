@@ -141,8 +141,7 @@ async def test_a_gate_that_learns_begins_with_few_documents(tmp_path: Path) -> N
         await run_documents(context, batch)
         known = [prior.rounds for prior in context.ledger.priors("run").values()]
     assert len(known) == len(ids) == 16
-    unlearned = known.count(0) - FIRST_DOCUMENTS  # begun after documents without an attempt
-    assert 0 <= unlearned < 4
+    assert known.count(0) < FIRST_DOCUMENTS + 4  # some of the first are decided without an attempt
 
 
 def twice() -> list[tuple[int, Path]]:
