@@ -302,9 +302,7 @@ def remeasure(**given: Any) -> None:
     metavar="PATH",
     help="A file, or a folder that is there; the run folder unless stated.",
 )
-@click.option(
-    "--confirmed", is_flag=True, help="Only what passed again on fresh attempts; see remeasure."
-)
+@click.option("--confirmed", is_flag=True, help="Only what fresh attempts bear out; see remeasure.")
 @click.option(
     "--run", "run_id", metavar="ID", help="One run of the folder; all of them unless named."
 )

@@ -15,7 +15,7 @@ from autodata.cli import DONE, FAILED
 from autodata.graph.context import RunContext
 from autodata.graph.remeasure import Remeasurement, remeasure
 from autodata.graph.state import RunChoices, State, planned
-from autodata.ledger.ledger import Ledger
+from autodata.ledger.ledger import SUFFIX, Ledger
 from autodata.ledger.measurements import MeasuredExample, accepted, count_fresh, measured
 from autodata.ledger.rows import RunRow, RunStatus
 from autodata.ledger.summary import NOTICE, Figure, harmless, mean_by_source, number, share
@@ -30,7 +30,6 @@ from autodata.tasks.types import digest
 
 MEASURING = ("weak_solver", "strong_solver", "judge")  # roles that are asked, as the task has them
 SCORES = ("weak", "strong", "gap")
-SUFFIX = "remeasured"  # what is added to the run's id where its own models are asked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,17 @@
 """Dataset cards: what a file of examples is, how it came to be and what to be careful about."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import yaml
 
 from autodata.ledger.database import to_json
-from autodata.ledger.ledger import Ledger
+from autodata.ledger.ledger import OWN, Ledger
 from autodata.ledger.records import Format
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import SOURCE, judged_again, mean_by_source, mean_rounds
+from autodata.ledger.summary import BY_GATE, SOURCE, judged_again, mean_by_source, mean_rounds
 from autodata.tasks.judge_noise import judge_noise
 from autodata.tasks.measurement import in_percent, wilson
 
@@ -45,19 +45,20 @@ method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
 | rounds per example | {rounds} |
 | weak mean | {weak} |
 | strong mean | {strong} |
-| gap | {gap} |
+| gap | {gap} |{by_gate}
 | weak mean, measured afresh | {confirmed_weak} |
 | strong mean, measured afresh | {confirmed_strong} |
 | gap, measured afresh | {confirmed} |
 
 Scores lie between 0 and 1; 95 % intervals by document in brackets. Means and gap are those of the
-attempts that let an example in, and overstate it; fresh attempts do not. `certainty` is the
-probability that an example's true scores keep the thresholds.{chosen}
+attempts that let an example in, and overstate it; what was measured afresh does not. `certainty` is
+the probability that an example's true scores keep the thresholds.{chosen}
 
 To filter by, every row has `weak_pass_rate`, `strong_pass_rate` and `gap` (mean scores of the
 attempts that let it in, `weak_total_rollouts` and `strong_total_rollouts` of them), and
-`confirmed_weak`, `confirmed_strong`, `confirmed_gap` and `confirmed` (whether it passed again) from
-fresh attempts: null where it was not measured afresh.
+`confirmed_weak`, `confirmed_strong`, `confirmed_gap` and `confirmed` (whether the thresholds hold)
+from fresh attempts: those of `autodata remeasure`, or else those by which the gate confirmed it
+(`acceptance.confirm`); null where there are none.
 
 `meta` names each example's document, round, prompts and models, with the score of every attempt and
 the tokens that its document took.
@@ -93,8 +94,9 @@ _SIMULATED = """> **Simulated.** Every text and score here comes from simulated 
 
 _CHOSEN = """
 
-Only examples that passed again on fresh attempts are in this file. These attempts chose them, so
-their figures flatter again, if less; `autodata remeasure` with more attempts adds new ones."""
+Only examples that fresh attempts bear out are in this file: those of `autodata remeasure`, or else
+those by which the gate confirmed them. These attempts chose them, so their figures flatter again,
+if less; `autodata remeasure` with more attempts adds new ones."""
 
 
 def card(
@@ -110,11 +112,12 @@ def card(
 
     With `confirmed` it holds only examples that fresh attempts bear out.
     """
-    which = "run_id in (select value from json_each(?))" + " and confirmed" * confirmed
+    which = "e.run_id in (select value from json_each(?))" + " and confirmed" * confirmed
     [facts] = ledger.query(
         "select count(*) as examples, json_group_array(rounds_used) as rounds,"
-        " count(confirmed) as afresh, total(confirmed) as passed"
-        f" from examples where {which}",
+        " count(own.holds) as afresh, total(own.holds) as passed,"
+        f" count({BY_GATE['gap']}) as by_gate"
+        f" from examples as e left join {OWN} where {which}",
         [to_json([run.id for run in runs])],
     )
     within = partial(_with_interval, ledger, runs, which)
@@ -128,10 +131,11 @@ def card(
         rounds=_rounds(json.loads(facts["rounds"])),
         weak=within("weak_mean", least=0.0),
         strong=within("strong_mean", least=0.0),
-        gap=within("gap"),
-        confirmed_weak=within("confirmed_weak", least=0.0),
-        confirmed_strong=within("confirmed_strong", least=0.0),
-        confirmed=within("confirmed_gap"),
+        gap=within("e.gap"),
+        by_gate=_by_gate(within) if facts["by_gate"] else "",
+        confirmed_weak=within("own.weak", least=0.0),
+        confirmed_strong=within("own.strong", least=0.0),
+        confirmed=within("own.gap"),
         afresh=_afresh(facts["examples"], facts["afresh"], int(facts["passed"])),
         chosen=_CHOSEN if confirmed else "",
         columns="\n".join(_columns(format.shape)),
@@ -188,6 +192,16 @@ def _afresh(examples: int, afresh: int, passed: int) -> str:
     return f",{some} measured afresh: {passed} passed again{_rate(passed, afresh)}"
 
 
+def _by_gate(within: Callable[..., str]) -> str:
+    """Rows of the table: what the attempts come to by which the gate confirmed examples."""
+    names = {"weak": "weak mean", "strong": "strong mean", "gap": "gap"}
+    return "".join(
+        f"\n| {names[side]}, confirmed by the gate | "
+        f"{within(mean, least=-1.0 if side == 'gap' else 0.0)} |"
+        for side, mean in BY_GATE.items()
+    )
+
+
 def _rounds(numbers: Sequence[int]) -> str:
     """The mean number of rounds of so many examples, with its interval."""
     found = mean_rounds(numbers)
@@ -200,8 +214,9 @@ def _with_interval(
 ) -> str:
     """The mean of a column over the examples of the runs, with its interval by document."""
     rows = ledger.query(
-        f"select {SOURCE} as source, {column} as value from examples"
-        f" join documents on documents.id = document_id where {column} is not null and {which}",
+        f"select {SOURCE} as source, {column} as value from examples as e"
+        f" join documents on documents.id = document_id left join {OWN}"
+        f" where value is not null and {which}",
         [to_json([run.id for run in runs])],
     )
     found = mean_by_source(((row["source"], row["value"]) for row in rows), least)

@@ -35,15 +35,22 @@ from autodata.tasks.types import Decision, Document, Round, digest
 
 FILE = "run.db"
 
-EXAMPLE = """
+SUFFIX = "remeasured"  # the id of a run's own remeasurement is that of the run, and this
+# What it shows of an example `e`.
+OWN = f"""measurements as own on own.example_id = e.id
+  and own.run_id = e.run_id || '-{SUFFIX}' and own.holds is not null"""
+
+EXAMPLE = f"""
 select e.id, e.run_id, e.round_id, e.document_id, documents.name as document_name, e.task,
   rounds.candidate, e.weak_mean, e.strong_mean, e.gap, e.rounds_used, e.prompts_revision,
   e.simulated, e.certainty, e.weak_estimate, e.weak_low, e.weak_high, e.strong_estimate,
   e.strong_low, e.strong_high, e.gap_estimate, e.gap_low, e.gap_high, e.confirmed,
-  e.confirmed_weak, e.confirmed_strong, e.confirmed_gap, e.meta
+  e.confirmed_weak, e.confirmed_strong, e.confirmed_gap,
+  e.confirmed is not null and own.holds is null as confirmed_by_gate, e.meta
 from examples as e
 join documents on documents.id = e.document_id
 join rounds on rounds.id = e.round_id
+left join {OWN}
 where e.id = ?
 """
 _OF_ITS_OWN = "kind not in ('evaluation', 'remeasurement')"  # a run that people began as one

@@ -1,14 +1,15 @@
 """Examples measured afresh: attempts that no gate has seen, and what they come to.
 
 A remeasurement is a run of kind `remeasurement`. What the run's own models show fills the
-`confirmed` columns of its examples; what other models show is kept beside it.
+`confirmed` columns of its examples, in place of what the gate's own fresh attempts came to, which
+stay on record with the round; what other models show is kept beside it.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from autodata.ledger.database import from_text
-from autodata.ledger.ledger import Ledger
+from autodata.ledger.ledger import OWN, Ledger
 from autodata.ledger.rows import Row, RunRow, attempt_row, read_attempt, read_run
 from autodata.ledger.summary import SOURCE
 from autodata.tasks.measured import Measurement
@@ -27,13 +28,14 @@ order by documents.rowid
 
 
 class Confirmed(NamedTuple):
-    """What fresh attempts of the run's own models show of an example: whether it passed again, and
-    scores, 0 … 1. All None where it was not measured afresh."""
+    """What fresh attempts of the run's own models show of an example: whether the thresholds hold,
+    and scores, 0 … 1; None where there are none. `by_gate`: by these it was accepted, too."""
 
     holds: bool | None
     weak: float | None
     strong: float | None
     gap: float | None
+    by_gate: bool = False
 
 
 class MeasuredExample(Frozen):
@@ -63,8 +65,9 @@ def accepted(ledger: Ledger, run_id: str) -> list[tuple[str, str]]:
 def confirmed(ledger: Ledger, run_id: str) -> dict[str, Confirmed]:
     """How the examples of a run stand afresh, by document."""
     rows = ledger.query(
-        "select document_id, confirmed, confirmed_weak, confirmed_strong, confirmed_gap"
-        " from examples where run_id = ?",
+        "select document_id, confirmed, confirmed_weak, confirmed_strong, confirmed_gap,"
+        " confirmed is not null and own.holds is null as by_gate"
+        f" from examples as e left join {OWN} where e.run_id = ?",
         [run_id],
     )
     found = (list(row.values()) for row in rows)
@@ -150,7 +153,7 @@ def record_measurement(
             [where | attempt_row(attempt) for attempt in fresh], ignore=True
         )
         database.table("measurements").upsert(where | found._asdict(), pk=("run_id", "example_id"))
-        if confirms:
+        if confirms and found.holds is not None:
             columns = {
                 "confirmed": found.holds,
                 "confirmed_weak": found.weak,

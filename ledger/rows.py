@@ -64,7 +64,8 @@ class Example(Frozen):
     Means and gap are 0 … 1; `rounds_used` counts the accepted round; `meta` is what `record` was
     given to keep. `certainty` is how likely the thresholds truly hold, and the nine after it say
     what the true scores are: posterior means and 95 % intervals. `confirmed` and the three after it
-    come from attempts that the gate has not seen. None where nothing was measured.
+    come from attempts that the gate has not seen: of a remeasurement, or else those by which the
+    gate confirmed it (`confirmed_by_gate`). None where nothing was measured.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Example(Frozen):
     confirmed_weak: float | None = None
     confirmed_strong: float | None = None
     confirmed_gap: float | None = None
+    confirmed_by_gate: bool = False
     meta: Mapping[str, Any] = Field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from autodata.ledger.database import from_text
-from autodata.ledger.ledger import Ledger
+from autodata.ledger.ledger import OWN, Ledger
 from autodata.ledger.rows import Row, RunRow
 from autodata.tasks.judge_noise import Judged, JudgeNoise, judge_noise
 from autodata.tasks.measurement import (
@@ -81,9 +81,23 @@ from calls group by scope
 
 # What attempts that no gate has seen show of the examples.
 AFRESH = f"""
-select {SOURCE} as source, confirmed, confirmed_gap as gap
-from examples join documents on documents.id = document_id
-where run_id = ? and confirmed is not null order by documents.rowid
+select {SOURCE} as source, own.holds, own.gap
+from examples as e join documents on documents.id = document_id join {OWN}
+where e.run_id = ? order by documents.rowid
+"""
+
+# Means of the attempts by which the gate confirmed an example `e`; these decided, too.
+BY_GATE = {
+    side: "(select avg(score) from attempts"
+    f" where round_id = e.round_id and fresh and solver = '{side}')"
+    for side in ("weak", "strong")
+}
+BY_GATE["gap"] = f"({BY_GATE['strong']} - {BY_GATE['weak']})"
+CONFIRMED_BY_GATE = f"""
+select {SOURCE} as source, {", ".join(f"{mean} as {name}" for name, mean in BY_GATE.items())}
+from examples as e join documents on documents.id = document_id
+where e.run_id = ? and confirmed is not null and {BY_GATE["gap"]} is not null
+order by documents.rowid
 """
 
 
@@ -144,6 +158,21 @@ class Figure(Frozen):
         return {name: self.value, f"{name}_interval": ends or None}
 
 
+class GateConfirmed(Frozen):
+    """How many examples the gate confirmed on fresh attempts, and what these come to."""
+
+    examples: int
+    weak: Figure
+    strong: Figure
+    gap: Figure
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        sides = {"weak": self.weak, "strong": self.strong, "gap": self.gap}
+        means = [figure.plain(f"{name}_mean") for name, figure in sides.items()]
+        return {"examples": self.examples, **means[0], **means[1], **means[2]}
+
+
 class Summary(Frozen):
     """One run in numbers.
 
@@ -151,8 +180,9 @@ class Summary(Frozen):
     by their first objection, `attempts` those of each side. The pass rate is of documents accepted
     or rejected. Means and gap are those of accepted examples as the gate saw them, 0 … 1;
     `confirmed` of the examples were measured afresh, of which `passed_again` is the share that
-    passed and `fresh_gap` the mean gap. `rounds` is the mean of the `with_rounds` documents that
-    were decided in a round, not before the first one. `per_example` says what an example took in
+    passed and `fresh_gap` the mean gap; `confirmed_by_gate` tells of those that fresh
+    attempts confirmed at the gate. `rounds` is the mean of the `with_rounds` documents that were
+    decided in a round, not before the first one. `per_example` says what an example took in
     calls, tokens and US dollars (`usd`), documents that gave none included. `judge` says how noisy
     the judge is, where it was asked several times and there is enough to say, and `judge_priced`
     whether what is cheapest there is so in US dollars, not in calls.
@@ -171,6 +201,7 @@ class Summary(Frozen):
     confirmed: int
     passed_again: Figure
     fresh_gap: Figure
+    confirmed_by_gate: GateConfirmed | None = None
     per_example: Mapping[str, Figure]
     usage: Mapping[str, RoleUsage]
     judge: JudgeNoise | None = None
@@ -209,6 +240,7 @@ class Summary(Frozen):
             **self.gap.plain("gap_mean"),
             **self.passed_again.plain("passed_again"),
             **self.fresh_gap.plain("fresh_gap_mean"),
+            "confirmed_by_gate": self.confirmed_by_gate and self.confirmed_by_gate.plain(),
             **{k: v for n, cost in self.per_example.items() for k, v in cost.plain(n).items()},
             **self.model_dump(mode="json", include=set(names)),
             **self._judge(),
@@ -253,13 +285,25 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         strong=mean_by_source((outcome.source, outcome.strong_mean) for outcome in accepted),
         gap=mean_by_source(((outcome.source, outcome.gap) for outcome in accepted), least=-1.0),
         confirmed=len(afresh),
-        passed_again=_share(sum(row["confirmed"] for row in afresh), len(afresh)),
+        passed_again=_share(sum(row["holds"] for row in afresh), len(afresh)),
         fresh_gap=mean_by_source(((row["source"], row["gap"]) for row in afresh), least=-1.0),
+        confirmed_by_gate=_confirmed_by_gate(ledger, run.id),
         per_example=_per_example(ledger, found),
         usage=usage,
         judge=judge,
         judge_priced=priced,
     )
+
+
+def _confirmed_by_gate(ledger: Ledger, run_id: str) -> GateConfirmed | None:
+    rows = ledger.query(CONFIRMED_BY_GATE, [run_id])
+    if not rows:
+        return None
+    weak, strong, gap = (
+        mean_by_source(((row["source"], row[name]) for row in rows), least)
+        for name, least in (("weak", 0.0), ("strong", 0.0), ("gap", -1.0))
+    )
+    return GateConfirmed(examples=len(rows), weak=weak, strong=strong, gap=gap)
 
 
 def _judge(
@@ -509,6 +553,10 @@ def example_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         return
     sides = {"weak": summary.weak, "strong": summary.strong, "gap": summary.gap}
     yield "shown", ", ".join(f"{name} {_score(figure)}" for name, figure in sides.items())
+    if gate := summary.confirmed_by_gate:
+        means = f"weak {_score(gate.weak)}, strong {_score(gate.strong)}, gap {_score(gate.gap)}"
+        yield "confirmed", f"{gate.examples} by the gate on fresh attempts: {means}"
+        yield "", "these decided, too, so that they flatter, if less"
     if summary.confirmed < summary.documents["accepted"]:
         yield "", "as the gate saw them; `autodata remeasure` measures afresh"
     if summary.confirmed:

@@ -13,7 +13,7 @@ from autodata.graph.context import ROUNDS_FITTED
 from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
-from autodata.ledger.rows import RunRow
+from autodata.ledger.rows import RunRow, confirmed_row
 from autodata.ledger.summary import (
     NOTICE,
     Outcome,
@@ -39,6 +39,7 @@ from autodata.storyboard import tell, tell_unreadable
 from autodata.tasks.measured import Measurement
 from autodata.tasks.measurement import Pairs, fit, newcombe_paired
 from autodata.tasks.redecide import Confirm, Redecision, redecide
+from autodata.tasks.types import Attempt
 
 DECIDING = ("acceptance", "models")  # sections that decide: thresholds, and numbers of attempts
 PASSED = {True: "passed again", False: "did not pass again"}
@@ -80,19 +81,24 @@ def show(run: Path, document: str | None, full: bool, run_id: str | None) -> Non
             raise RunFolderError(f"{chosen.name} has no recorded round yet")
         example = ledger.example(row.id, chosen.document_id)
         tell(screen(), row, ledger.document(chosen.document_id), story, example, full=full)
-        for line in _afresh(ledger, row, chosen.document_id):
+        for line in _afresh(ledger, row, chosen.document_id, story[-1].fresh):
             screen().print(line, soft_wrap=True)
         tell_unreadable(screen(), ledger.unreadable(chosen.document_id), full=full)
 
 
-def _afresh(ledger: Ledger, run: RunRow, document_id: str) -> Iterator[str]:
-    """What attempts that the gate has not seen show of a document's example, by the run's own
-    models and by others."""
+def _afresh(
+    ledger: Ledger, run: RunRow, document_id: str, fresh: Sequence[Attempt]
+) -> Iterator[str]:
+    """What attempts that the gate has not seen show of a document's example: those that confirmed
+    it, and later ones, by the run's own models and by others."""
     own = confirmed(ledger, run.id).get(document_id)
     if own is None:
         return
     yield ""
-    if own.holds is None:
+    if fresh:
+        said = scored(Confirmed(*confirmed_row(fresh).values()))
+        yield f"confirmed by the gate on fresh attempts: {said}; these decided, too"
+    if own.holds is None or own.by_gate:
         yield f"not measured afresh; `autodata remeasure {ledger.path.parent}` does it"
     else:
         yield f"measured afresh: {scored(own)}: {PASSED[own.holds]}"
@@ -153,7 +159,9 @@ def _again(found: Confirmed | None) -> str:
     """The gap that fresh attempts show, and whether it is enough; empty without an example."""
     if found is None:
         return ""
-    return "not measured" if found.holds is None else f"{number(found.gap)} {PASSED[found.holds]}"
+    if found.holds is None or found.by_gate:
+        return "not measured"
+    return f"{number(found.gap)} {PASSED[found.holds]}"
 
 
 def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -> None:

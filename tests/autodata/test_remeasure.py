@@ -175,6 +175,44 @@ def test_what_confirmed_at_the_gate_is_not_used_again(folder: Folder) -> None:
     assert folder.query(NUMBERS) == [("weak", 6), ("strong", 6)]
 
 
+def test_what_the_gate_confirmed_is_told_apart_from_what_was_measured_afresh(
+    folder: Folder,
+) -> None:
+    """Its share is true by construction, so that none is given."""
+    folder("run", str(DEMO / "cs"), *RUN[2:], "--set", "acceptance.confirm=2")
+    mean = "select avg(score) from attempts where fresh and solver = 'weak' and round_id in (%s)"
+    [(weak,)] = folder.query(mean % "select round_id from examples")
+    [(examples,)] = folder.query("select count(*) from examples")
+    export = ("export", "run", "--confirmed", "--format", "jsonl", "-o", "out.jsonl")
+
+    def told() -> tuple[str, str, dict[str, Any]]:
+        assert f"{examples} by the gate on fresh attempts: weak {weak:.2f} (" in folder(
+            "status", "run"
+        )
+        folder(*export)
+        status = json.loads(folder("status", "run", "--json"))
+        assert status["confirmed_by_gate"]["examples"] == examples
+        assert status["confirmed_by_gate"]["weak_mean"] == pytest.approx(weak)
+        return folder("show", "run"), (folder.path / "out.md").read_text(), status
+
+    shown, card, status = told()
+    assert "passed again" not in shown + folder("status", "run") + card
+    assert (status["confirmed"], status["passed_again"]) == (0, None)
+    assert f"| examples | {examples}, not measured afresh |" in card
+    assert f"| weak mean, confirmed by the gate | {weak:.3f}" in card
+    assert "| weak mean, measured afresh | not measured |" in card
+
+    found = remeasured(folder, "--attempts", "4")
+    shown, card, status = told()
+    passed = found["passed_again"]["examples"]
+    assert "passed again" in shown
+    assert (status["confirmed"], status["passed_again"]) == (examples, passed / examples)
+    assert f"{passed}, measured afresh: {passed} passed again" in card
+    one = folder("show", "run", found["each"][0]["document"])
+    assert "confirmed by the gate on fresh attempts: weak" in one
+    assert "measured afresh: weak" in one
+
+
 def test_only_what_fresh_attempts_bear_out_is_taken_along(folder: Folder) -> None:
     folder(*RUN)
     words = ("export", "run", "--format", "jsonl", "-o", "out.jsonl")
