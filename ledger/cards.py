@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from autodata.ledger.database import to_json
-from autodata.ledger.ledger import OWN, Ledger
+from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.records import Format
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import BY_GATE, SOURCE, judged_again, mean_by_source, mean_rounds
@@ -117,7 +117,7 @@ def card(
         "select count(*) as examples, json_group_array(rounds_used) as rounds,"
         " count(own.holds) as afresh, total(own.holds) as passed,"
         f" count({BY_GATE['gap']}) as by_gate"
-        f" from examples as e left join {OWN} where {which}",
+        f" from examples as e left join {OWN_MEASUREMENT} where {which}",
         [to_json([run.id for run in runs])],
     )
     within = partial(_with_interval, ledger, runs, which)
@@ -215,7 +215,7 @@ def _with_interval(
     """The mean of a column over the examples of the runs, with its interval by document."""
     rows = ledger.query(
         f"select {SOURCE} as source, {column} as value from examples as e"
-        f" join documents on documents.id = document_id left join {OWN}"
+        f" join documents on documents.id = document_id left join {OWN_MEASUREMENT}"
         f" where value is not null and {which}",
         [to_json([run.id for run in runs])],
     )

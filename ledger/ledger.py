@@ -37,7 +37,7 @@ FILE = "run.db"
 
 SUFFIX = "remeasured"  # the id of a run's own remeasurement is that of the run, and this
 # What it shows of an example `e`.
-OWN = f"""measurements as own on own.example_id = e.id
+OWN_MEASUREMENT = f"""measurements as own on own.example_id = e.id
   and own.run_id = e.run_id || '-{SUFFIX}' and own.holds is not null"""
 
 EXAMPLE = f"""
@@ -50,7 +50,7 @@ select e.id, e.run_id, e.round_id, e.document_id, documents.name as document_nam
 from examples as e
 join documents on documents.id = e.document_id
 join rounds on rounds.id = e.round_id
-left join {OWN}
+left join {OWN_MEASUREMENT}
 where e.id = ?
 """
 _OF_ITS_OWN = "kind not in ('evaluation', 'remeasurement')"  # a run that people began as one

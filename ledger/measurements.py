@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from autodata.ledger.database import from_text
-from autodata.ledger.ledger import OWN, Ledger
+from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.rows import Row, RunRow, attempt_row, read_attempt, read_run
 from autodata.ledger.summary import SOURCE
 from autodata.tasks.measured import Measurement
@@ -67,7 +67,7 @@ def confirmed(ledger: Ledger, run_id: str) -> dict[str, Confirmed]:
     rows = ledger.query(
         "select document_id, confirmed, confirmed_weak, confirmed_strong, confirmed_gap,"
         " confirmed is not null and own.holds is null as by_gate"
-        f" from examples as e left join {OWN} where e.run_id = ?",
+        f" from examples as e left join {OWN_MEASUREMENT} where e.run_id = ?",
         [run_id],
     )
     found = (list(row.values()) for row in rows)

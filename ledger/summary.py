@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from autodata.ledger.database import from_text
-from autodata.ledger.ledger import OWN, Ledger
+from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.rows import Row, RunRow
 from autodata.tasks.judge_noise import Judged, JudgeNoise, judge_noise
 from autodata.tasks.measurement import (
@@ -82,7 +82,7 @@ from calls group by scope
 # What attempts that no gate has seen show of the examples.
 AFRESH = f"""
 select {SOURCE} as source, own.holds, own.gap
-from examples as e join documents on documents.id = document_id join {OWN}
+from examples as e join documents on documents.id = document_id join {OWN_MEASUREMENT}
 where e.run_id = ? order by documents.rowid
 """
 
