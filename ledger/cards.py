@@ -10,7 +10,7 @@ import yaml
 from autodata.ledger.database import to_json
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.records import Format
-from autodata.ledger.rows import RunRow
+from autodata.ledger.rows import Row, RunRow
 from autodata.ledger.summary import BY_GATE, SOURCE, judged_again, mean_by_source, mean_rounds
 from autodata.tasks.judge_noise import judge_noise
 from autodata.tasks.measurement import in_percent, wilson
@@ -41,7 +41,7 @@ method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
 
 | | |
 |---|---|
-| examples | {examples}{afresh} |
+| examples | {examples}{afresh} |{reviewed}
 | rounds per example | {rounds} |
 | weak mean | {weak} |
 | strong mean | {strong} |
@@ -70,7 +70,7 @@ the tokens that its document took.
 ## Before you use it
 
 - The text is synthetic. Questions, reference answers and rubrics were written by models and
-  checked by models; nobody read them all.
+  checked by models; {read}.
 - Difficulty was measured with the solvers named above. Another model will find other questions
   hard.
 - The licence of the source documents applies to what quotes them; none is stated here.
@@ -116,6 +116,9 @@ def card(
     [facts] = ledger.query(
         "select count(*) as examples, json_group_array(rounds_used) as rounds,"
         " count(own.holds) as afresh, total(own.holds) as passed,"
+        " count(reviewed_by) as reviewed, count(edited_by) as edited,"
+        " group_concat(distinct reviewed_by) as reviewers,"
+        " min(reviewed_at) as first, max(reviewed_at) as last,"
         f" count({BY_GATE['gap']}) as by_gate"
         f" from examples as e left join {OWN_MEASUREMENT} where {which}",
         [to_json([run.id for run in runs])],
@@ -138,6 +141,8 @@ def card(
         confirmed=within("own.gap"),
         afresh=_afresh(facts["examples"], facts["afresh"], int(facts["passed"])),
         chosen=_CHOSEN if confirmed else "",
+        reviewed=_reviewed(facts),
+        read=_read(facts),
         columns="\n".join(_columns(format.shape)),
     )
     return f"---\n{_front_matter(runs, format, file, count)}---\n{body}"
@@ -200,6 +205,24 @@ def _by_gate(within: Callable[..., str]) -> str:
         f"{within(mean, least=-1.0 if side == 'gap' else 0.0)} |"
         for side, mean in BY_GATE.items()
     )
+
+
+def _reviewed(facts: Row) -> str:
+    """Who accepted how many of the examples and when; a row of the table."""
+    if not facts["reviewed"]:
+        return ""
+    edited = f", {facts['edited']} of them edited" if facts["edited"] else ""
+    when = dict.fromkeys((facts["first"], facts["last"]))
+    return (
+        f"\n| read by a person | {facts['reviewed']}{edited} ({facts['reviewers']}; "
+        f"{' to '.join(when)}) |"
+    )
+
+
+def _read(facts: Row) -> str:
+    """Whether people read the examples."""
+    whole = facts["examples"] == facts["reviewed"]
+    return "a person accepted each" if whole else "nobody read them all"
 
 
 def _rounds(numbers: Sequence[int]) -> str:

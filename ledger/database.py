@@ -557,3 +557,44 @@ def remeasurements(database: Database) -> None:
     database.execute(CREATE_MEASUREMENTS)
     database.execute("create index fresh_attempts_by_example on fresh_attempts(example_id)")
     database.execute("create index measurements_by_example on measurements(example_id)")
+
+
+CREATE_REVIEWS = """create table reviews (
+  run_id text not null references runs(id),
+  document_id text not null references documents(id),
+  number integer not null,          -- of the round that waits for a person
+  fingerprint text not null,        -- of the candidate that is shown
+  rounds text not null,             -- JSON: the document's rounds so far, this one last
+  certainty real,                   -- probability that the thresholds truly hold, 0 … 1
+  asked_at text not null,
+  decision text,                    -- accept, reject, edit; null: it waits
+  reason text,
+  edited text,                      -- JSON: the candidate to go on with
+  by text,                          -- who, and when
+  at text,
+  primary key (run_id, document_id, number, fingerprint)
+)"""
+
+
+CREATE_WAITING = """create view waiting as
+-- What waits for a person, unless its document was decided in another way meanwhile.
+select reviews.*, documents.rowid as place
+from reviews join documents on documents.id = reviews.document_id
+where reviews.decision is null and not exists (
+  select 1 from rounds
+  where rounds.run_id = reviews.run_id and rounds.document_id = reviews.document_id
+    and rounds.decision in ('accepted', 'rejected', 'skipped')
+)"""
+
+
+@migrations()
+def reviews(database: Database) -> None:
+    """A person in the loop: what waits, what was said, and who said it of an example."""
+    database.execute(CREATE_REVIEWS)
+    database.execute(CREATE_WAITING)
+    database.execute("alter table rounds add column review text")  # JSON
+    for column in REVIEWED:
+        database.execute(f"alter table examples add column {column} text")
+
+
+REVIEWED = ("reviewed_by", "reviewed_at", "edited_by", "edited_at")

@@ -27,6 +27,7 @@ from autodata.ledger.rows import (
     read_example,
     read_round,
     read_run,
+    reviewed_row,
     round_row,
     run_row,
 )
@@ -46,7 +47,8 @@ select e.id, e.run_id, e.round_id, e.document_id, documents.name as document_nam
   e.simulated, e.certainty, e.weak_estimate, e.weak_low, e.weak_high, e.strong_estimate,
   e.strong_low, e.strong_high, e.gap_estimate, e.gap_low, e.gap_high, e.confirmed,
   e.confirmed_weak, e.confirmed_strong, e.confirmed_gap,
-  e.confirmed is not null and own.holds is null as confirmed_by_gate, e.meta
+  e.confirmed is not null and own.holds is null as confirmed_by_gate,
+  e.reviewed_by, e.reviewed_at, e.edited_by, e.edited_at, e.meta
 from examples as e
 join documents on documents.id = e.document_id
 join rounds on rounds.id = e.round_id
@@ -221,7 +223,7 @@ class Ledger:
             if last.decision == "accepted" and last.candidate:
                 example = example_row(run, rows[-1], last.candidate, meta or {})
                 measured = known_row(known) | confirmed_row(last.fresh)
-                self._db.table("examples").insert(example | measured)
+                self._db.table("examples").insert(example | measured | reviewed_row(rounds))
         return run.id
 
     def _branch(self, run: RunRow, rounds: Sequence[Round]) -> RunRow:

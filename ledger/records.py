@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from autodata.ledger.database import ESTIMATED
+from autodata.ledger.database import ESTIMATED, REVIEWED
 from autodata.ledger.rows import Example, RunRow
 from autodata.tasks.acceptance import exact, scores
 from autodata.tasks.types import Attempt
@@ -38,8 +38,8 @@ _META = {
     "index": int, "document_id": str, "document_name": str, "run": str, "round": int,
     "prompts_revision": str, "locked_revision": str, "models": dict.fromkeys(_ROLES, str),
     "simulated": bool, "weak_scores": [float], "strong_scores": [float], "weak_mean": float,
-    "strong_mean": float, "gap": float, **dict.fromkeys(_KNOWN, float), "calls": int,
-    "input_tokens": int, "output_tokens": int,
+    "strong_mean": float, "gap": float, **dict.fromkeys(_KNOWN, float),
+    **dict.fromkeys(REVIEWED, str), "calls": int, "input_tokens": int, "output_tokens": int,
 }  # fmt: skip
 # What people filter on, in every row of every format.
 _MEASURED = {
@@ -111,7 +111,7 @@ def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) ->
             "weak_mean": example.weak_mean,
             "strong_mean": example.strong_mean,
             "gap": example.gap,
-            **{name: getattr(example, name) for name in _KNOWN},
+            **{name: getattr(example, name) for name in (*_KNOWN, *REVIEWED)},
             "calls": usage.calls,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,

@@ -17,6 +17,7 @@ from autodata.tasks.types import (
     Document,
     Frozen,
     Judgement,
+    Review,
     Round,
     Side,
     Verdict,
@@ -65,7 +66,8 @@ class Example(Frozen):
     given to keep. `certainty` is how likely the thresholds truly hold, and the nine after it say
     what the true scores are: posterior means and 95 % intervals. `confirmed` and the three after it
     come from attempts that the gate has not seen: of a remeasurement, or else those by which the
-    gate confirmed it (`confirmed_by_gate`). None where nothing was measured.
+    gate confirmed it (`confirmed_by_gate`). `reviewed_by` and the three after it say who accepted
+    and who edited it, and when. None where nothing was measured, and nobody did.
     """
 
     id: str
@@ -98,6 +100,10 @@ class Example(Frozen):
     confirmed_strong: float | None = None
     confirmed_gap: float | None = None
     confirmed_by_gate: bool = False
+    reviewed_by: str | None = None
+    reviewed_at: str | None = None
+    edited_by: str | None = None
+    edited_at: str | None = None
     meta: Mapping[str, Any] = Field(default_factory=dict)
 
 
@@ -129,6 +135,7 @@ def round_row(id: str, run_id: str, document_id: str, round: Round) -> Row:
         "verdict": _json_of(round.verdict),
         "judgement": _json_of(round.judgement),
         "final_verdict": _json_of(round.final_verdict),
+        "review": _json_of(round.review),
         "objections": to_json([objection.model_dump() for objection in round.objections]),
         "weak_mean": _real(weak),
         "strong_mean": _real(strong),
@@ -212,6 +219,17 @@ def confirmed_row(fresh: Sequence[Attempt]) -> Row:
     }
 
 
+def reviewed_row(rounds: Sequence[Round]) -> Row:
+    """Who accepted the last round, and who edited its candidate in the round before it."""
+    row: Row = {}
+    if accepted := rounds[-1].review:
+        row |= {"reviewed_by": accepted.by, "reviewed_at": accepted.at}
+    before = rounds[-2].review if len(rounds) > 1 else None
+    if before and before.edited:
+        row |= {"edited_by": before.by, "edited_at": before.at}
+    return row
+
+
 def read_document(row: Row) -> Document:
     return Document(
         id=row["id"],
@@ -238,6 +256,7 @@ def read_round(row: Row, attempts: Sequence[Row]) -> Round:
         fresh=read_attempts(attempts, "weak", fresh=True)
         + read_attempts(attempts, "strong", fresh=True),
         final_verdict=_value_of(Verdict, row["final_verdict"]),
+        review=_value_of(Review, row["review"]),
         objections=json.loads(row["objections"]),
         decision=row["decision"],
     )

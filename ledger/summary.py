@@ -59,6 +59,8 @@ join rounds on rounds.id = round_id join documents on documents.id = document_id
 where run_id = ? and json_array_length(marks, '$[0].votes') > 1 order by attempts.rowid
 """
 
+WAITING = "select count(distinct document_id) as documents from waiting where run_id = ?"
+
 _CALLS = "count(*) filter (where status != 'failed') as calls"
 _USD = """case when count(*) filter (
     where usd is null and (status != 'failed' or lost_tokens > 0 and lost_usd = 0)) = 0
@@ -185,7 +187,8 @@ class Summary(Frozen):
     decided in a round, not before the first one. `per_example` says what an example took in
     calls, tokens and US dollars (`usd`), documents that gave none included. `judge` says how noisy
     the judge is, where it was asked several times and there is enough to say, and `judge_priced`
-    whether what is cheapest there is so in US dollars, not in calls.
+    whether what is cheapest there is so in US dollars, not in calls. Of the undecided documents
+    `waiting` wait for a person's review.
     """
 
     run: RunRow
@@ -206,6 +209,7 @@ class Summary(Frozen):
     usage: Mapping[str, RoleUsage]
     judge: JudgeNoise | None = None
     judge_priced: bool = False
+    waiting: int = 0
 
     @property
     def calls(self) -> int:
@@ -248,6 +252,7 @@ class Summary(Frozen):
             "tokens": self.tokens,
             "usd": self.usd,
             "estimated": self.estimated,
+            "waiting": self.waiting,
         }
 
     def _judge(self) -> dict[str, Any]:
@@ -292,6 +297,7 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         usage=usage,
         judge=judge,
         judge_priced=priced,
+        waiting=ledger.query(WAITING, [run.id])[0]["documents"],
     )
 
 
@@ -470,6 +476,11 @@ def rounds(count: int | None) -> str:
     return f"{count or 0} round{'' if count == 1 else 's'}"
 
 
+def waiting_line(count: int) -> str:
+    """`4 wait for review`."""
+    return f"{count} wait{'s' if count == 1 else ''} for review"
+
+
 def one_line(text: str) -> str:
     """Text with its line breaks and repeated spaces made single spaces."""
     return " ".join(text.split())
@@ -500,6 +511,8 @@ def would_show(rate: float, documents: int) -> str:
 
 def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     """All but the documents by their outcome: a name and what is said of it."""
+    if summary.waiting:
+        yield "review", f"{waiting_line(summary.waiting)}; `autodata review` asks you about each"
     yield from pass_rate_row(summary)
     if summary.rounds.value is not None:
         each = f"{summary.rounds.value:.1f}{within(summary.rounds.interval, '{:.1f}'.format)}"

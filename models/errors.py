@@ -37,6 +37,10 @@ class BudgetReached(Paused):
     """The next call could exceed the budget."""
 
 
+class ReviewsWait(Paused):
+    """All that is left to do waits for a person."""
+
+
 class Interrupted(Paused):
     """Somebody asked the run to stop."""
 

@@ -490,6 +490,7 @@ GROUPS: dict[str, frozenset[Code]] = {
     "Undecided": frozenset({"NOT_CONFIRMED"}),
     "Failed quality check": frozenset({"QUALITY", "MALFORMED", "LEAK"}),
     "Failed by form": frozenset({"FORMAT"}),
+    "Sent back by a reviewer": frozenset({"REVIEWED"}),
 }
 
 

@@ -26,6 +26,7 @@ Code = Literal[
     "NOT_CONFIRMED",
     "TRUNCATED",
     "FORMAT",
+    "REVIEWED",
 ]
 FORMAT_NOTE = "format: "  # how the note of an attempt begins in which no answer could be read
 
@@ -173,6 +174,26 @@ class Objection(Frozen):
     message: str
 
 
+class Review(Frozen):
+    """What a person said of one exact candidate (`fingerprint`): who, and when (ISO 8601, UTC).
+
+    `edited` is the candidate to go on with in its place; `reason` is the next feedback.
+    """
+
+    decision: Literal["accept", "reject", "edit"]
+    reason: str = ""
+    edited: Candidate | None = Field(None, exclude_if=lambda candidate: candidate is None)
+    by: str
+    at: str
+    fingerprint: str
+
+    @property
+    def said(self) -> str:
+        """`accepted by Ann`, `sent back by Ann` or `edited by Ann`."""
+        done = {"accept": "accepted", "reject": "sent back", "edit": "edited"}[self.decision]
+        return f"{done} by {self.by}"
+
+
 class Round(Frozen):
     """One turn of the loop, with everything that was found out about its candidate.
 
@@ -189,6 +210,7 @@ class Round(Frozen):
     judgement: Judgement | None = None
     fresh: tuple[Attempt, ...] = ()
     final_verdict: Verdict | None = None
+    review: Review | None = Field(None, exclude_if=lambda review: review is None)
     objections: tuple[Objection, ...] = ()
     decision: Decision | None = None
 
