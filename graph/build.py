@@ -26,9 +26,9 @@ from autodata.graph.state import (
 )
 from autodata.tasks.types import Side
 
-# Supersteps of one document: 100 rounds of at most 9 nodes, a change of side at each of 128
-# attempts, and the ends.
-RECURSION_LIMIT = 14_000
+# Supersteps of one document: 100 rounds of at most 10 nodes, a change of side at each of 128
+# attempts, the ends, and more rounds for what a person edits.
+RECURSION_LIMIT = 15_000
 
 Loop = CompiledStateGraph[State, RunChoices, Input, State]
 Ended = Literal["orchestrator", "record"]
@@ -103,9 +103,15 @@ async def after_confirm(state: State) -> Literal["final_verifier", "orchestrator
     return _ended(state) if state.decision else "final_verifier"
 
 
-async def after_final_verifier(state: State) -> Literal["orchestrator", "record"]:
-    """A failure here is an objection like any other."""
-    return _ended(state)
+async def after_final_verifier(state: State) -> Literal["review", "orchestrator", "record"]:
+    """A failure here is an objection like any other; what passed waits for a person, where that is
+    asked for."""
+    return "review" if state.choices.review and not state.decision else _ended(state)
+
+
+async def after_review(state: State) -> Literal["verifier", "orchestrator", "record"]:
+    """What a person edited is verified and attempted afresh; what is sent back is revised."""
+    return _ended(state) if state.decision else "verifier"
 
 
 def _telling(node: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,6 +155,7 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
         nodes.decide,
         nodes.confirm,
         nodes.final_verifier,
+        nodes.review,
         nodes.orchestrator,
         nodes.record,
     ):
@@ -169,6 +176,7 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
     graph.add_conditional_edges("decide", after_decide)
     graph.add_conditional_edges("confirm", after_confirm)
     graph.add_conditional_edges("final_verifier", after_final_verifier)
+    graph.add_conditional_edges("review", after_review)
     graph.add_edge("orchestrator", "challenger")
     graph.add_edge("record", END)
     compiled = graph.compile(name="autodata", checkpointer=checkpointer)

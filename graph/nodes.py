@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from langgraph.config import get_stream_writer
 from langgraph.runtime import Runtime
+from langgraph.types import interrupt
 
 from autodata.agents.challenger import challenge
 from autodata.agents.extractor import extract
@@ -38,18 +39,29 @@ from autodata.graph.state import (
     task_of,
     with_examples_of,
 )
+from autodata.ledger.reviews import WaitingRound, answer, ask, on_record
+from autodata.ledger.rows import now
 from autodata.models.errors import CutOff
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import scores, verdict_objections
 from autodata.tasks.measured import confirmation
 from autodata.tasks.measurement import Posterior, Prior
-from autodata.tasks.task import Worked, final_filters, objections_on_record, screen
+from autodata.tasks.task import (
+    ReviewError,
+    Worked,
+    final_filters,
+    objections_on_record,
+    read_review,
+    screen,
+    shown,
+)
 from autodata.tasks.types import (
     Attempt,
     Candidate,
     Decision,
     Document,
     Objection,
+    Review,
     Round,
     Side,
     Verdict,
@@ -303,14 +315,45 @@ class Nodes:
         candidate = _chosen(state)
         if objections := final_filters(task_of(state), candidate, document):
             return closed(state, objections)
+        reply: Verdict | Objection
         if procedure := task_of(state).procedure:
-            verdict = procedure.verdict(document, candidate)
-            return closed(state, verdict_objections(verdict), final_verdict=verdict)
-        prompt = locked(state.task, "final_verifier")
-        values = _rubric_values(context, state.task, candidate)
-        reply = await verify(context.models, prompt, document, candidate, values, "final_verifier")
+            reply = procedure.verdict(document, candidate)
+        else:
+            prompt = locked(state.task, "final_verifier")
+            values = _rubric_values(context, state.task, candidate)
+            asked = (context.models, prompt, document, candidate, values)
+            reply = await verify(*asked, "final_verifier")
         found = _objected(reply)
+        if state.choices.review and not found["objections"]:
+            return {"final_verdict": reply}
         return closed(state, found["objections"], final_verdict=found.get("verdict"))
+
+    def review(self, state: State) -> Update:
+        """A person accepts what has passed everything else, edits it or sends it back.
+
+        What was said of it is on record; where nothing was, the graph stops here, and is resumed
+        with a reply, or comes by again when there is an answer.
+        """
+        context, candidate = self.context(), _chosen(state)
+        run_id, last = context.run_of(state.task, state.choices), round_so_far(state)
+        known = self._known(context, state, run_id, last)
+        waiting = WaitingRound(
+            run_id=run_id,
+            document_id=state.document_id,
+            rounds=(*earlier(state), last),
+            certainty=known and known.holds,
+        )
+        found = ask(context.ledger, waiting)
+        document = context.ledger.document(state.document_id)
+        asked = shown(document, waiting.rounds, waiting.certainty)
+        while found is None:
+            reply = interrupt(asked)
+            try:
+                said = read_review(task_of(state), document, candidate, reply, now())
+                found = answer(context.ledger, waiting, said)
+            except ReviewError as error:
+                asked = {"problem": str(error), **asked}
+        return _reviewed(state, found)
 
     async def orchestrator(self, state: State) -> Update:
         """Turns the grouped objections into the instruction for the next round."""
@@ -367,6 +410,8 @@ class Nodes:
         found = objections_on_record(task_of(state), policy_of(state), document, last, answers)
         if wanted := state.choices.confirm:
             found += confirmation(measuring(state).bounds, wanted, last.fresh)
+        if state.choices.review and not self._accepted_by_a_person(context, state, last):
+            found += (Objection(code="REVIEWED", message="no person on record accepted it"),)
         if last.decision == "accepted" and not found:
             return last
         why = "this state was edited by hand and is not accepted"
@@ -375,6 +420,14 @@ class Nodes:
         return last.model_copy(
             update={"objections": tuple(objections) or (undecided,), "decision": "rejected"}
         )
+
+    def _accepted_by_a_person(self, context: RunContext, state: State, last: Round) -> bool:
+        """Whether the review that the round carries is on record, of its very candidate."""
+        if last.candidate is None or last.review is None or last.review.decision != "accept":
+            return False
+        run_id = context.run_of(state.task, state.choices)
+        this = WaitingRound(run_id=run_id, document_id=state.document_id, rounds=(last,))
+        return on_record(context.ledger, this) == last.review
 
     async def _at_hand(self, state: State) -> tuple[RunContext, Document]:
         """The context, and the document of the state."""
@@ -386,6 +439,22 @@ def _ended_early(found: Objection, decision: Decision) -> Update:
     """What is decided about a document before its first round."""
     ended = Round(number=0, objections=(found,), decision=decision)
     return {"objections": (found,), "decision": decision, "rounds": [ended]}
+
+
+def _reviewed(state: State, review: Review) -> Update:
+    """What a person's review comes to: the round is closed. An edited candidate begins the next
+    one, even where the rounds are used up, and is verified and attempted like any other."""
+    if review.decision == "accept":
+        return closed(state, (), review=review)
+    edited = f"a reviewer edited the candidate{': ' if review.reason else ''}{review.reason}"
+    said = Objection(code="REVIEWED", message=edited if review.edited else review.reason)
+    if review.edited is None:
+        return closed(state, (said,), review=review)
+    ended = round_so_far(state).model_copy(
+        update={"review": review, "objections": (said,), "decision": "revise"}
+    )
+    begun = {"candidates": (review.edited,), "instruction": "", "number": state.number + 1}
+    return {**FRESH_ROUND, **begun, "rounds": [ended]}
 
 
 def _worked(state: State, document: Document, side: Side) -> tuple[Worked, ...]:

@@ -18,6 +18,8 @@ SPREAD = (0.5, 2.0)  # documents cost very differently: what a budget buys, as s
 FIRST_DOCUMENTS = 8  # documents that begin together where later ones learn from what they show
 RECHECK = 0.1  # seconds between two looks at what is left of a budget
 
+INTERRUPT = "__interrupt__"  # where LangGraph says that a graph has stopped to ask
+
 COLLECT_AFTER = 50_000  # more objects made than freed, until the garbage collector looks at them
 
 
@@ -26,16 +28,18 @@ class Batch:
     """What is to be run, and where it stands; `decided` and `refused` grow while it runs.
 
     `refused` holds documents that an endpoint would not answer for, with the reason: they stay
-    undecided, since infrastructure never rejects.
+    undecided, since infrastructure never rejects. Those `waiting` are put down undecided until a
+    person has reviewed them.
     """
 
     task: TaskName
     choices: RunChoices
     document_ids: Sequence[str]
     in_flight: int
-    target: int | None = None  # accepted documents after which no new one is taken up
+    target: int | None = None  # accepted documents, or such as wait, that are enough
     decided: dict[str, Decision] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
     started: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -45,30 +49,40 @@ class Batch:
         return sum(d == "accepted" for d in self.decided.values())
 
     @property
+    def promised(self) -> int:
+        """Documents that yielded an example, or will where a person accepts what waits."""
+        return self.accepted + len(self.waiting)
+
+    @property
     def enough(self) -> bool:
-        """True when the target is reached."""
-        return self.target is not None and self.accepted >= self.target
+        """True when the target is reached, or would be if all that waits were accepted."""
+        return self.target is not None and self.promised >= self.target
+
+    @property
+    def unreviewed(self) -> bool:
+        """True when documents wait whose acceptance is still wanted."""
+        return bool(self.waiting) and (self.target is None or self.accepted < self.target)
 
 
 async def run_documents(
     context: RunContext,
     batch: Batch,
-    on_document: Callable[[str, Decision], None] = lambda document_id, decision: None,
+    on_document: Callable[[str, Decision | None], None] = lambda document_id, decision: None,
 ) -> None:
-    """Runs every document of the batch that has no decision yet.
+    """Runs every document of the batch that has no decision yet and does not wait for a person.
 
-    Returns when all are decided, the target is reached, or `stop` was set and the documents in
-    flight have ended. Raises Paused when an endpoint is down or a budget is reached: calls in
+    Returns when all are decided or wait, the target is reached, or `stop` was set and the documents
+    in flight have ended. Raises Paused when an endpoint is down or a budget is reached: calls in
     flight are finished and recorded first. A bug raises as it is.
     """
     loop = build(lambda: context)
     admission = await asyncio.to_thread(Admission, context, batch)  # it reads the log
-    waiting = iter(admission.queue())
+    queue = iter(admission.queue())
 
     async def work() -> None:
         while True:
             await admission.wait()
-            document_id = next(waiting, None)
+            document_id = next(queue, None)
             if document_id is None or batch.stop.is_set() or batch.enough:
                 return
             batch.started += 1
@@ -85,8 +99,13 @@ async def run_documents(
             except BaseException:
                 batch.stop.set()
                 raise
-            batch.decided[document_id] = ended["decision"]
-            on_document(document_id, ended["decision"])
+            decision = None if INTERRUPT in ended else ended["decision"]
+            if decision is None:
+                batch.waiting.add(document_id)
+                context.put_down(document_id)
+            else:
+                batch.decided[document_id] = decision
+            on_document(document_id, decision)
 
     with _rare_collections():
         try:
@@ -138,9 +157,10 @@ class Admission:
         self._taken = [n for d, n in self._paid.items() if d in self.batch.decided]
 
     def queue(self) -> list[str]:
-        """The undecided documents; those on which most was spent go first, since they end first."""
-        waiting = [d for d in self.batch.document_ids if d not in self.batch.decided]
-        return sorted(waiting, key=lambda d: -self._paid.get(d, 0))
+        """The documents to work on; those on which most was spent go first: they end first."""
+        done = self.batch.decided.keys() | self.batch.waiting
+        left = [d for d in self.batch.document_ids if d not in done]
+        return sorted(left, key=lambda d: -self._paid.get(d, 0))
 
     def outlook(self) -> Outlook | None:
         """What is left of the budget buys; None without a budget, or while its price is unknown."""
@@ -174,7 +194,7 @@ class Admission:
     def _still_wanted(self) -> bool:
         """True unless those begun may reach the target: every second one does at the least."""
         target = self.batch.target
-        return target is None or self.begun < 2 * (target - self.batch.accepted)
+        return target is None or self.begun < 2 * (target - self.batch.promised)
 
     @asynccontextmanager
     async def one_more(self, document_id: str) -> AsyncIterator[None]:

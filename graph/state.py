@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from autodata.tasks import TASKS, Task
 from autodata.tasks.acceptance import (
@@ -26,6 +26,7 @@ from autodata.tasks.types import (
     Frozen,
     Judgement,
     Objection,
+    Review,
     Round,
     Side,
     Verdict,
@@ -56,6 +57,11 @@ def _written(text: str) -> str:
 # A name in the registry, so that a new domain needs no second line here; Studio offers the names.
 TaskName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(TASKS)})]
 Attempts = Literal["early", "parallel", "all"]
+# On the command line words are joined by a hyphen.
+Reviewed = Annotated[
+    Literal["before_accept"],
+    BeforeValidator(lambda said: said.replace("-", "_") if isinstance(said, str) else said),
+]
 
 
 class LoopChoices(BaseModel):
@@ -70,6 +76,11 @@ class LoopChoices(BaseModel):
         "early",
         description="early: ask only while an attempt can change the decision; parallel: a whole "
         "side at once; all: both sides in full, whatever the weak side scored",
+    )
+    review: Reviewed | None = Field(
+        None,
+        exclude_if=lambda asked: asked is None,
+        description="before_accept: a person accepts, edits or sends back what passed the gate",
     )
 
 
@@ -135,7 +146,7 @@ def _newest(known: str, found: str) -> str:
 class State(Input):
     """One document on its way. Texts of documents stay in the ledger; ids travel.
 
-    The fields from `candidates` to `final_verdict` belong to the round in progress; finished rounds
+    The fields from `candidates` to `review` belong to the round in progress; finished rounds
     are kept in `rounds`. `decision` is None while a round is open. `summary` tells all of it in
     lines for people.
     """
@@ -156,6 +167,7 @@ class State(Input):
     judgement: Judgement | None = None
     fresh: tuple[Attempt, ...] = ()
     final_verdict: Verdict | None = None
+    review: Review | None = None
     objections: tuple[Objection, ...] = ()
     decision: Decision | None = None
     rounds: Annotated[list[Round], kept] = Field(default_factory=list)
@@ -173,6 +185,7 @@ FRESH_ROUND: dict[str, object] = {
         "judgement",
         "fresh",
         "final_verdict",
+        "review",
         "objections",
         "decision",
     )
@@ -289,6 +302,7 @@ def round_so_far(state: State) -> Round:
         judgement=state.judgement,
         fresh=state.fresh,
         final_verdict=state.final_verdict,
+        review=state.review,
     )
 
 
@@ -346,6 +360,8 @@ def _round_lines(round: Round) -> list[str]:
     found += [f"afresh {_side(side, made)}" for side, made in _sides(*by_side)]
     if round.final_verdict:
         found.append(f"final check: {'passed' if round.final_verdict.passed else 'failed'}")
+    if round.review:
+        found.append(f"review: {round.review.said}")
     objections = "; ".join(f"{o.code}: {_short(o.message)}" for o in round.objections)
     if round.decision:
         found.append(f"{round.decision} · {objections}" if objections else round.decision)
