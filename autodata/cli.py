@@ -18,16 +18,22 @@ from autodata.options import (
     Flagged,
     InOrder,
     ManyValues,
+    answers,
     as_json,
     board_port,
     config_file,
     documents,
+    each_run,
+    examples_file,
     flags,
+    fresh_attempts,
+    other_models,
     page_file,
     revision,
     run_folder,
     run_folders,
     run_id,
+    search,
     settings,
     store,
     thresholds,
@@ -37,7 +43,7 @@ from autodata.options import (
 DONE = 0
 FAILED = 1  # finished, with a failure that the user must see
 WRONG_USE = 2
-PAUSED = 3  # an endpoint is down or a budget reached; resumable
+PAUSED = 3  # an endpoint is down, a budget reached, or reviews outstanding; resumable
 INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
 
 
@@ -84,27 +90,17 @@ def _overrides(given: dict[str, Any]) -> list[Any]:
 def _user_errors() -> tuple[type[Exception], ...]:
     """What a user can mend: each says what is wrong, where, and what to do."""
     from autodata.documents.corpus import CorpusError
-    from autodata.ledger.calls import CallLogError
-    from autodata.ledger.database import LedgerError
-    from autodata.ledger.export import ExportError
+    from autodata.ledger import calls, database, export
     from autodata.models.errors import UnknownPrice, UnknownRole
     from autodata.prompt_store.git import StoreError
     from autodata.prompt_store.prompt import PromptError
     from autodata.run_folder import RunFolderError
     from autodata.settings import SettingsError
+    from autodata.tasks.task import ReviewError
 
-    return (
-        CallLogError,
-        CorpusError,
-        ExportError,
-        LedgerError,
-        PromptError,
-        RunFolderError,
-        SettingsError,
-        StoreError,
-        UnknownPrice,
-        UnknownRole,
-    )
+    ours = (CorpusError, PromptError, ReviewError, RunFolderError, SettingsError, StoreError)
+    ledger = (calls.CallLogError, database.LedgerError, export.ExportError)
+    return (*ours, *ledger, UnknownPrice, UnknownRole)
 
 
 def _task_error() -> type[Exception]:
@@ -137,7 +133,7 @@ def main() -> None:
 
     \b
     Exit codes: 0 done, 1 finished with a failure to look at, 2 wrong use,
-    3 paused (endpoint down or budget reached), 130 interrupted; 3 and 130 resume.
+    3 paused (endpoint, budget, reviews outstanding), 130 interrupted; 3 and 130 resume.
     """
 
 
@@ -181,7 +177,7 @@ def demo(**given: Any) -> None:
 @flags("task")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
 @config_file
-@flags("target", "per-document", "rounds", "preset", "prompts", *BUDGETS)
+@flags("target", "per-document", "rounds", "preset", "review", "prompts", *BUDGETS)
 @wait
 @settings
 def run(**given: Any) -> None:
@@ -197,6 +193,7 @@ def run(**given: Any) -> None:
       autodata run 'opinions/*.txt' --task legal --out runs/legal --config autodata.yaml
       autodata run papers/ --task cs --out runs/cheap --budget-usd 5 --target 100
       autodata run papers/ --task cs --out runs/easier --set acceptance.weak_max=0.55
+      autodata run papers/ --task cs --out runs/read --review before-accept
     """
     call("run", "run", **given)
 
@@ -219,6 +216,30 @@ def resume(**given: Any) -> None:
       autodata resume runs/cs --set endpoints.local.base_url=http://localhost:8001/v1
     """
     call("run", "resume", **given)
+
+
+@main.command(
+    cls=ManyValues, short_help="Accept, edit or send back what waits for a person to read it."
+)
+@run_folder
+@answers
+@each_run
+def review(**given: Any) -> None:
+    """Accept, edit or send back what waits for a person, of a run begun with --review.
+
+    Shows one example after the other and asks; without a terminal the options answer. What is
+    edited (question, context, reference_answer, rubric) is verified and attempted afresh, and asked
+    about again. Works while the run does; `autodata resume` goes on with what was answered.
+
+    \b
+    Examples:
+      autodata review runs/cs
+      autodata review runs/cs --list
+      autodata review runs/cs --accept consensus.md 3f2a --by Ann
+      autodata review runs/cs --reject leases.md --reason "two questions in one" --by Ann
+      autodata review runs/cs --edit leases.md better.yaml --by Ann
+    """
+    call("review", "review", **given)
 
 
 @main.command(short_help="How a run stands: documents, scores, calls, cost.")
@@ -257,20 +278,10 @@ def show(**given: Any) -> None:
 
 @main.command(short_help="Measure accepted examples afresh, on attempts that no gate has seen.")
 @run_folder
-@click.option(
-    "--attempts",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    help="Fresh ones of each side in all; as many as the run plans unless stated.",
-)
+@fresh_attempts
 @click.option("--each", is_flag=True, help="Print a line per example, too.")
 @as_json
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Other models and endpoints, laid over the run's own.",
-)
+@other_models
 @run_id
 @flags(*BUDGETS)
 @wait
@@ -289,23 +300,15 @@ def remeasure(**given: Any) -> None:
       autodata remeasure runs/cs --set models.weak_solver.model=my-student --each
       autodata remeasure runs/cs --config student.yaml --json | jq .passed_again
     """
-    call("remeasure", "remeasure", **given)
+    call("run", "remeasure", **given)
 
 
 @main.command(short_help="Write the accepted examples to a file for training.")
 @run_folder
 @click.option("--format", "form", required=True, metavar="F", help="jsonl, parquet, trl-grpo, …")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="A file, or a folder that is there; the run folder unless stated.",
-)
+@examples_file
 @click.option("--confirmed", is_flag=True, help="Only what fresh attempts bear out; see remeasure.")
-@click.option(
-    "--run", "run_id", metavar="ID", help="One run of the folder; all of them unless named."
-)
+@each_run
 def export(**given: Any) -> None:
     """Write the accepted examples to a file for training, with a dataset card beside it.
 
@@ -351,13 +354,7 @@ def redecide(**given: Any) -> None:
 @documents("--test", "Sealed: the winner is scored on them once.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
 @config_file
-@click.option("--iterations", type=int, metavar="N", help="Edits to try; 20 unless stated.")
-@click.option("--parallel", type=int, metavar="N", help="Iterations under way at once.")
-@click.option("--rule", metavar="strict|paper|confirm", help="When an edit is kept.")
-@click.option("--score", metavar="certainty|accepted", help="What an accepted document counts for.")
-@click.option("--select", metavar="boltzmann|best|pareto", help="How a parent is chosen.")
-@click.option("--minibatch", type=int, metavar="N", help="Training documents studied each time.")
-@click.option("--seed", type=int, metavar="N", help="Of every draw; 0 unless stated.")
+@search
 @flags("rounds", "preset", "prompts", *BUDGETS)
 @wait
 @settings
@@ -377,7 +374,7 @@ def optimize(**given: Any) -> None:
       autodata optimize --task legal --train t/ --validation v/ --out runs/opt --rule confirm \\
           --iterations 100 --parallel 4 --budget-usd 50
     """
-    call("optimize", "optimize", **given)
+    call("run", "optimize", **given)
 
 
 @main.command(short_help="Write a run or an optimization as one page to read in a browser.")

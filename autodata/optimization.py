@@ -165,7 +165,7 @@ def open_context(
     evaluator = Evaluator(
         run=run,
         task=run.task,
-        choices=settings.choices,
+        choices=settings.choices.model_copy(update={"review": None}),  # it asks no person
         models=models,
         ledger=ledger,
         log=log,

@@ -37,6 +37,12 @@ FLAGS: Mapping[str, Flag] = {
         "thresholds of the paper's prose, or as deployed; measured: the prose's, on what attempts "
         "say of the true scores",
     ),
+    "review": Flag(
+        "run.review",
+        str,
+        "before-accept",
+        "before_accept: a person accepts, edits or sends back what passed the gate",
+    ),
     "prompts": Flag("prompts.revision", str, "REV", "revision of the prompt store to use"),
     "budget-tokens": Flag("budget.tokens", int, "N", "tokens, in and out, that it may use in all"),
     "budget-calls": Flag("budget.calls", int, "N", "calls that it may make in all"),
@@ -124,6 +130,9 @@ page_file = click.option(
 run_id = click.option(
     "--run", "run_id", metavar="ID", help="One run of a folder that holds several; the latest."
 )
+each_run = click.option(
+    "--run", "run_id", metavar="ID", help="One run of the folder; all of them unless named."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 revision = click.argument("revision", default="main", metavar="REV")
 
@@ -131,6 +140,64 @@ revision = click.argument("revision", default="main", metavar="REV")
 def documents(name: str, what: str, required: bool = False) -> Callable[[F], F]:
     """An option that takes documents."""
     return click.option(name, multiple=True, required=required, metavar="DOCS...", help=what)
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one, shown in this order."""
+
+    def with_options(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return with_options
+
+
+# Those that list what waits for review, and answer without a terminal.
+answers = together(
+    click.option("--list", "listed", is_flag=True, help="List what waits; ask nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print what waits as one JSON list."),
+    click.option("--accept", multiple=True, metavar="DOCUMENT...", help="Accept these."),
+    click.option("--reject", metavar="DOCUMENT", help="Send one back; needs --reason."),
+    click.option(
+        "--edit", nargs=2, metavar="DOCUMENT FILE", help="Put a YAML file's fields in place."
+    ),
+    click.option("--reason", metavar="TEXT", help="Why; the next feedback where one is sent."),
+    click.option("--by", metavar="NAME", help="Who says so; git's user.name, or the login."),
+)
+# Those that say how an optimization searches.
+search = together(
+    click.option("--iterations", type=int, metavar="N", help="Edits to try; 20 unless stated."),
+    click.option("--parallel", type=int, metavar="N", help="Iterations under way at once."),
+    click.option("--rule", metavar="strict|paper|confirm", help="When an edit is kept."),
+    click.option(
+        "--score", metavar="certainty|accepted", help="What an accepted document counts for."
+    ),
+    click.option("--select", metavar="boltzmann|best|pareto", help="How a parent is chosen."),
+    click.option(
+        "--minibatch", type=int, metavar="N", help="Training documents studied each time."
+    ),
+    click.option("--seed", type=int, metavar="N", help="Of every draw; 0 unless stated."),
+)
+fresh_attempts = click.option(
+    "--attempts",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Fresh ones of each side in all; as many as the run plans unless stated.",
+)
+other_models = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Other models and endpoints, laid over the run's own.",
+)
+examples_file = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A file, or a folder that is there; the run folder unless stated.",
+)
 
 
 class InOrder(click.Group):
@@ -141,18 +208,22 @@ class InOrder(click.Group):
 
 
 class ManyValues(click.Command):
-    """A command whose document options take every value up to the next option."""
+    """A command of which some options take every value up to the next option."""
 
-    MANY = ("--train", "--validation", "--test")
+    @property
+    def many(self) -> set[str]:
+        """These options; their metavar says so."""
+        options = [p for p in self.params if isinstance(p, click.Option) and p.multiple]
+        return {name for p in options if (p.metavar or "").endswith("...") for name in p.opts}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        spread, current = list[str](), ""
+        spread, current, many = list[str](), "", self.many
         for arg in args:
             if arg.startswith("-"):
-                current = arg if arg in self.MANY else ""
+                current = arg if arg in many else ""
             elif current:
                 spread += [current, arg]
                 continue
-            if arg not in self.MANY:
+            if arg not in many:
                 spread.append(arg)
         return super().parse_args(ctx, spread)

@@ -15,7 +15,15 @@ from rich.text import Text
 
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, Outlook
-from autodata.ledger.summary import Outcome, cost, number, one_line, outcomes, rounds
+from autodata.ledger.summary import (
+    Outcome,
+    cost,
+    number,
+    one_line,
+    outcomes,
+    rounds,
+    waiting_line,
+)
 from autodata.models.client import Models
 from autodata.models.limits import EndpointState
 from autodata.models.registry import Usage
@@ -66,9 +74,13 @@ class Progress:
         if outlook and not outlook.enough:
             self.console.print(outlook_line(outlook), style="yellow", soft_wrap=True)
 
-    def document(self, document_id: str, decision: Decision) -> None:
-        """One line for a finished document: decision, rounds, name, and why."""
+    def document(self, document_id: str, decision: Decision | None) -> None:
+        """One line for a finished document: decision, rounds, name, and why; or that it waits."""
         [found] = outcomes(self.context.ledger, self.context.run_id, document_id)
+        if decision is None:
+            line = Text("waits     ", style=DECISION_STYLES["revise"]).append("for review  ", "dim")
+            self.console.print(line.append(found.name, style="bold"), soft_wrap=True)
+            return
         self.console.print(outcome_line(found), soft_wrap=True)
 
     async def _tick(self) -> None:
@@ -83,7 +95,7 @@ class Progress:
         left = self._time_left()
         return (
             f"… {len(decided)} of {len(self.batch.document_ids)} documents, "
-            f"{decided.count('accepted')} accepted, "
+            f"{decided.count('accepted')} accepted, {self._waiting()}"
             f"{spent(total.calls, usd, self.models.values(), total.estimated)}"
             f"{f', {left} left' if left else ''}"
         )
@@ -124,7 +136,12 @@ class Progress:
             f"{decided.count(decision)} {decision}"
             for decision in ("accepted", "rejected", "skipped")
         )
+        counts = f"{counts}, {self._waiting()}".removesuffix(", ")
         return f"{len(decided)} of {len(self.batch.document_ids)} documents: {counts}"
+
+    def _waiting(self) -> str:
+        """`4 wait for review, `; nothing where none does."""
+        return f"{waiting_line(len(self.batch.waiting))}, " if self.batch.waiting else ""
 
     def _total(self) -> Usage:
         total = Usage()
@@ -146,7 +163,8 @@ class Progress:
         done = len(self.batch.decided) - self.decided_before
         if not done:
             return ""
-        left = len(self.batch.document_ids) - len(self.batch.decided)
+        settled = len(self.batch.decided) + len(self.batch.waiting)
+        left = len(self.batch.document_ids) - settled
         return str(timedelta(seconds=round(self._elapsed() / done * left)))
 
 

@@ -20,10 +20,11 @@ from autodata.documents.corpus import Copied, Skipped
 from autodata.graph.context import RunContext
 from autodata.graph.run import Admission, Batch, run_documents
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.reviews import waiting_documents
 from autodata.ledger.rows import Kind, RunRow, RunStatus
-from autodata.ledger.summary import summarize
+from autodata.ledger.summary import summarize, waiting_line
 from autodata.models.client import Models
-from autodata.models.errors import Interrupted, Paused
+from autodata.models.errors import Interrupted, Paused, ReviewsWait
 from autodata.progress import Progress
 from autodata.prompt_store.prompt import locked_revision, unchanged_since
 from autodata.run_folder import RunFolder, RunFolderError
@@ -233,7 +234,13 @@ class RunSession(Session):
             target=settings.run.target,
             decided=context.ledger.outcomes(run.id),
         )
+        batch.waiting |= _waiting(context, batch)
         return RunWork(self.folder, self.console, context, batch, run)
+
+
+def _waiting(context: RunContext, batch: Batch) -> set[str]:
+    """The documents of the batch that wait for a person."""
+    return waiting_documents(context.ledger, context.run_id) if batch.choices.review else set()
 
 
 @dataclass(frozen=True)
@@ -261,10 +268,24 @@ class RunWork:
         try:
             async with progress.shown():
                 await run_documents(self.context, self.batch, progress.document)
+                while await self._answered_meanwhile():
+                    await run_documents(self.context, self.batch, progress.document)
         finally:
             await self.context.aclose()
+        if self.batch.unreviewed and not self.stop.is_set():
+            raise ReviewsWait(
+                f"paused: {waiting_line(len(self.batch.waiting))}",
+                f"`autodata review {self.folder.path}` asks you about each",
+            )
         if self.stop.is_set() and len(self.batch.decided) < len(self.batch.document_ids):
             raise STOPPED
+
+    async def _answered_meanwhile(self) -> bool:
+        """Takes up again what a person has reviewed since it was put down; whether there is any."""
+        waiting = await asyncio.to_thread(_waiting, self.context, self.batch)
+        answered = self.batch.waiting - waiting
+        self.batch.waiting &= waiting
+        return bool(answered) and not self.stop.is_set()
 
     def tell(self, ledger: Ledger, status: RunStatus) -> int:
         """The run in numbers, what the user must know, and what to do next."""

@@ -117,6 +117,9 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Story
         yield from _judgement(round.judgement)
     if round.final_verdict:
         yield "final check", _verdict(round.final_verdict, round)
+    if round.review:
+        why = f": {one_line(round.review.reason)}" if round.review.reason else ""
+        yield "review", f"{round.review.said}, {round.review.at}{why}"
     for objection in round.objections:
         said = one_line(objection.message)
         yield "objection", Text.assemble((f"{objection.code}  ", "bold"), said)

@@ -87,6 +87,7 @@ def at_terminal(terminal: Connection, target: Callable[..., object], *args: Any)
         os.setsid()
         _stand(terminal.fileno(), 0, 1, 2)
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
     target(*args)
 
 

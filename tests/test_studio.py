@@ -249,6 +249,64 @@ def test_a_candidate_removed_by_hand_is_missed_in_words_and_can_be_put_back(
     assert done(client, None, thread_id)["decision"] in ("accepted", "rejected")
 
 
+LENIENT = {"rounds": 12, "weak_max": 0.95, "strong_min": 0.1, "gap_min": 0.01}
+REVIEWED = {**LENIENT, "review": "before_accept"}
+
+
+def interrupted(client: SyncLangGraphClient, thread: str) -> dict[str, Any]:
+    """What a thread asks a person."""
+    [task] = client.threads.get_state(thread)["tasks"]
+    [interrupt] = task["interrupts"]
+    found: dict[str, Any] = interrupt["value"]
+    return found
+
+
+def test_a_person_sends_back_edits_and_accepts(client: SyncLangGraphClient, folder: Path) -> None:
+    thread = client.threads.create()["thread_id"]
+
+    def reply(**said: Any) -> dict[str, Any]:
+        return done(client, None, thread, context=REVIEWED, command={"resume": said})
+
+    done(client, demo("cs", 2), thread, context=REVIEWED)
+    asked = interrupted(client, thread)
+    assert asked["candidate"]["question"]
+    assert asked["weak"][0]["marks"]
+    assert "reason is missing" in str(reply(decision="reject", by="Ann")["__interrupt__"])
+    assert "reason is missing" in interrupted(client, thread)["problem"]
+    reply(decision="reject", reason="two questions in one", by="Ann")
+    again = interrupted(client, thread)
+    assert again["round"] > asked["round"]
+    assert "two questions in one" in [o["message"] for o in again["objections"]]
+    question = f"{again['candidate']['question']} Say what you would measure."
+    reply(decision="edit", candidate={"question": question}, by="Bo")
+    last = interrupted(client, thread)
+    assert (last["round"], last["candidate"]["question"]) == (again["round"] + 1, question)
+    ended = reply(decision="accept", by="Ann")
+    says = [found["review"]["decision"] for found in ended["rounds"] if found.get("review")]
+    assert says == ["reject", "edit", "accept"]
+    assert ended["decision"] == "accepted"
+    with Ledger.open(folder / "runs" / "studio", create=False) as ledger:
+        [row] = ledger.query(
+            "select question, edited_by, reviewed_by from examples where edited_by is not null"
+        )
+    assert tuple(row.values()) == (question, "Bo", "Ann")
+
+
+def test_a_review_in_the_terminal_answers_a_thread(
+    client: SyncLangGraphClient, folder: Path
+) -> None:
+    """While the server has the folder to itself; the thread goes on when it is resumed."""
+    thread = client.threads.create()["thread_id"]
+    done(client, demo("cs", 5), thread, context=REVIEWED)
+    name = interrupted(client, thread)["document"]["name"]
+    assert f"{name}  accepted by Ann" in Folder(folder)(
+        "review", "runs/studio", "--accept", name, "--by", "Ann"
+    )
+    ended = done(client, None, thread, context=REVIEWED)
+    assert ended["decision"] == "accepted"
+    assert ended["rounds"][-1]["review"]["by"] == "Ann"
+
+
 def test_a_long_document_does_not_hold_up_the_next(client: SyncLangGraphClient) -> None:
     impossible = {"rounds": 100, "strong_min": 1.0, "gap_min": 1.0}
     long = client.threads.create()["thread_id"]

@@ -1,14 +1,30 @@
-"""autodata run and resume: documents in, examples out."""
+"""autodata run, resume, remeasure and optimize: what works on a run folder, in a session."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from autodata.documents.corpus import ingest
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.measurements import accepted
+from autodata.ledger.rows import RunRow
 from autodata.run_folder import RunFolder, RunFolderError
-from autodata.screen import screen
+from autodata.screen import Screen, screen
 from autodata.session import RunSession
-from autodata.settings import Override, load, with_task
+from autodata.settings import (
+    ASKING,
+    Override,
+    Settings,
+    SettingsError,
+    load,
+    read,
+    read_over,
+    with_task,
+)
+from autodata.tasks import TASKS
+from autodata.tasks.types import Document
+
+MAY_SET = (*(f"{section}." for section in ASKING), "run.batch", "run.documents_in_flight")
 
 
 def run(
@@ -44,3 +60,102 @@ def resume(run: Path, wait: bool, overrides: Sequence[Override]) -> int:
     from autodata.optimization import OptimizationSession  # with all of the optimizer
 
     return OptimizationSession(folder, settings, screen(), wait).go_on()
+
+
+def remeasure(
+    run: Path,
+    attempts: int | None,
+    each: bool,
+    as_json: bool,
+    config: Path | None,
+    wait: bool,
+    run_id: str | None,
+    overrides: Sequence[Override],
+) -> int:
+    """Asks for the fresh attempts that are lacking, and tells what they show."""
+    from autodata.remeasurement import RemeasureSession
+
+    for override in overrides:
+        if not override.key.startswith(MAY_SET):
+            raise SettingsError(
+                f"{override.source}: thresholds and all else stay the run's; remeasure takes "
+                f"keys of {', '.join(ASKING)}"
+            )
+    folder = RunFolder(run).existing()
+    with Ledger.open(folder.path, create=False) as ledger:
+        row = ledger.run(run_id)
+        if row.kind != "documents":
+            raise RunFolderError(f"{row.id} is no run over documents: no examples are its own")
+        examples = accepted(ledger, row.id)
+    own, asked = _settings(folder, row, config, overrides)
+    if not examples:
+        raise RunFolderError(f"run {row.id} has no accepted example that could be measured")
+    console = Screen(stderr=True) if as_json else screen()
+    return RemeasureSession(
+        folder, asked, console, wait, run=row, own=own, attempts=attempts, each=each,
+        as_json=as_json,
+    ).measure()  # fmt: skip
+
+
+def _settings(
+    folder: RunFolder, run: RunRow, config: Path | None, overrides: Sequence[Override]
+) -> tuple[Settings, Settings]:
+    """The settings of the run, and those with which its examples are measured.
+
+    What shaped the examples stands in the run's row; where models are reached and what may be spent
+    may have changed since, and stands in the folder's configuration.
+    """
+    known = {name: value for name, value in run.config.items() if name in Settings.model_fields}
+    now = folder.settings(run).plain()
+    known |= {section: now.get(section, {}) for section in ("endpoints", "prices", "budget")}
+    source = f"the record of {folder.path}"
+    own = read(known, source)
+    others = config or any(override.key.startswith("models.") for override in overrides)
+    if others and not known.get("models"):  # simulated: each role as the run names it
+        named = ((role, name.partition("/")) for role, name in run.models.items())
+        known["models"] = {role: {"endpoint": at[0], "model": at[2]} for role, at in named}
+    return own, read_over(known, source, config, overrides)
+
+
+def optimize(
+    train: Sequence[str],
+    validation: Sequence[str],
+    test: Sequence[str],
+    out: Path,
+    config: Path | None,
+    wait: bool,
+    overrides: Sequence[Override],
+    **choices: Any,
+) -> int:
+    """Begins an optimization, or goes on with the one in the folder."""
+    from autodata.optimization import OptimizationSession, planned  # with all of the optimizer
+
+    settings = with_task(load(config, overrides))
+    if TASKS[settings.run.task or ""].procedure:
+        raise SettingsError(
+            f"{settings.run.task} has no prompt to improve: code writes and checks its questions, "
+            "and what its solvers are told is locked"
+        )
+    console = screen()
+
+    def taken_in(given: Sequence[str]) -> list[Document]:
+        if not given:
+            return []
+        corpus = ingest(
+            given,
+            per_document=settings.run.per_document,
+            budget=settings.run.passage_tokens,
+        )
+        found = list(corpus)
+        for file in corpus.skipped:
+            console.print(f"skipped  {file}", style="yellow", soft_wrap=True)
+        return found
+
+    sides = {
+        "training": taken_in(train),
+        "validation": taken_in(validation),
+        "test": taken_in(test),
+    }
+    plan = planned(sides, choices)
+    session = OptimizationSession(RunFolder(out), settings, console, wait, plan)
+    return session.begin([document for found in sides.values() for document in found])

@@ -75,7 +75,7 @@ def show(run: Path, document: str | None, full: bool, run_id: str | None) -> Non
         if document is None:
             _table(screen(), summarize(ledger, row.id), found, confirmed(ledger, row.id))
             return
-        chosen = _choose(found, document)
+        chosen = choose(found, document)
         story = ledger.rounds(row.id, chosen.document_id)
         if not story:
             raise RunFolderError(f"{chosen.name} has no recorded round yet")
@@ -116,7 +116,7 @@ def scored(found: Confirmed | Measurement) -> str:
     return f"weak {number(found.weak)}, strong {number(found.strong)}, gap {number(found.gap)}"
 
 
-def _choose(found: Sequence[Outcome], wanted: str) -> Outcome:
+def choose(found: Sequence[Outcome], wanted: str) -> Outcome:
     """The one document that is meant. Raises RunFolderError."""
     exact = [o for o in found if o.name == wanted]
     by_id = [o for o in found if o.document_id.startswith(wanted.partition("-r")[0])]
