@@ -287,6 +287,7 @@ def migrate(database: Database) -> None:
         database.rollback()
         raise
     database.conn.commit()
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the tables, out of the log
 
 
 def pending(database: Database) -> bool:
@@ -570,8 +571,7 @@ CREATE_REVIEWS = """create table reviews (
   decision text,                    -- accept, reject, edit; null: it waits
   reason text,
   edited text,                      -- JSON: the candidate to go on with
-  by text,                          -- who, and when
-  at text,
+  by text, at text,                 -- who, and when
   primary key (run_id, document_id, number, fingerprint)
 )"""
 
