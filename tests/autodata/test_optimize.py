@@ -258,3 +258,11 @@ def test_other_documents_are_another_optimization(done: tuple[Folder, str]) -> N
     (folder.path / "more.md").write_text(next(invented(1, seed=9)).text)
     said = folder(*words("--iterations", "3"), "--train", "more.md", code=2)
     assert "optimize.training: other documents" in said
+
+
+def test_an_optimization_asks_no_person(tmp_path: Path) -> None:
+    """Even where the configuration that it shares with runs asks for reviews."""
+    folder = prepared(tmp_path)
+    folder(*words("--iterations", "1", "--set", "run.review=before_accept"))
+    assert folder.query("select count(*) from reviews", "opt") == [(0,)]
+    assert folder.query("select count(*) > 0 from examples", "opt") == [(1,)]
