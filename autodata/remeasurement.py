@@ -14,7 +14,7 @@ from autodata.assembly import documents_in_flight, open_run_context, run_row
 from autodata.cli import DONE, FAILED
 from autodata.graph.context import RunContext
 from autodata.graph.remeasure import Remeasurement, remeasure
-from autodata.graph.state import RunChoices, State, planned
+from autodata.graph.state import RunChoices, State, measuring, planned
 from autodata.ledger.ledger import SUFFIX, Ledger
 from autodata.ledger.measurements import MeasuredExample, accepted, count_fresh, measured
 from autodata.ledger.rows import RunRow, RunStatus
@@ -24,8 +24,9 @@ from autodata.prompt_store.prompt import locked_revision, packaged, unchanged_si
 from autodata.screen import print_table, table
 from autodata.session import STOPPED, Session
 from autodata.settings import Settings, with_attempts
+from autodata.tasks.acceptance import exact
 from autodata.tasks.measured import Measurement
-from autodata.tasks.measurement import Interval, wilson
+from autodata.tasks.measurement import Bounds, Interval, wilson
 from autodata.tasks.types import digest
 
 MEASURING = ("weak_solver", "strong_solver", "judge")  # roles that are asked, as the task has them
@@ -166,7 +167,9 @@ class RemeasureWork:
             self.plan.confirms,
             self.plan.attempts,
             self.examples,
+            list(count_fresh(ledger, self.run.id).values()),
             measured(ledger, self.run.id),
+            measuring(State(task=self.plan.task, choices=self.plan.choices)).bounds,
         )
         if self.session.as_json:
             print(json.dumps(found.plain(), indent=2))
@@ -182,8 +185,8 @@ class RemeasureWork:
 class Result:
     """What the fresh attempts of a remeasurement show of the `found` examples of a `run`.
 
-    `attempts` are asked for on each side; `examples` counts all that the run accepted. With
-    `confirms` it is the run's own measurement.
+    `attempts` are asked for on each side, and `made` are those of each example that has some;
+    `examples` counts all that the run accepted. With `confirms` it is the run's own measurement.
     """
 
     run: RunRow
@@ -191,7 +194,14 @@ class Result:
     confirms: bool
     attempts: int
     examples: int
+    made: Sequence[int]
     found: Sequence[MeasuredExample]
+    bounds: Bounds
+
+    @property
+    def fewer(self) -> int:
+        """How many examples have some fresh attempts, but fewer than are asked for."""
+        return sum(made < self.attempts for made in self.made)
 
     @property
     def decided(self) -> list[MeasuredExample]:
@@ -234,6 +244,11 @@ class Result:
             "models": dict(self.remeasurement.models),
             "simulated": self.remeasurement.simulated,
             "attempts": self.attempts,
+            "attempts_made": {
+                "least": min(self.made, default=0),
+                "most": max(self.made, default=0),
+                "fewer": self.fewer,
+            },
             "examples": self.examples,
             "measured": decided,
             "shown": {score: self.shown(score) for score in SCORES},
@@ -270,26 +285,37 @@ def _each(one: MeasuredExample) -> dict[str, Any]:
 def _print(session: RemeasureSession, found: Result) -> None:
     console, run = session.console, found.run
     status = found.remeasurement.status
-    attempts = f"{found.attempts} attempt{'' if found.attempts == 1 else 's'} a side"
-    title = f"{run.task} run {run.id}, its examples measured afresh, {attempts}: {status}"
+    title = f"{run.task} run {run.id}, its examples measured afresh, {_made(found.made)}: {status}"
     console.print(Text(title, style="bold"), soft_wrap=True)
     if not found.confirms:
         models = ", ".join(f"{role} {name}" for role, name in found.remeasurement.models.items())
         said = f"by other models than the run's, and kept apart from its figures: {models}"
         console.print(said, soft_wrap=True)
     if session.each:
-        _print_each(console, found.found)
+        _print_each(console, found)
     _print_means(console, found)
     console.print(passed_again(found.passed, len(found.decided)), soft_wrap=True)
     if lacking := found.examples - len(found.decided):
         console.print(
             f"{lacking} of {found.examples} examples are not measured afresh yet", soft_wrap=True
         )
+    if found.fewer:
+        said = f"{found.fewer} of {found.examples} examples have fewer than the {found.attempts}"
+        console.print(f"{said} attempts a side that are asked for", soft_wrap=True)
     if found.remeasurement.simulated or run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
     if found.confirms and found.passed and status == "done":
         take = f"autodata export {session.folder.path} --confirmed --format jsonl"
         console.print(f"Take along what passed again: {take}", soft_wrap=True)
+
+
+def _made(made: Sequence[int]) -> str:
+    """`3 to 9 attempts a side`: as many as examples have."""
+    if not made:
+        return "no attempt yet"
+    least, most = min(made), max(made)
+    counted = f"{least}" if least == most else f"{least} to {most}"
+    return f"{counted} attempt{'' if most == 1 else 's'} a side"
 
 
 def passed_again(passed: int, measured: int) -> str:
@@ -310,15 +336,28 @@ def _print_means(console: Console, found: Result) -> None:
 
 def interval(found: Interval | None) -> str:
     """`0.41 to 0.53`; a single document has none."""
-    return "–" if found is None else f"{found.low:.2f} to {found.high:.2f}"
+    return "–" if found is None else f"{number(found.low)} to {number(found.high)}"
 
 
-def _print_each(console: Console, found: Sequence[MeasuredExample]) -> None:
-    """The scores that the gate saw, an arrow, and the fresh ones."""
+def told_from(value: float | None, limits: Sequence[float]) -> str:
+    """`0.6496`: a score, with as many decimals as tell it from these."""
+    said = number(value)
+    alike = value is not None and any(
+        said == number(limit) and exact(value) != exact(limit) for limit in limits
+    )
+    return f"{value:.4f}" if alike else said
+
+
+def _print_each(console: Console, found: Result) -> None:
+    """The scores that the gate saw, an arrow, and the fresh ones; with four decimals where two do
+    not tell one from its bound."""
+    weak_max, strong_min, strong_max, gap_min, _ = found.bounds
+    limits = {"weak": (weak_max,), "strong": (strong_min, strong_max), "gap": (gap_min,)}
     made = table("document", "name", *SCORES, "passed again", numbers=SCORES, wrapped=("name",))
-    for one in found:
+    for one in found.found:
         moved = (
-            f"{number(getattr(one.shown, score))} → {number(getattr(one.fresh, score))}"
+            f"{told_from(getattr(one.shown, score), limits[score])} → "
+            f"{told_from(getattr(one.fresh, score), limits[score])}"
             for score in SCORES
         )
         holds = {True: "yes", False: "no", None: "–"}[one.fresh.holds]

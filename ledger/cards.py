@@ -246,9 +246,9 @@ def _with_interval(
     if found.value is None:
         return "not measured"
     if found.interval is None:
-        return f"{found.value:.3f} (one document)"
+        return f"{found.value:z.3f} (one document)"
     low, high = found.interval
-    return f"{found.value:.3f} ({low:.3f}–{high:.3f}, {len(rows)} examples)"
+    return f"{found.value:z.3f} ({low:z.3f}–{high:z.3f}, {len(rows)} examples)"
 
 
 def _tasks(runs: Sequence[RunRow]) -> list[str]:

@@ -64,7 +64,8 @@ def export(
     write = _WRITERS.get(path.suffix)
     if write is None:
         raise ExportError(f"{path.name} must end in {' or '.join(_WRITERS)}")
-    described = path.with_suffix(".md")
+    # x.jsonl and x.parquet may lie side by side.
+    described = path.with_suffix(".md" if path.suffix == ".jsonl" else f"{path.suffix}.md")
     with _replaced(path) as data, _replaced(described) as text:
         count = write(data, chosen, _rows(ledger, runs, chosen, confirmed))
         if count == 0:

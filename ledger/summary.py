@@ -451,7 +451,7 @@ def harmless(text: str) -> str:
 
 def number(value: float | None) -> str:
     """A score, mean or gap."""
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else f"{value:z.2f}"
 
 
 def tokens(count: int, estimated: int) -> str:

@@ -43,7 +43,7 @@ def mean(values: Scores) -> Fraction | None:
 def wanted(value: Fraction, relation: str, limit: float) -> str:
     """`0.72, wanted below 0.50`; four decimals where two do not tell the value from the limit."""
     alike = value != exact(limit) and f"{float(value):.2f}" == f"{limit:.2f}"
-    return f"{float(value):.{4 if alike else 2}f}, wanted {relation} {limit:.2f}"
+    return f"{float(value):z.{4 if alike else 2}f}, wanted {relation} {limit:.2f}"
 
 
 class Acceptance(Frozen):
@@ -526,7 +526,7 @@ def _line(round: Round) -> str:
     candidate, numbers = round.candidate, summary(round)
     kind = candidate.question_type if candidate and candidate.question_type else "unreadable"
     scored = ", ".join(
-        f"{name.replace('_mean', '')} {value:.2f}"
+        f"{name.replace('_mean', '')} {value:z.2f}"
         for name, value in numbers.items()
         if value is not None
     )

@@ -166,7 +166,7 @@ class _Bound(NamedTuple):
 def _bounds(bounds: Bounds, known: Posterior) -> list[_Bound]:
     def said(what: str, at: Estimate, wanted: str) -> str:
         low, high = at.interval
-        return f"{what} {at.mean:.2f} ({low:.2f} to {high:.2f}), wanted {wanted}"
+        return f"{what} {at.mean:z.2f} ({low:z.2f} to {high:z.2f}), wanted {wanted}"
 
     weak, gap = f"below {bounds.weak_max:.2f}", f"at least {bounds.gap_min:.2f}"
     strong = f"at least {bounds.strong_min:.2f}"

@@ -214,8 +214,8 @@ def _compared(found: Sequence[tuple[Outcome, Redecision]]) -> Iterator[str]:
 def _difference(pairs: Pairs) -> str:
     """In points, with its interval; where it may be chance, which one would show."""
     n, (low, high) = pairs.documents, newcombe_paired(pairs)
-    points = f"{100 * (pairs.gained - pairs.lost) / n:+.0f} points"
-    found = f"{points} ({100 * low:+.0f} to {100 * high:+.0f})"
+    points = f"{100 * (pairs.gained - pairs.lost) / n:+z.0f} points"
+    found = f"{points} ({100 * low:+z.0f} to {100 * high:+z.0f})"
     if low > 0 or high < 0:
         return found
     fewer = (pairs.both + min(pairs.lost, pairs.gained)) / n

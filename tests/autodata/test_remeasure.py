@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from autodata.ledger.calls import CallLog
+from autodata.remeasurement import told_from
 from tests.outside import DEMO, IN_FLIGHT, Folder, Simulated
 
 RUN = ("run", "docs", "--task", "cs", "--out", "run")
@@ -22,7 +23,7 @@ NUMBERS = "select distinct solver, number from fresh_attempts order by solver de
 
 def remeasured(folder: Folder, *words: str, code: int = 0) -> dict[str, Any]:
     said = folder("remeasure", "run", "--json", *words, code=code)
-    found: dict[str, Any] = json.loads(said[: said.rindex("}") + 1])
+    found: dict[str, Any] = json.loads(said[said.index("{") : said.rindex("}") + 1])
     return found
 
 
@@ -81,6 +82,39 @@ def test_one_document_has_no_interval_on_any_screen(folder: Folder) -> None:
     assert found["fresh"]["gap"] == {"mean": status["fresh_gap_mean"], "low": None, "high": None}
     assert status["fresh_gap_mean_interval"] is None
     assert re.search(r"95 % interval +– +– +–", folder("remeasure", "run"))
+
+
+def test_attempts_are_told_as_they_were_made_not_as_they_were_asked_for(
+    folder: Folder, server: Simulated
+) -> None:
+    folder(*RUN)
+    [(examples,)] = folder.query("select count(*) from examples")
+    remeasured(folder, "--attempts", "3")
+    calls = json.loads(folder("status", "run", "--json"))["calls"]
+    budget = ("--budget-calls", str(calls + 15))  # one example more has nine, of twelve calls each
+    said = folder("remeasure", "run", "--attempts", "9", *budget, code=3)
+    assert "measured afresh, 3 attempts a side: paused" in said
+    assert f"{examples} of {examples} examples have fewer than the 9 attempts a side" in said
+    found = remeasured(folder, "--attempts", "9", *budget, code=3)
+    assert (found["attempts"], found["attempts_made"]) == (
+        9, {"least": 3, "most": 3, "fewer": examples}
+    )  # fmt: skip
+    found = remeasured(folder, "--attempts", "2")
+    assert found["attempts_made"] == {"least": 3, "most": 3, "fewer": 0}
+    assert "measured afresh, 3 attempts a side: done" in folder(
+        "remeasure", "run", "--attempts", "2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "said"),
+    [(0.6496, (0.65, 1.0), "0.6496"), (0.65, (0.65,), "0.65"), (0.64, (0.65,), "0.64"),
+     (-0.001, (0.2,), "0.00"), (None, (0.65,), "–")],
+)  # fmt: skip
+def test_a_score_is_told_from_its_bound(
+    value: float | None, limits: tuple[float, ...], said: str
+) -> None:
+    assert told_from(value, limits) == said
 
 
 def test_a_budget_stops_it_and_a_higher_one_asks_only_for_what_is_missing(

@@ -207,6 +207,13 @@ def test_each_format_comes_with_a_card_that_says_simulated(ledger: Ledger, forma
     assert "weak_solver | simulated/simulated-weak" in body
 
 
+def test_files_of_one_name_have_a_card_each(ledger: Ledger, tmp_path: Path) -> None:
+    for suffix in ("jsonl", "parquet"):
+        export(ledger, "sft", tmp_path / f"x.{suffix}")
+    assert "x.jsonl" in (tmp_path / "x.md").read_text()
+    assert "x.parquet" in (tmp_path / "x.parquet.md").read_text()
+
+
 @pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_every_format_may_be_parquet_and_its_columns_fit(
     ledger: Ledger, tmp_path: Path, format: str
