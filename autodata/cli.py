@@ -312,6 +312,9 @@ def remeasure(**given: Any) -> None:
 def export(**given: Any) -> None:
     """Write the accepted examples to a file for training, with a dataset card beside it.
 
+    --confirmed takes what a remeasurement bears out, or, where there is none, what
+    acceptance.confirm let in.
+
     \b
     Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
     these trainers read. parquet, verl and every file named *.parquet need the extra:
