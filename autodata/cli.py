@@ -96,7 +96,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from autodata.prompt_store.prompt import PromptError
     from autodata.run_folder import RunFolderError
     from autodata.settings import SettingsError
-    from autodata.tasks.task import ReviewError
+    from autodata.tasks.review import ReviewError
 
     ours = (CorpusError, PromptError, ReviewError, RunFolderError, SettingsError, StoreError)
     ledger = (calls.CallLogError, database.LedgerError, export.ExportError)

@@ -46,15 +46,8 @@ from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import scores, verdict_objections
 from autodata.tasks.measured import confirmation
 from autodata.tasks.measurement import Posterior, Prior
-from autodata.tasks.task import (
-    ReviewError,
-    Worked,
-    final_filters,
-    objections_on_record,
-    read_review,
-    screen,
-    shown,
-)
+from autodata.tasks.review import ReviewError, read_review, shown
+from autodata.tasks.task import Worked, final_filters, objections_on_record, screen
 from autodata.tasks.types import (
     Attempt,
     Candidate,

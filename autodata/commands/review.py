@@ -24,7 +24,7 @@ from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import print_table, screen, table
 from autodata.storyboard import tell
 from autodata.tasks import TASKS
-from autodata.tasks.task import ReviewError, editable, read_review, shown
+from autodata.tasks.review import ReviewError, editable, read_review, shown
 from autodata.tasks.types import Review
 
 ANSWERS = "a accept · r send back · e edit · f show in full · s skip · q quit"

@@ -17,7 +17,7 @@ from autodata.graph.state import Input, RunChoices
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.reviews import WaitingRound, all_waiting, answer
 from autodata.tasks import TASKS
-from autodata.tasks.task import read_review
+from autodata.tasks.review import read_review
 from autodata.tasks.types import Review, Round
 from tests.graph.scripted import (
     CS,
