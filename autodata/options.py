@@ -85,12 +85,13 @@ def flags(*names: str) -> Callable[[F], F]:
 
 
 run_folder = click.argument("run", type=click.Path(path_type=Path))
-config_file = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The configuration; ./autodata.yaml if there is one.",
-)
+
+
+def _config(help: str) -> Callable[[Any], Any]:
+    return click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help=help)
+
+
+config_file = _config("The configuration; ./autodata.yaml if there is one.")
 settings = click.option(
     "--set",
     "sets",
@@ -185,12 +186,7 @@ fresh_attempts = click.option(
     metavar="N",
     help="Fresh ones of each side in all; as many as the run plans unless stated.",
 )
-other_models = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Other models and endpoints, laid over the run's own.",
-)
+other_models = _config("Other models and endpoints, laid over the run's own.")
 examples_file = click.option(
     "-o",
     "--output",

@@ -6,13 +6,14 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from autodata.graph.state import shortened
 from autodata.ledger.rows import Example, RunRow
-from autodata.ledger.summary import NOTICE, number, one_line, rounds, within
+from autodata.ledger.summary import NOTICE, estimate, number, one_line, rounds
 from autodata.screen import DECISION_STYLES
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import summary
-from autodata.tasks.measurement import Interval
-from autodata.tasks.types import Attempt, Candidate, Document, Judgement, Round, Side, Verdict
+from autodata.tasks.rubric import met_by
+from autodata.tasks.types import Candidate, Document, Judgement, Round, Side, Verdict
 
 LABEL = 13  # characters of the label column
 WIDTH = 110  # characters, the widest a line of prose gets
@@ -88,16 +89,11 @@ def _measured(example: Example) -> Iterator[StoryRow]:
     """What is known of an example's true scores."""
     e = example
     if e.certainty is not None:
-        weak = _estimate(e.weak_estimate, e.weak_low, e.weak_high)
-        strong = _estimate(e.strong_estimate, e.strong_low, e.strong_high)
-        gap = _estimate(e.gap_estimate, e.gap_low, e.gap_high)
+        weak = estimate(e.weak_estimate, e.weak_low, e.weak_high)
+        strong = estimate(e.strong_estimate, e.strong_low, e.strong_high)
+        gap = estimate(e.gap_estimate, e.gap_low, e.gap_high)
         yield "true scores", f"weak {weak}, strong {strong}"
         yield "true gap", f"{gap}; the thresholds truly hold with P = {e.certainty:.2f}"
-
-
-def _estimate(mean: float | None, low: float | None, high: float | None) -> str:
-    interval = None if low is None or high is None else Interval(low, high)
-    return f"{number(mean)}{within(interval)}"
 
 
 def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[StoryRow]:
@@ -149,30 +145,18 @@ def _verdict(verdict: Verdict, round: Round) -> Text:
 def _scores(round: Round) -> Iterator[StoryRow]:
     """A bar for the mean of each side, and each attempt's score."""
     numbers = summary(round)
-    for side, attempts in _sides(round):
+    for side, attempts in round.sides:
         mean = numbers[f"{side}_mean"]
         filled = int(BAR * (mean or 0.0) + 0.5)
         bar = Text("█" * filled, style=SIDES[side]).append("░" * (BAR - filled), style="dim")
-        each = "  ".join(_score(attempt) for attempt in attempts)
+        each = "  ".join(attempt.said for attempt in attempts)
         yield side, bar.append(f" {number(mean)} ", style="bold").append(f"  {each}", style="dim")
     if numbers["gap"] is not None:
         yield "gap", f"{numbers['gap']:+.2f}"
 
 
-def _score(attempt: Attempt) -> str:
-    form = " cut off" if attempt.truncated else " no answer" if attempt.format_error else ""
-    return number(attempt.score) + form
-
-
-def _sides(round: Round) -> Iterator[tuple[Side, tuple[Attempt, ...]]]:
-    if round.weak:
-        yield "weak", round.weak
-    if round.strong:
-        yield "strong", round.strong
-
-
 def _answers(round: Round) -> Iterator[StoryRow]:
-    for side, attempts in _sides(round):
+    for side, attempts in round.sides:
         for attempt in attempts:
             yield f"{side} {attempt.number}", one_line(attempt.answer) or "(empty)"
             for mark in attempt.marks:
@@ -187,13 +171,9 @@ def _criteria(candidate: Candidate, round: Round) -> Iterator[StoryRow]:
     """How many answers of each side met each criterion: where the gap comes from."""
     yield "rubric", Text("weight   weak  strong", style="dim")
     for at, criterion in enumerate(candidate.rubric):
-        met = "".join(f"{_met(attempts, at):>8}" for _, attempts in _sides(round))
+        counted = (met_by(attempts, at) for _, attempts in round.sides)
+        met = "".join(f"{f'{n}/{of}' if of else '–':>8}" for n, of in counted)
         yield f"{'':{LABEL}}{criterion.weight:+6d}{met}   ", one_line(criterion.criterion)
-
-
-def _met(attempts: Sequence[Attempt], at: int) -> str:
-    marked = [attempt.marks[at].met for attempt in attempts if len(attempt.marks) > at]
-    return f"{sum(marked)}/{len(marked)}" if marked else "–"
 
 
 def _judgement(judgement: Judgement) -> Iterator[StoryRow]:
@@ -204,5 +184,4 @@ def _judgement(judgement: Judgement) -> Iterator[StoryRow]:
 
 
 def _shortened(text: str, full: bool) -> str:
-    line = one_line(text)
-    return line if full or len(line) <= SHORT else f"{line[:SHORT].rsplit(' ', 1)[0]} …"
+    return one_line(text) if full else shortened(text, SHORT)

@@ -172,18 +172,16 @@ def tried(contestant: Contestant, world: World, documents: int, seed: int) -> li
 def _document(
     contestant: Contestant, policy: Policy, world: World, rng: random.Random, seen: list[Seen]
 ) -> Tried:
-    calls, rounds = 0, list[Round]()
+    calls, own = 0, list[Seen]()
     for _ in range(ROUNDS):
         truth = world.question(rng)
         attempts = Attempts(world, truth, rng)
-        gate = policy.after(rounds) if isinstance(policy, MeasuredPolicy) else policy
+        gate = policy.after(own) if isinstance(policy, MeasuredPolicy) else policy
         accepted = attempts.settle(gate)
         calls += ROUND + contestant.attempt * attempts.number
-        weak, strong = attempts.made.values()
-        seen.append(([float(s) for s in weak], [float(s) for s in strong]))
-        rounds.append(
-            Round(number=len(rounds) + 1, weak=attempts.of("weak"), strong=attempts.of("strong"))
-        )
+        weak, strong = ([float(score) for score in side] for side in attempts.made.values())
+        own.append((weak, strong))
+        seen.append((weak, strong))
         if accepted and contestant.confirm:
             calls += 2 * contestant.attempt * contestant.confirm
             fresh = (mean(attempts.ask(side, contestant.confirm)) for side in ("weak", "strong"))

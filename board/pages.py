@@ -22,7 +22,8 @@ from autodata.tasks.acceptance import (
     summary,
 )
 from autodata.tasks.measured import MeasuredPolicy, Measurement
-from autodata.tasks.types import Attempt, Candidate, Document, Round, Side
+from autodata.tasks.rubric import met_by
+from autodata.tasks.types import Candidate, Document, Round
 
 COMPARED = 1_000  # pieces of a text, at most, whose changes are shown one by one
 _BORDERS = {
@@ -218,13 +219,9 @@ def _criteria(round: Round) -> Iterator[CriterionCount]:
     if round.candidate is None or not round.weak:
         return
     for at, criterion in enumerate(round.candidate.rubric):
-        weak, strong = _met(round.weak, at), _met(round.strong, at)
+        counted = (met_by(side, at) for side in (round.weak, round.strong))
+        weak, strong = (f"{n} of {of}" if of else "–" for n, of in counted)
         yield CriterionCount(criterion.criterion, criterion.weight, weak, strong)
-
-
-def _met(attempts: Sequence[Attempt], at: int) -> str:
-    marked = [attempt.marks[at].met for attempt in attempts if len(attempt.marks) > at]
-    return f"{sum(marked)} of {len(marked)}" if marked else "–"
 
 
 def _afresh(ledger: Ledger, run: RunRow, document_id: str) -> Iterator[FreshLine]:
@@ -234,15 +231,6 @@ def _afresh(ledger: Ledger, run: RunRow, document_id: str) -> Iterator[FreshLine
                 models = ", ".join(dict.fromkeys(other.models.values()))
                 attempts = max(one.fresh.weak_attempts, one.fresh.strong_attempts)
                 yield FreshLine(f"{attempts} attempts a side by {models}", one.fresh)
-
-
-def sides(round: Round) -> list[tuple[Side, Sequence[Attempt]]]:
-    """The attempts that the gate saw, by side, where there are some."""
-    both: tuple[tuple[Side, Sequence[Attempt]], ...] = (
-        ("weak", round.weak),
-        ("strong", round.strong),
-    )
-    return [(side, attempts) for side, attempts in both if attempts]
 
 
 def bounded(asked: str | None, otherwise: int, most: int) -> int:

@@ -1,6 +1,7 @@
-"""Values and templates become pages. All text is escaped, and shown as text."""
+"""Values and templates become pages, or one page to be read offline. All text is escaped, and shown
+as text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -9,19 +10,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from autodata.board.pages import diff_lines, sides
+from autodata.board.pages import Html, Links, diff_lines, gate_of, story
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.listing import count_outcomes, list_outcomes
+from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import (
     NOTICE,
+    estimate,
     harmless,
     number,
     rounds,
     share,
+    summarize,
     summary_rows,
-    within,
 )
-from autodata.tasks.measurement import Interval
 
 SHORTENED_TO = 600  # characters of a text that are shown before the rest is asked for
+LISTED, TOLD = 2_000, 200  # on an offline page: documents in the table, and stories told
 SHOWN_AT_MOST = 100_000  # characters of a text that a page holds at all
 
 
@@ -48,9 +53,8 @@ def environment() -> Environment:
     made.globals |= {
         "NOTICE": NOTICE,
         "SHOWN_AT_MOST": SHOWN_AT_MOST,
-        "sides": sides,
         "rows": summary_rows,
-        "estimate": _estimate,
+        "estimate": estimate,
         "styles": lambda: Markup(static("board.css")),
         "html": Markup,
         "same_page": _same_page,
@@ -61,6 +65,32 @@ def environment() -> Environment:
 def page(template: str, values: Mapping[str, Any]) -> bytes:
     """A page, as it is sent or written."""
     return environment().get_template(template).render(values).encode("utf-8", "replace")
+
+
+def report(ledger: Ledger, run: RunRow, stands: str, parts: Sequence[Html] = ()) -> bytes:
+    """The page of a run over documents, or of an optimization with the `parts` of its findings."""
+    values: dict[str, Any] = {
+        "root": "",
+        "here": "",
+        "offline": True,
+        "events": "",
+        "run": run,
+        "stands": stands,
+        "links": Links("", offline=True),
+        "parts": parts,
+    }
+    if run.kind != "optimization":
+        found, _ = list_outcomes(ledger, run, limit=LISTED)
+        told = [outcome.document_id for outcome in found if outcome.decision][:TOLD]
+        values |= {
+            "summary": summarize(ledger, run.id),
+            "counts": count_outcomes(ledger, run),
+            "gate": gate_of(run.task, run.config),
+            "found": found,
+            "told": frozenset(told),
+            "stories": [story(ledger, run, id) for id in told],
+        }
+    return page("report.html", values)
 
 
 def static(name: str) -> str:
@@ -82,11 +112,6 @@ def _head(text: str) -> str:
     if len(text) <= SHORTENED_TO + SHORTENED_TO // 4:
         return text
     return text[: text.rfind(" ", SHORTENED_TO // 2, SHORTENED_TO) + 1] or text[:SHORTENED_TO]
-
-
-def _estimate(mean: float | None, low: float | None, high: float | None) -> str:
-    interval = None if low is None or high is None else Interval(low, high)
-    return f"{number(mean)}{within(interval)}"
 
 
 @pass_context

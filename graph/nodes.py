@@ -34,7 +34,6 @@ from autodata.graph.state import (
     measuring,
     policy_of,
     round_so_far,
-    scored_as,
     sides_together,
     task_of,
     with_examples_of,
@@ -262,7 +261,7 @@ class Nodes:
         made = await attempt(self.context(), state, side, number, scope=state.document_id)
         most = policy_of(state).weak_planned if side == "weak" else policy_of(state).strong_planned
         counted = f"{number} of {most}" if number <= most else f"{number - most} afresh"
-        get_stream_writer()(f"round {state.number} · {side} {counted} · {scored_as(made)}")
+        get_stream_writer()(f"round {state.number} · {side} {counted} · {made.said}")
         return made
 
     async def loop_judge(self, state: State) -> Update:

@@ -18,7 +18,7 @@ from autodata.tasks.acceptance import (
     thresholds,
 )
 from autodata.tasks.measured import MeasuredPolicy, measured
-from autodata.tasks.measurement import Prior
+from autodata.tasks.measurement import Prior, Sides
 from autodata.tasks.types import (
     Attempt,
     Candidate,
@@ -232,7 +232,8 @@ def policy_of(state: State) -> Policy:
     """The acceptance policy in force."""
     policy = _policy(state.task, state.choices, *planned(state))
     if state.prior and isinstance(policy, MeasuredPolicy):
-        return _learned(policy.model_copy(update={"prior": state.prior}), tuple(earlier(state)))
+        own = tuple(round.scored for round in earlier(state))
+        return _learned(policy.model_copy(update={"prior": state.prior}), own)
     return policy
 
 
@@ -255,7 +256,7 @@ def _policy(task: str, choices: RunChoices, weak: int, strong: int) -> Policy:
 
 
 @lru_cache(maxsize=256)
-def _learned(policy: MeasuredPolicy, rounds: tuple[Round, ...]) -> MeasuredPolicy:
+def _learned(policy: MeasuredPolicy, rounds: tuple[Sides, ...]) -> MeasuredPolicy:
     return policy.after(rounds)
 
 
@@ -325,10 +326,10 @@ def closed(state: State, objections: tuple[Objection, ...], **found: object) -> 
 
 def told(state: State, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """The story of the document once a node has `found` what it did, and what of it is new."""
-    before = story(state)
+    known = state.summary.splitlines()
     rounds = kept(state.rounds, found["rounds"]) if "rounds" in found else state.rounds
-    after = story(state.model_copy(update={**found, "rounds": rounds}))
-    return after, [line for line in after if line not in before]
+    lines = story(state.model_copy(update={**found, "rounds": rounds}))
+    return lines, [line for line in lines if line not in known]
 
 
 def story(state: State) -> list[str]:
@@ -337,61 +338,46 @@ def story(state: State) -> list[str]:
     lines = [line for round in ended for line in _round_lines(round)]
     if state.number in (round.number for round in ended) or state.decision:
         return lines
-    asked = [f"round {state.number} · asked for: {_short(state.instruction)}"]
+    asked = [f"round {state.number} · asked for: {shortened(state.instruction)}"]
     written = state.candidates if state.candidate is None else ()
     lines += asked if state.instruction else []
-    lines += [f"round {state.number} · question: {_short(c.question)}" for c in written]
+    lines += [f"round {state.number} · question: {shortened(c.question)}" for c in written]
     return lines + _round_lines(round_so_far(state).model_copy(update={"instruction": ""}))
 
 
 def _round_lines(round: Round) -> list[str]:
     """A round as the storyboard has it."""
-    found = [f"asked for: {_short(round.instruction)}"] if round.instruction else []
+    found = [f"asked for: {shortened(round.instruction)}"] if round.instruction else []
     if round.candidate:
-        found.append(f"question: {_short(round.candidate.question)}")
+        found.append(f"question: {shortened(round.candidate.question)}")
     if round.verdict:
         found.append(f"verifier: {'passed' if round.verdict.passed else 'failed'}")
-    found += [_side(side, made) for side, made in _sides(round.weak, round.strong)]
+    found += [_side(side, made) for side, made in round.sides]
     if (gap := summary(round)["gap"]) is not None:
         found.append(f"gap {gap:+.2f}")
     if round.judgement:
-        found.append(f"loop judge: {round.judgement.verdict}, {round.judgement.verdict_reason}")
-    by_side = (tuple(a for a in round.fresh if a.solver == side) for side in ("weak", "strong"))
-    found += [f"afresh {_side(side, made)}" for side, made in _sides(*by_side)]
+        verdict, reason = round.judgement.verdict, round.judgement.verdict_reason
+        found.append(f"loop judge: {verdict}, {shortened(reason)}")
+    found += [f"afresh {_side(side, made)}" for side, made in round.fresh_sides]
     if round.final_verdict:
         found.append(f"final check: {'passed' if round.final_verdict.passed else 'failed'}")
     if round.review:
         found.append(f"review: {round.review.said}")
-    objections = "; ".join(f"{o.code}: {_short(o.message)}" for o in round.objections)
+    objections = "; ".join(f"{o.code}: {shortened(o.message)}" for o in round.objections)
     if round.decision:
         found.append(f"{round.decision} · {objections}" if objections else round.decision)
     head = f"round {round.number}" if round.number else "before the first round"
     return [f"{head} · {line}" for line in found]
 
 
-def _sides(
-    weak: Sequence[Attempt], strong: Sequence[Attempt]
-) -> list[tuple[Side, Sequence[Attempt]]]:
-    sides: list[tuple[Side, Sequence[Attempt]]] = [("weak", weak), ("strong", strong)]
-    return [(side, made) for side, made in sides if made]
-
-
 def _side(side: Side, made: Sequence[Attempt]) -> str:
     """`weak 0.41 (0.38, 0.44, 0.41)`."""
     found = mean(scores(made))
     total = "not scored" if found is None else f"{float(found):.2f}"
-    return f"{side} {total} ({', '.join(map(scored_as, made))})"
+    return f"{side} {total} ({', '.join(attempt.said for attempt in made)})"
 
 
-def scored_as(attempt: Attempt) -> str:
-    """The score of an attempt in words: `0.41`, and why where it is none."""
-    if attempt.score is None:
-        return "not scored"
-    why = " cut off" if attempt.truncated else " no answer" if attempt.format_error else ""
-    return f"{attempt.score:.2f}{why}"
-
-
-def _short(text: str) -> str:
-    """A text on one line, at most LINE characters of it."""
+def shortened(text: str, most: int = LINE) -> str:
+    """A text on one line, at most so many characters of it; cut between words."""
     line = " ".join(text.split())
-    return line if len(line) <= LINE else f"{line[:LINE].rsplit(' ', 1)[0]} …"
+    return line if len(line) <= most else f"{line[:most].rsplit(' ', 1)[0]} …"

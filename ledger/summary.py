@@ -494,12 +494,16 @@ def within(interval: Interval | None, worded: Callable[[float], str] = number) -
     return f" ({worded(low)}–{worded(high)})" if isfinite(high) else f" ({worded(low)} or more)"
 
 
+def estimate(mean: float | None, low: float | None, high: float | None) -> str:
+    """`0.41 (0.33–0.51)`: a true score with its 95 % interval."""
+    return f"{number(mean)}{within(None if low is None or high is None else Interval(low, high))}"
+
+
 def share(successes: int, trials: int, what: str = "accepted") -> str:
     """`12 of 31 accepted (39 %, 24–57)`; of a single trial nothing can be said."""
-    counted = f"{successes} of {trials} {what}"
-    if trials < 2:
-        return counted
-    return f"{counted} ({100 * successes / trials:.0f} %, {in_percent(wilson(successes, trials))})"
+    within = in_percent(wilson(successes, trials)) if trials > 1 else ""
+    rate = f" ({100 * successes / trials:.0f} %, {within})" if within else ""
+    return f"{successes} of {trials} {what}{rate}"
 
 
 def would_show(rate: float, documents: int) -> str:

@@ -26,6 +26,7 @@ from autodata.tasks.measurement import (
     Noise,
     Posterior,
     Prior,
+    Sides,
     posterior,
     respread,
 )
@@ -88,14 +89,10 @@ class MeasuredPolicy(Frozen):
         sides = (tuple(map(float, side)) for side in (weak, strong))
         return posterior(prior, self.bounds, *sides, self.noise)
 
-    def after(self, rounds: Sequence[Round]) -> Self:
-        """The policy of a document's next round: its earlier ones tell how attempts scatter, for
-        documents that begin together have no others to learn from."""
-        own = [
-            ([float(s) for s in scores(r.weak)], [float(s) for s in scores(r.strong)])
-            for r in rounds
-        ]
-        return self.model_copy(update={"prior": respread(self.prior, own)})
+    def after(self, rounds: Sequence[Sides]) -> Self:
+        """The policy of a document's next round: the scores of its earlier ones tell how attempts
+        scatter, for documents that begin together have no others to learn from."""
+        return self.model_copy(update={"prior": respread(self.prior, rounds)})
 
     def _certain(self, weak: Scores, strong: Scores, known: Posterior) -> bool:
         tried = min(len(weak), len(strong)) >= LEAST_ATTEMPTS

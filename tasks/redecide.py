@@ -50,7 +50,9 @@ def redecide(policy: Policy, rounds: Sequence[Round], confirm: Confirm | None = 
     """
     reason = ""
     for number, round in enumerate(rounds):
-        gate = policy.after(rounds[:number]) if isinstance(policy, MeasuredPolicy) else policy
+        gate = policy
+        if isinstance(policy, MeasuredPolicy):
+            gate = policy.after([earlier.scored for earlier in rounds[:number]])
         reason = _objection(gate, round)
         fresh = _fresh(round, confirm.number) if confirm else ()
         if confirm and fresh and not reason:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from autodata.tasks.types import Criterion, Frozen, Mark
+from autodata.tasks.types import Attempt, Criterion, Frozen, Mark
 
 LEAST = {"items_min": 10, "positives_min": 4}
 """Criteria below which no policy may go (the verifier's bounds of the paper, section 2). The fewer
@@ -92,6 +92,12 @@ def by_judgement(marks: Iterable[Mark]) -> tuple[Fraction, ...]:
     votes = zip(*(m.votes or (m.met,) for m in marks), strict=True)
     reached = (sum(m.weight for m, met in zip(marks, found, strict=True) if met) for found in votes)
     return tuple(min(max(Fraction(r, possible), Fraction(0)), Fraction(1)) for r in reached)
+
+
+def met_by(attempts: Sequence[Attempt], at: int) -> tuple[int, int]:
+    """How many of these answers met the criterion `at` (from 0), and how many were marked by it."""
+    marked = [attempt.marks[at].met for attempt in attempts if len(attempt.marks) > at]
+    return sum(marked), len(marked)
 
 
 def majority(votes: Sequence[bool]) -> bool:

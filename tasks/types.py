@@ -143,6 +143,14 @@ class Attempt(Frozen):
         """True when it failed by its form: no final answer in it could be compared."""
         return self.score is not None and self.note.startswith(FORMAT_NOTE)
 
+    @property
+    def said(self) -> str:
+        """The score in words: `0.41`, and what the answer lacks where it lacks something."""
+        if self.score is None:
+            return "not scored"
+        lacks = " cut off" if self.truncated else " no answer" if self.format_error else ""
+        return f"{self.score:.2f}{lacks}"
+
 
 class Verdict(Frozen):
     """The quality verifier's finding on one exact candidate (`fingerprint`)."""
@@ -218,3 +226,28 @@ class Round(Frozen):
     def attempts(self) -> tuple[Attempt, ...]:
         """All attempts on record: those that the gate saw, and the fresh ones."""
         return (*self.weak, *self.strong, *self.fresh)
+
+    @property
+    def scored(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The scores that the gate saw, weak and strong, of the attempts that have one."""
+        sides = (self.weak, self.strong)
+        weak, strong = (tuple(a.score for a in side if a.score is not None) for side in sides)
+        return weak, strong
+
+    @property
+    def sides(self) -> tuple[tuple[Side, tuple[Attempt, ...]], ...]:
+        """The attempts that the gate saw, by side, of the sides that were asked."""
+        return _asked(self.weak, self.strong)
+
+    @property
+    def fresh_sides(self) -> tuple[tuple[Side, tuple[Attempt, ...]], ...]:
+        """The fresh attempts likewise."""
+        weak, strong = (tuple(a for a in self.fresh if a.solver == s) for s in ("weak", "strong"))
+        return _asked(weak, strong)
+
+
+def _asked(
+    weak: tuple[Attempt, ...], strong: tuple[Attempt, ...]
+) -> tuple[tuple[Side, tuple[Attempt, ...]], ...]:
+    sides: tuple[tuple[Side, tuple[Attempt, ...]], ...] = (("weak", weak), ("strong", strong))
+    return tuple((side, made) for side, made in sides if made)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autodata.board.offline import report
+from autodata.board.render import report
 from autodata.ledger.export import export
 from autodata.ledger.ledger import Ledger
 from autodata.run_folder import RunFolder, RunFolderError

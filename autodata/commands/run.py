@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autodata.documents.corpus import ingest
+from autodata.documents.corpus import Ingest, ingest
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import accepted
 from autodata.ledger.rows import RunRow
@@ -36,12 +36,13 @@ def run(
 ) -> int:
     """Begins a run, or goes on with the one in the folder."""
     settings = with_task(load(config, overrides))
-    corpus = ingest(
-        documents,
-        per_document=settings.run.per_document,
-        budget=settings.run.passage_tokens,
-    )
+    corpus = _corpus(documents, settings)
     return RunSession(RunFolder(out), settings, screen(), wait).begin(corpus, corpus.skipped)
+
+
+def _corpus(given: Sequence[str], settings: Settings) -> Ingest:
+    """What these files and folders hold, cut as the configuration has it."""
+    return ingest(given, per_document=settings.run.per_document, budget=settings.run.passage_tokens)
 
 
 def resume(run: Path, wait: bool, overrides: Sequence[Override]) -> int:
@@ -141,11 +142,7 @@ def optimize(
     def taken_in(given: Sequence[str]) -> list[Document]:
         if not given:
             return []
-        corpus = ingest(
-            given,
-            per_document=settings.run.per_document,
-            budget=settings.run.passage_tokens,
-        )
+        corpus = _corpus(given, settings)
         found = list(corpus)
         for file in corpus.skipped:
             console.print(f"skipped  {file}", style="yellow", soft_wrap=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.outside import Folder, Simulated
-from tests.processes import at_terminal, command, forked
+from tests.processes import Started, at_terminal, command, forked
 
 RUN = ("run", "docs", "--task", "cs", "--out", "run", "--review", "before-accept")
 LENIENT = [f"--set=acceptance.{at}" for at in ("weak_max=0.95", "strong_min=0.1", "gap_min=0.01")]
@@ -122,14 +122,20 @@ def test_an_edited_question_is_attempted_afresh_and_the_files_say_who_edited_it(
     assert "a person accepted each" in card
 
 
+def first_accepted(folder: Folder, process: Started) -> dict[str, Any]:
+    """What waits first in a run that goes on, which Ann has accepted."""
+    assert any(line.startswith("waits") for line in process.stdout)
+    [one, *_] = waiting(folder)
+    folder("review", "run", "--accept", one["document"]["name"], "--by", "Ann")
+    return one
+
+
 def test_a_killed_run_keeps_its_reviews_and_can_be_reviewed_while_it_runs(
     folder: Folder, server: Simulated
 ) -> None:
     """What was answered meanwhile is picked up by the run itself, or after it was killed."""
     with folder.started(*RUN) as process:
-        assert any(line.startswith("waits") for line in process.stdout)
-        [one, *_] = waiting(folder)
-        folder("review", "run", "--accept", one["document"]["name"], "--by", "Ann")
+        one = first_accepted(folder, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
     folder("resume", "run", code=3)
@@ -144,9 +150,7 @@ def test_a_review_during_the_run_is_picked_up_before_it_ends(
     folder: Folder, server: Simulated
 ) -> None:
     with folder.started(*RUN) as process:
-        assert any(line.startswith("waits") for line in process.stdout)
-        [one, *_] = waiting(folder)
-        folder("review", "run", "--accept", one["document"]["name"], "--by", "Ann")
+        one = first_accepted(folder, process)
         said = process.stdout.read()
         assert process.wait() == 3
     assert f"rounds  {one['document']['name']}" in said
