@@ -13,6 +13,7 @@ from autodata.graph.context import ROUNDS_FITTED
 from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
+from autodata.ledger.reviews import waiting_documents
 from autodata.ledger.rows import RunRow, confirmed_row
 from autodata.ledger.summary import (
     NOTICE,
@@ -78,7 +79,9 @@ def show(run: Path, document: str | None, full: bool, run_id: str | None) -> Non
         chosen = choose(found, document)
         story = ledger.rounds(row.id, chosen.document_id)
         if not story:
-            raise RunFolderError(f"{chosen.name} has no recorded round yet")
+            waits = chosen.document_id in waiting_documents(ledger, row.id)
+            more = f"; it waits for review: autodata review {run}" if waits else ""
+            raise RunFolderError(f"{chosen.name} has no recorded round yet{more}")
         example = ledger.example(row.id, chosen.document_id)
         tell(screen(), row, ledger.document(chosen.document_id), story, example, full=full)
         for line in _afresh(ledger, row, chosen.document_id, story[-1].fresh):

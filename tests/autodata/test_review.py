@@ -62,6 +62,7 @@ def test_a_run_pauses_for_reviews_and_asks_nothing_twice(run: Folder) -> None:
     run("resume", "run", code=3)
     assert run.query("select count(*) from calls") == asked
     names = [one["document"]["name"] for one in waiting(run)]
+    assert "it waits for review: autodata review run" in run("show", "run", names[0], code=2)
     run("review", "run", "--accept", *names[:-1], "--by", "Ann")
     run("resume", "run", code=3)
     assert run.query("select count(*) from calls") == asked
