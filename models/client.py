@@ -391,6 +391,12 @@ class Models:
                     raise
                 reservation.used = cost.spent(calls=1)
                 permit.used = expected if cost.estimated else cost.tokens
+                role_model.window.saw(request.size, reading.input_tokens or 0)
+                status, problem, value = verdict
+                # On disk before its place goes to another: a kill loses what was in flight only.
+                return await self._record(
+                    _call(request, began, status, problem, reading, cost)
+                ), value
         except WireError as error:
             await self._record(_failed(request, began, str(error), worst, lost))
             raise
@@ -398,10 +404,6 @@ class Models:
             if lost:
                 self.log.submit(_failed(request, began, "cancelled while under way", worst, lost))
             raise
-        role_model.window.saw(request.size, reading.input_tokens or 0)
-        status, problem, value = verdict
-        call = _call(request, began, status, problem, reading, cost)
-        return await self._record(call), value
 
     async def _record(self, call: Call) -> Call:
         """Write the call down and count it. Raises Paused when it cannot be written."""
