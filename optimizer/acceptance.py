@@ -5,7 +5,7 @@ A strict comparison of two single evaluations keeps a no-op edit two times out o
 section 4). So the parent's score is pooled over several evaluations, and the mutant's evaluation
 stops as soon as it can no longer win. Stopping changes no decision, only the bill.
 
-A score counts accepted documents, each in full or for its certainty (optimizer/scoring.py). Both
+A score counts accepted documents, each in full or for its certainty (`certainties`). Both
 lie between 0 and 1, and a mean of such shares varies no more than a share of documents does, so
 that the score interval (Wilson) stays on the safe side.
 
@@ -19,18 +19,21 @@ from fractions import Fraction
 from typing import Literal
 
 from autodata.ledger.iterations import EditDecision, Final
-from autodata.tasks.acceptance import exact
+from autodata.tasks.acceptance import exact, scores
+from autodata.tasks.measured import MeasuredPolicy
 from autodata.tasks.measurement import (
     LEVEL,
     MIN_PAIRS,
     Interval,
     Pairs,
+    Sides,
     exact_paired,
+    fit,
     newcombe,
     newcombe_paired,
     wilson,
 )
-from autodata.tasks.types import Frozen
+from autodata.tasks.types import Frozen, Round
 
 AcceptanceRule = Literal["strict", "paper", "confirm"]
 Scoring = Literal["certainty", "accepted"]
@@ -242,3 +245,43 @@ def _pairs(winner: Final) -> Pairs | None:
     accepted, decided = winner.test_accepted or 0, winner.test_decided or 0
     both = accepted - gained
     return Pairs(both=both, lost=lost, gained=gained, neither=decided - both - lost - gained)
+
+
+CONFIRMED = 0.5
+"""Certainty below which an accepted document counts for nothing. Where attempts say little, what is
+left is what one supposed before, and a gate that accepts everything would be paid for that."""
+
+
+def certainties(
+    gate: MeasuredPolicy,
+    seen: Iterable[Sides],
+    accepted: Mapping[str, Round],
+    least: float = CONFIRMED,
+    beside: Iterable[Sides] = (),
+) -> dict[str, float]:
+    """What each accepted document counts for: its certainty from `least` on, else 0; four digits.
+
+    A gate that reads a few noisy attempts round after round accepts luck, and the noisier it is the
+    more (paper, section 7: rubrics of one criterion let identical solvers pass nearly all
+    documents). So an edit is credited not with what the gate let pass, but with how likely the
+    thresholds hold on the true scores.
+
+    The prior is fitted to `seen`, the attempts of all rounds of the evaluation: accepted or not,
+    each question was drawn from it, so that being the best of many rounds raises nothing, and
+    attempts that scatter more are believed less. A sceptical reader must be as certain.
+
+    A prior moves many documents at once, and a test on pairs takes them for independent. So two
+    evaluations that are compared share it: `beside` are the rounds of the other one. How much
+    attempts scatter stays each one's own, or a noisier gate would borrow the other's good name.
+    """
+    own = sorted(seen)  # rounds end in any order
+    spread = fit(own, gate.noise, gate.prior).model_dump(include={"spread", "attempts"})
+    prior = fit(sorted([*own, *beside]), gate.noise, gate.prior).model_copy(update=spread)
+    measures = gate.model_copy(update={"prior": prior})
+    return {name: _counted(measures, round, least) for name, round in accepted.items()}
+
+
+def _counted(measures: MeasuredPolicy, round: Round, least: float) -> float:
+    sides = ([a for a in round.attempts if a.solver == side] for side in ("weak", "strong"))
+    certainty = measures.known(*map(scores, sides)).holds
+    return float(f"{certainty:.4f}") if certainty >= least else 0.0

@@ -23,7 +23,7 @@ class Choices(Frozen):
     score: Scoring = Field(
         "certainty",
         description="what an accepted document counts for: how certain it is that the thresholds "
-        "truly hold (optimizer/scoring.py), or accepted: in full",
+        "truly hold (`certainties`), or accepted: in full",
     )
     select: Select = Field("boltzmann", description="how a parent is chosen")
     temperature: float = Field(TEMPERATURE, gt=0, le=10, description="of the Boltzmann choice")

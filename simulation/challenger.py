@@ -5,7 +5,7 @@ from typing import Any
 
 from autodata.simulation.behaviour import Behaviour, behaviour
 from autodata.simulation.documents import ReadText, study
-from autodata.simulation.reading import Brief
+from autodata.simulation.messages import Brief, as_json, sentence
 from autodata.simulation.rng import Rng
 from autodata.simulation.scenario import (
     KIND_DIFFICULTY,
@@ -15,7 +15,6 @@ from autodata.simulation.scenario import (
     Scenario,
     is_special,
 )
-from autodata.simulation.writing import as_json, sentence
 
 OVERLOAD = 4  # conditions added when the challenger overdoes it
 MISLABELLED = 0.03  # share of candidates whose label and text disagree

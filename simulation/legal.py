@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from autodata.simulation.behaviour import Behaviour
 from autodata.simulation.documents import ReadText
+from autodata.simulation.messages import quoted
 from autodata.simulation.rng import Rng
 from autodata.simulation.roles import roles
 from autodata.simulation.scenario import Scenario, words
-from autodata.simulation.writing import quoted
 
 
 def _stage(

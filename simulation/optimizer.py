@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import Any
 
 from autodata.simulation.behaviour import RULES, Rule
-from autodata.simulation.reading import Brief
+from autodata.simulation.messages import Brief
 from autodata.simulation.rng import Rng
 
 ROUNDS = 4  # that it reads before it reports

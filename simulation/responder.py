@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from autodata.simulation import optimizer
-from autodata.simulation.reading import ChatMessages, plain, read
+from autodata.simulation.messages import ChatMessages, plain, read
 from autodata.simulation.rng import Rng
 from autodata.simulation.roles import Role, roles
 from autodata.simulation.scenario import GENERAL

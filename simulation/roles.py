@@ -7,10 +7,9 @@ from functools import partial
 from autodata.simulation.challenger import challenge
 from autodata.simulation.checkers import judge_round, mark, verify
 from autodata.simulation.documents import sentences
-from autodata.simulation.reading import Brief
+from autodata.simulation.messages import Brief, as_json, quoted
 from autodata.simulation.rng import Rng
 from autodata.simulation.scenario import QUOTED, Case, Scenario, chance_of_success
-from autodata.simulation.writing import as_json, quoted
 
 Role = Callable[[Brief, Rng], str]
 

@@ -16,8 +16,8 @@ import yaml
 
 from autodata.simulation.behaviour import Behaviour
 from autodata.simulation.documents import ReadText
+from autodata.simulation.messages import listed, quoted
 from autodata.simulation.rng import Rng, noise
-from autodata.simulation.writing import listed, quoted
 
 QUOTED = re.compile(r"«([^«»]{2,80})»")
 

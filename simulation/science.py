@@ -23,11 +23,10 @@ from autodata.simulation.formulas import (
     symbol,
     write,
 )
-from autodata.simulation.reading import Brief
+from autodata.simulation.messages import Brief, as_json
 from autodata.simulation.rng import Rng, noise
 from autodata.simulation.roles import Role, form
 from autodata.simulation.scenario import QUESTION_SIGMA, chance_of_success
-from autodata.simulation.writing import as_json
 
 x, t, y = (symbol(name) for name in "xty")
 

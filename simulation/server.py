@@ -19,7 +19,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from autodata.simulation.faults import REFUSALS, Fault, Faults, refusal, spoilt
-from autodata.simulation.reading import read
+from autodata.simulation.messages import read
 from autodata.simulation.responder import respond
 from autodata.simulation.roles import ABILITIES
 from autodata.simulation.transport import (

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from autodata.simulation.reading import plain
+from autodata.simulation.messages import plain
 from autodata.simulation.responder import SimulatedReply, respond
 from autodata.simulation.rng import number
 

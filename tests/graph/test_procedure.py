@@ -16,8 +16,8 @@ from autodata.ledger.summary import AttemptCount, summarize
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig
 from autodata.prompt_store.prompt import packaged
+from autodata.simulation.messages import read
 from autodata.simulation.procedural import recognise
-from autodata.simulation.reading import read
 from autodata.tasks.types import Document, Round
 from tests.graph.scripted import CS
 from tests.graph.scripted import play as scripted_play

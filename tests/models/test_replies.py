@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from autodata.models.client import Models
 from autodata.models.errors import CallRefused, Paused, WireError
 from autodata.models.replies import Reading, read
-from autodata.models.role_chat import RoleChat
+from autodata.optimizer.agent import RoleChat
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import Reply, refuses, says, scripted
 

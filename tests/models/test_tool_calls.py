@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 
 from autodata.models.client import Models
 from autodata.models.errors import Interrupted
-from autodata.models.role_chat import RoleChat
+from autodata.optimizer.agent import RoleChat
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import Reply, says, scripted
 

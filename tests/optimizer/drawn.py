@@ -7,7 +7,7 @@ from functools import cache
 from statistics import fmean
 from typing import NamedTuple
 
-from autodata.optimizer.scoring import CONFIRMED, certainties
+from autodata.optimizer.acceptance import CONFIRMED, certainties
 from autodata.tasks.acceptance import Acceptance, ThresholdPolicy, exact, thresholds
 from autodata.tasks.measured import measured
 from autodata.tasks.measurement import Pairs, Sides

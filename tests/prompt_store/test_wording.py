@@ -6,7 +6,7 @@ import re
 import pytest
 
 from autodata.agents import replies
-from autodata.optimizer.scoring import CONFIRMED
+from autodata.optimizer.acceptance import CONFIRMED
 from autodata.prompt_store.prompt import Prompt, locked, packaged
 from autodata.tasks import legal, science
 from autodata.tasks.types import Candidate

@@ -10,7 +10,7 @@ from autodata.prompt_store.prompt import packaged, policy_text
 from autodata.simulation import respond
 from autodata.simulation.documents import study
 from autodata.simulation.legal import SCENARIO as LEGAL
-from autodata.simulation.reading import read
+from autodata.simulation.messages import read
 from autodata.simulation.scenario import GENERAL, QUOTED, Scenario, kind_of
 from tests.models.asking import (
     answer,
