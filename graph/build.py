@@ -24,6 +24,7 @@ from autodata.graph.state import (
     task_of,
     told,
 )
+from autodata.models.chat import labelled
 from autodata.tasks.types import Side
 
 # Supersteps of one document: 100 rounds of at most 10 nodes, a change of side at each of 128
@@ -116,18 +117,19 @@ async def after_review(state: State) -> Literal["verifier", "orchestrator", "rec
 
 def _telling(node: Callable[..., Any]) -> Callable[..., Any]:
     """The node, which also says what it found: each new line of the document's story on the
-    `custom` stream, and all of them in the state."""
+    `custom` stream, and all of them in the state, with the round that they have come to."""
 
     def said(state: State, found: Mapping[str, Any]) -> dict[str, Any]:
         lines, new = told(state, found)
         write = get_stream_writer()
         for line in new:
             write(line)
-        return {**found, "summary": "\n".join(lines)}
+        return {"number": state.number, **found, "summary": "\n".join(lines)}
 
     @wraps(node)
     async def asking(state: State, **given: Any) -> dict[str, Any]:
-        return said(state, await node(state, **given))
+        with labelled(round=state.number):
+            return said(state, await node(state, **given))
 
     @wraps(node)
     def filing(state: State, **given: Any) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from autodata.graph.state import (
 )
 from autodata.ledger.reviews import WaitingRound, answer, ask, on_record
 from autodata.ledger.rows import now
+from autodata.models.chat import labelled
 from autodata.models.errors import CutOff
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import scores, verdict_objections
@@ -88,26 +89,27 @@ async def attempt(
 ) -> Attempt:
     """One answer to the state's candidate, and its marks; the calls are filed under `scope`."""
     document, candidate = await context.document(state.document_id), _chosen(state)
-    said = await solve(
-        context.models,
-        locked(state.task, "solver"),
-        candidate,
-        side,
-        number,
-        scope=scope,
-        worked=_worked(state, document, side),
-    )
-    return await score(
-        context.models,
-        task_of(state),
-        candidate,
-        said,
-        side,
-        number,
-        scope=scope,
-        comparisons=context.comparisons,
-        repeats=judgements(state.choices),
-    )
+    with labelled(side=side, attempt=number):
+        said = await solve(
+            context.models,
+            locked(state.task, "solver"),
+            candidate,
+            side,
+            number,
+            scope=scope,
+            worked=_worked(state, document, side),
+        )
+        return await score(
+            context.models,
+            task_of(state),
+            candidate,
+            said,
+            side,
+            number,
+            scope=scope,
+            comparisons=context.comparisons,
+            repeats=judgements(state.choices),
+        )
 
 
 @dataclass(frozen=True)

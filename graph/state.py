@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
@@ -31,6 +31,8 @@ from autodata.tasks.types import (
     Side,
     Verdict,
 )
+
+T = TypeVar("T")
 
 LINE = 160  # characters of a text in the story of a document
 
@@ -137,9 +139,9 @@ def kept(rounds: list[Round], found: list[Any]) -> list[Round]:
     return [numbered[number] for number in sorted(numbered)] if found else []
 
 
-def _newest(known: str, found: str) -> str:
-    """The reducer of `summary`: of two sides that work at once, who ends last; the next node tells
-    both."""
+def _newest(known: T, found: T) -> T:
+    """The reducer of what every node says: of two sides that work at once, who ends last; the next
+    node tells both."""
     return found
 
 
@@ -158,7 +160,7 @@ class State(Input):
     prior: Prior | None = None
     case_file: str = ""
     instruction: str = ""
-    number: int = 1
+    number: Annotated[int, _newest] = 1
     candidates: tuple[Candidate, ...] = ()
     candidate: Candidate | None = None
     verdict: Verdict | None = None

@@ -14,26 +14,34 @@ LangChain's preparations take longer than all of our own.
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeGuard
 
 from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerForLLMRun
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     HumanMessage,
     SystemMessage,
     ToolCall,
     ToolMessage,
 )
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables.config import ensure_config
+from langchain_core.tracers._streaming import _StreamingCallbackHandler
+from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_openai import ChatOpenAI
+from pydantic import PrivateAttr
 
 from autodata.models.config import ModelConfig, Streaming
 from autodata.models.errors import TIMED_OUT, WireError
-from autodata.models.replies import Reading, hide, keywords, read, without
+from autodata.models.replies import Reading, clean, hide, keywords, read, without
+from autodata.models.stream import LISTENER, Listener
 from autodata.models.transport import Transport
 
 Messages = Sequence[Mapping[str, str]]
@@ -46,6 +54,22 @@ UNKNOWN = ("unsupported", "not supported", "unknown", "unrecognized", "not permi
 SOON = 0.1  # of the time-out: an answer within it is no sign of slowness
 KEYS = {"content", "tool_calls"}
 REQUEST_ID = "request_id"  # an option that names the request within the run; it is not sent
+HEARD = "heard"  # one that takes the answer word by word; it is not sent either
+
+# What the calls of the running task are about, for those who listen.
+NO_LABELS: Mapping[str, str | int] = MappingProxyType({})
+_LABELS: ContextVar[Mapping[str, str | int]] = ContextVar("_LABELS", default=NO_LABELS)
+
+
+@contextmanager
+def labelled(**labels: str | int) -> Iterator[None]:
+    """What is asked inside carries these labels, where somebody listens: as tags and as metadata of
+    its messages in LangChain."""
+    before = _LABELS.set({**_LABELS.get(), **labels})
+    try:
+        yield
+    finally:
+        _LABELS.reset(before)
 
 
 class Dialect:
@@ -66,8 +90,9 @@ class Dialect:
         self.system_role = True
         self._limit_refused = False
 
-    def shape(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """The payload as this model takes it."""
+    def shape(self, payload: Mapping[str, Any], heard: bool = False) -> dict[str, Any]:
+        """The payload as this model takes it; streamed, if it can be, for an answer that is
+        `heard`."""
         shaped = {k: v for k, v in payload.items() if k not in self.left_out}
         for name in LIMIT_NAMES:
             if name in shaped and name != self.limit:
@@ -82,7 +107,7 @@ class Dialect:
             shaped["messages"] = _with_schema(shaped["messages"], asked)
             if self.format == "json_object":
                 shaped["response_format"] = {"type": "json_object"}
-        if self.streaming:
+        if self.streaming or (heard and self.stream != "never"):
             shaped.setdefault("stream", True)
             if self.counts_streams and shaped["stream"]:
                 shaped.setdefault("stream_options", {"include_usage": True})
@@ -184,11 +209,13 @@ class Completions:
 
     async def create(self, **payload: Any) -> Reading:
         """The answer. Raises WireError, which carries what was sent."""
-        request_id = payload.pop(REQUEST_ID)
-        sent = self.dialect.shape({**payload, **self._extra_for(payload)})
+        request_id, heard = payload.pop(REQUEST_ID), payload.pop(HEARD, None)
+        sent = self.dialect.shape({**payload, **self._extra_for(payload)}, heard is not None)
         began = time.monotonic()
         try:
-            reading = await read(await self.transport.complete(sent, request_id))
+            with _heard_by(heard):
+                raw = await self.transport.complete(sent, request_id)
+            reading = await read(raw)
         except WireError as error:
             error.sent = sent
             self.dialect.too_slow(error, time.monotonic())
@@ -208,8 +235,69 @@ class Completions:
         return {k: v for k, v in self.extra.items() if k not in lower} if lower else self.extra
 
 
+@contextmanager
+def _heard_by(listener: Listener | None) -> Iterator[None]:
+    before = LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        LISTENER.reset(before)
+
+
+class Telling:
+    """Tells LangChain's callbacks an answer while it is made. A secret is never told: what may be
+    the beginning of one is held back until it is known to be none."""
+
+    def __init__(self, run: AsyncCallbackManagerForLLMRun, secrets: Sequence[str]) -> None:
+        self.id = f"{LC_ID_PREFIX}-{run.run_id}"  # by which chunks and answer are known as one
+        self.begun = False
+        self._run, self._secrets = run, secrets
+        self._held = ("", "")
+
+    async def hear(self, text: str, reasoning: str) -> None:
+        """Takes new words, and tells those that may be told."""
+        new = [clean(h + n) for h, n in zip(self._held, (text, reasoning), strict=True)]
+        (text, held_text), (reasoning, held_reasoning) = map(self._sayable, new)
+        self._held = held_text, held_reasoning
+        if text or reasoning:
+            await self._tell(AIMessageChunk(content=text), reasoning)
+
+    async def end(self, answer: AIMessage) -> None:
+        """Tells what is left, with all that is known of the answer besides its words."""
+        if self.begun:
+            text, reasoning = self._held
+            last = AIMessageChunk(
+                content=text,
+                usage_metadata=answer.usage_metadata,
+                response_metadata=answer.response_metadata,
+                chunk_position="last",
+            )
+            await self._tell(last, reasoning)
+
+    async def _tell(self, chunk: AIMessageChunk, reasoning: str) -> None:
+        self.begun, chunk.id = True, self.id
+        if reasoning:
+            chunk.additional_kwargs["reasoning_content"] = reasoning
+        await self._run.on_llm_new_token(chunk.text, chunk=ChatGenerationChunk(message=chunk))
+
+    def _sayable(self, text: str) -> tuple[str, str]:
+        """What may be told of a text now, and what may be the beginning of a secret."""
+        text = hide(text, self._secrets)
+        ends = (n for s in self._secrets for n in range(1, len(s)) if text.endswith(s[:n]))
+        end = len(text) - max(ends, default=0)
+        return text[:end], text[end:]
+
+
+class Answered(ChatGeneration):
+    """An answer as LangChain's callbacks see it, with what was read beside it for us alone."""
+
+    _reading: Reading = PrivateAttr()
+
+
 class EndpointChat(ChatOpenAI):
-    """A chat model of one endpoint; built by `chat_model`."""
+    """A chat model of one endpoint, in a role; built by `chat_model`."""
+
+    role: str = ""
 
     async def ask(self, messages: Messages, options: Mapping[str, Any], request_id: str) -> Reading:
         """The answer. `options` are parameters of this request, `request_id` names it within the
@@ -220,15 +308,17 @@ class EndpointChat(ChatOpenAI):
             client: Completions = self.async_client
             payload = {**self._parameters, **named, "messages": list(messages)}
             return await client.create(**payload)
+        labels = {"role": self.role, **_LABELS.get()}
         result = await self.agenerate(
             [[MESSAGES[message["role"]](message["content"]) for message in messages]],
             callbacks=callbacks,
-            tags=heard.get("tags"),
-            metadata=heard.get("metadata"),
+            tags=[*heard.get("tags", ()), *_tags(labels)],
+            metadata={**heard.get("metadata", {}), **labels},
             **named,
         )
-        found: Reading = (result.generations[0][0].generation_info or {})["reading"]
-        return found
+        [[answered]] = result.generations
+        assert isinstance(answered, Answered)
+        return answered._reading
 
     @cached_property
     def _parameters(self) -> dict[str, Any]:
@@ -249,9 +339,29 @@ class EndpointChat(ChatOpenAI):
     ) -> ChatResult:
         payload = self._get_request_payload(messages, stop=stop, **kwargs)
         payload.pop("stream", None)
-        reading = await self.async_client.create(**payload)
-        generation = ChatGeneration(message=_answer(reading), generation_info={"reading": reading})
+        client: Completions = self.async_client
+        telling = Telling(run_manager, client.secrets()) if _streams(run_manager) else None
+        if telling:
+            payload[HEARD] = telling.hear
+        reading = await client.create(**payload)
+        answer = _answer(reading)
+        if telling:
+            answer.id = telling.id
+            await telling.end(answer)
+        generation = Answered(message=answer)
+        generation._reading = reading
         return ChatResult(generations=[generation])
+
+
+def _streams(run: AsyncCallbackManagerForLLMRun | None) -> TypeGuard[AsyncCallbackManagerForLLMRun]:
+    """Whether somebody listens who wants an answer while it is made, as LangGraph's streams do; a
+    trace does not."""
+    return run is not None and any(isinstance(h, _StreamingCallbackHandler) for h in run.handlers)
+
+
+def _tags(labels: Mapping[str, str | int]) -> list[str]:
+    """`weak_solver`, `weak`, `attempt 2`."""
+    return [said if isinstance(said, str) else f"{name} {said}" for name, said in labels.items()]
 
 
 def chat_model(
@@ -259,6 +369,7 @@ def chat_model(
     transport: Transport,
     dialect: Dialect,
     secrets: Callable[[], Sequence[str]],
+    role: str,
 ) -> EndpointChat:
     """The chat model of one role. Retries and time-outs are not its business."""
     client = Completions(config, transport, dialect, secrets)
@@ -271,6 +382,7 @@ def chat_model(
         async_client=client,
         root_client=client,
         root_async_client=client,
+        role=role,
         max_retries=0,
         disable_streaming=True,
         cache=False,
@@ -356,7 +468,7 @@ MESSAGES: Mapping[str, Callable[[str], BaseMessage]] = {
 }
 
 
-def _answer(reading: Reading) -> BaseMessage:
+def _answer(reading: Reading) -> AIMessage:
     """An answer as LangChain's message."""
     message = decode(reading.text)
     message.response_metadata = {"finish_reason": reading.finish_reason}

@@ -172,7 +172,7 @@ class ModelRegistry:
         config = resolve(role, self.models)
         at = self.endpoint(config.endpoint)
         dialect = self._dialect(config, at)
-        chat = chat_model(config, at.transport, dialect, self._secrets)
+        chat = chat_model(config, at.transport, dialect, self._secrets, role)
         identity = digest(role, config.model_dump(exclude={"attempts", "examples", "repeats"}))
         window = self._windows.setdefault((config.endpoint, config.model), ContextWindow())
         self.role_models[role] = RoleModel(

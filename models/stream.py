@@ -4,7 +4,8 @@ What the chunks hold is read as leniently as an answer in one piece: surplus cho
 not matter, and a stream that ends before its answer does is none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from autodata.models.errors import WireError
@@ -13,6 +14,11 @@ from autodata.models.replies import REASONING, json_object, words
 EVENT = b"data:"
 ENDS = b"[DONE]"
 SAID = ("content", *REASONING, "refusal")  # what a chunk may add words to
+
+# Takes new words of an answer, and of its reasoning, as they arrive.
+Listener = Callable[[str, str], Awaitable[None]]
+# Who listens to the answer that the running task asks for.
+LISTENER: ContextVar[Listener | None] = ContextVar("LISTENER", default=None)
 
 
 class AnswerStream:
@@ -24,6 +30,7 @@ class AnswerStream:
         self.ended = False
         self._rest = b""  # of a line that is not complete yet
         self._said: dict[str, list[str]] = {name: [] for name in SAID}
+        self._told = dict.fromkeys(SAID, 0)  # how many of the pieces `news` has given out
         self._calls: dict[int, dict[str, str]] = {}
         self._finish_reason: str | None = None
         self._usage: Any = None
@@ -36,6 +43,12 @@ class AnswerStream:
         for line in lines:
             self._line(line)
         return self.chunks > before
+
+    def news(self) -> tuple[str, str]:
+        """The words of the answer, and of its reasoning, that came since this was last asked."""
+        new = {name: "".join(said[self._told[name] :]) for name, said in self._said.items()}
+        self._told = {name: len(said) for name, said in self._said.items()}
+        return new["content"], "".join(new[name] for name in REASONING)
 
     @property
     def pending(self) -> int:

@@ -31,7 +31,7 @@ from autodata.models.errors import (
     WireError,
 )
 from autodata.models.replies import EXCERPT, HIDDEN, completion
-from autodata.models.stream import AnswerStream
+from autodata.models.stream import LISTENER, AnswerStream
 
 JSON = {"Content-Type": "application/json"}
 EVENTS = "text/event-stream"  # content type of a streamed answer
@@ -121,7 +121,7 @@ class HttpTransport:
         """As `exchange`, of an answer that is sent while it is made: it may take as long as it
         likes, and no silence in it longer than the time-out."""
         session, url, silence = self._open(), self.base_url + path, self.config.timeout
-        loop = asyncio.get_running_loop()
+        loop, hear = asyncio.get_running_loop(), LISTENER.get()
         with self._wire_errors() as begun:
             async with (
                 asyncio.timeout(silence) as patience,
@@ -141,6 +141,8 @@ class HttpTransport:
                     if answer.feed(part):
                         self._heard = time.monotonic()
                         patience.reschedule(loop.time() + silence)
+                        if hear:
+                            await hear(*answer.news())
                     if max(answer.size, answer.pending) > self.largest:
                         raise self.too_large()
                     if answer.ended:

@@ -4,11 +4,16 @@ Here seconds stand for minutes: a word comes every 2 ms, and the time-out is hal
 """
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langgraph.graph import START, StateGraph
 
+from autodata.models.chat import labelled
 from autodata.models.client import Models
 from autodata.models.errors import EndpointDown, WireError
 from autodata.models.replies import read
@@ -188,3 +193,88 @@ async def test_comments_are_no_sign_of_life() -> None:
     answer = AnswerStream()
     assert not answer.feed(b": ping\n\n")
     assert answer.feed(b'data: {"choices":[]}\n\n')
+
+
+SECRET = "sk-planted-0123456789"
+
+
+async def heard(models: Models, scope: str) -> list[tuple[AIMessage, dict[str, Any]]]:
+    """What LangGraph's `messages` stream says of a node that asks once, with its metadata."""
+
+    async def ask(state: State) -> State:
+        with labelled(side="weak", attempt=2):
+            await models.complete("weak_solver", ASKED, scope=scope)
+        return state
+
+    graph = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile()
+    return [part async for part in graph.astream({"asked": ""}, stream_mode="messages")]
+
+
+class State(TypedDict):
+    asked: str
+
+
+async def test_who_listens_hears_each_word_as_it_comes(tmp_path: Path) -> None:
+    """Even where answers come so soon that nobody else asks for a stream."""
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        return streams("Three ", "of ", "them", usage=USED) if "stream" in payload else says("3")
+
+    async with (
+        scripted(says("3"), otherwise=answer) as server,
+        calling(tmp_path, server.url) as models,
+    ):
+        await models.complete("weak_solver", ASKED, scope="d1")
+        await models.complete("weak_solver", ASKED, scope="d2")
+        parts = await heard(models, "d3")
+        assert await heard(models, "d3") == []  # from the log: nobody was asked
+        await models.complete("weak_solver", ASKED, scope="d4")
+    assert all(isinstance(message, AIMessageChunk) for message, _ in parts)
+    assert "".join(str(message.content) for message, _ in parts) == "Three of them"
+    assert len({message.id for message, _ in parts}) == 1
+    assert parts[-1][0].usage_metadata == {
+        "input_tokens": 7,
+        "output_tokens": 600,
+        "total_tokens": 607,
+    }
+    for _, about in parts:
+        assert about["tags"] == ["weak_solver", "weak", "attempt 2"]
+        assert (about["role"], about["side"], about["attempt"]) == ("weak_solver", "weak", 2)
+    assert ["stream" in request for request in server.requests] == [True, False, True, False]
+    assert rows(tmp_path, "response") == ["3", "3", "Three of them", "3"]
+
+
+async def test_an_answer_in_one_piece_is_heard_once(tmp_path: Path) -> None:
+    async with (
+        scripted() as server,
+        calling(tmp_path, server.url, endpoint={"stream": "never"}) as models,
+    ):
+        [(message, about)] = await heard(models, "d1")
+    assert message.content == "fine"
+    assert message.response_metadata == {"finish_reason": "stop"}
+    assert about["role"] == "weak_solver"
+    assert "stream" not in server.requests[0]
+
+
+async def test_reasoning_is_heard_apart_from_the_answer(tmp_path: Path) -> None:
+    thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "Let me see"}}]}
+    answer = streams("Three")
+    answer = replace(answer, pieces=[f"data: {json.dumps(thought)}\n\n".encode(), *answer.pieces])
+    async with scripted(answer) as server, calling(tmp_path, server.url) as models:
+        parts = [message for message, _ in await heard(models, "d1")]
+    assert parts[0].additional_kwargs == {"reasoning_content": "Let me see"}
+    assert "".join(str(message.content) for message in parts) == "Three"
+
+
+async def test_a_key_that_an_answer_repeats_is_told_to_nobody_who_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED", SECRET)
+    pieces = ("My key is ", "sk-pla", "nted-", "0123456789", ", or sk-plain")
+    async with (
+        scripted(otherwise=streams(*pieces)) as server,
+        calling(tmp_path, server.url, endpoint={"api_key_env": "PLANTED"}) as models,
+    ):
+        parts = [message.content for message, _ in await heard(models, "d1")]
+    assert "".join(map(str, parts)) == "My key is [hidden], or sk-plain"
+    assert "sk-pla" not in parts  # which may have been the beginning of the key
