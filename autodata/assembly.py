@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autodata.graph.context import FiledUnder, RunContext
+from autodata.graph.state import RunChoices
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
@@ -20,8 +21,10 @@ from autodata.prompt_store.prompt import (
 )
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
-from autodata.settings import PromptSettings, Settings
+from autodata.settings import PromptSettings, Settings, shaping
 from autodata.simulation.transport import SimulatedTransport
+from autodata.tasks import TASKS
+from autodata.tasks.types import digest
 
 PACKAGED = "seed-"  # how revisions of the packaged prompts begin
 DEFAULT_STORE = Path("prompts")
@@ -98,6 +101,27 @@ def open_run_context(
         models = open_models(settings, log, run_id, wait=wait)
         undo.pop_all()  # the run context closes them
     return RunContext(models, prompts, ledger, log, run_id, filed_under, settings.choices)
+
+
+def open_context_of_all(folder: RunFolder, settings: Settings) -> RunContext:
+    """A context for documents of all tasks, to be closed by its `aclose`: one run per task and
+    choices, begun by its first document. Raises as `open_run_context`."""
+    resolved = {task: resolve(settings, task) for task in TASKS}
+    own, prompts = next(iter(resolved.values()))
+
+    def filed_under(task: str, choices: RunChoices) -> str:
+        return _run_of(context.ledger, resolved[task][0], choices)
+
+    context = open_run_context(folder, "studio", own, prompts, filed_under=filed_under)
+    return context
+
+
+def _run_of(ledger: Ledger, settings: Settings, choices: RunChoices) -> str:
+    """The run with this configuration and these choices, which an earlier process began, maybe."""
+    config = settings.stating(choices)
+    identity = digest(shaping(config), locked_revision(settings.run.task or ""))[:8]
+    run = run_row(settings, f"studio-{settings.run.task}-{identity}")
+    return ledger.run_like(run.model_copy(update={"config": config}))
 
 
 def open_models(settings: Settings, log: CallLog, run_id: str, *, wait: bool = False) -> Models:

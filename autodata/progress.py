@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -52,7 +53,7 @@ class Progress:
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
         """Shows the progress until the block ends."""
-        if self.console.is_terminal:
+        if self.console.is_terminal or _in_notebook(self.console):
             with Live(
                 get_renderable=self._table,
                 console=self.console,
@@ -166,6 +167,11 @@ class Progress:
         settled = len(self.batch.decided) + len(self.batch.waiting)
         left = len(self.batch.document_ids) - settled
         return str(timedelta(seconds=round(self._elapsed() / done * left)))
+
+
+def _in_notebook(console: Console) -> bool:
+    """Whether a notebook shows what is redrawn, which takes its widgets."""
+    return console.is_jupyter and find_spec("ipywidgets") is not None
 
 
 def spent(calls: int, usd: float | None, models: Iterable[str], estimated: int = 0) -> str:

@@ -3,8 +3,8 @@ figures."""
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -14,168 +14,33 @@ from rich.text import Text
 from autodata.assembly import documents_in_flight, open_run_context, run_row
 from autodata.cli import DONE, FAILED
 from autodata.graph.context import RunContext
-from autodata.graph.nodes import all_done, attempt
+from autodata.graph.run import Remeasurement, remeasure
 from autodata.graph.state import (
     RunChoices,
     State,
-    TaskName,
-    judgements,
     measuring,
     planned,
-    policy_of,
 )
 from autodata.ledger.ledger import SUFFIX, Ledger
 from autodata.ledger.measurements import (
-    MeasuredExample,
+    SCORES,
+    Result,
     accepted,
     count_fresh,
-    fresh_attempts,
-    last_numbers,
     measured,
-    record_measurement,
 )
 from autodata.ledger.rows import RunRow, RunStatus
-from autodata.ledger.summary import NOTICE, Figure, harmless, mean_by_source, number, share
+from autodata.ledger.summary import NOTICE, harmless, number, share
 from autodata.models.client import Models
-from autodata.models.errors import CallRefused
 from autodata.prompt_store.prompt import locked_revision, packaged, unchanged_since
 from autodata.screen import print_table, table
 from autodata.session import STOPPED, Session
 from autodata.settings import Settings, with_attempts
 from autodata.tasks.acceptance import exact
-from autodata.tasks.measured import Measurement, measurement
-from autodata.tasks.measurement import Bounds, Interval, wilson
-from autodata.tasks.types import Attempt, Side, digest
+from autodata.tasks.measurement import Interval
+from autodata.tasks.types import digest
 
 MEASURING = ("weak_solver", "strong_solver", "judge")  # roles that are asked, as the task has them
-SCORES = ("weak", "strong", "gap")
-BOTH: tuple[Side, ...] = ("weak", "strong")
-
-
-@dataclass
-class Remeasurement:
-    """Which examples of a run are to have `attempts` fresh ones on each side, and how it stands.
-
-    `waiting` are pairs of example and document that lack some. With `confirms` the run's own models
-    are asked. `refused` holds examples that an endpoint would not answer for, with the reason.
-    """
-
-    run_id: str
-    measured_run: str
-    task: TaskName
-    choices: RunChoices
-    waiting: Sequence[tuple[str, str]]
-    attempts: int
-    in_flight: int
-    confirms: bool
-    refused: dict[str, str] = field(default_factory=dict)
-    done: int = 0
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-async def remeasure(
-    context: RunContext,
-    plan: Remeasurement,
-    on_example: Callable[[str, Measurement], None] = lambda example_id, found: None,
-) -> None:
-    """Measures every waiting example, and stores each when its attempts are complete.
-
-    Returns when all are measured or, `stop` being set, those under way are. Raises Paused when an
-    endpoint is down or a budget is reached: what is under way is finished and recorded first. A
-    tight budget is spent on few examples at a time, so that it ends with whole ones.
-    """
-    waiting = list(reversed(plan.waiting))
-    under_way: set[asyncio.Task[None]] = set()
-    failed: list[BaseException] = []
-    try:
-        while True:
-            while waiting and not plan.stop.is_set() and _room(context, plan, len(under_way)):
-                work = _measure(context, plan, *waiting.pop(), on_example)
-                under_way.add(asyncio.create_task(work))
-            if not under_way:
-                break
-            done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-            failed += [error for task in done if (error := task.exception())]
-            if failed:
-                plan.stop.set()
-    finally:
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-    if failed:
-        raise failed[0]
-
-
-def _room(context: RunContext, plan: Remeasurement, under_way: int) -> bool:
-    """Whether the budget carries one more example besides those under way."""
-    if not under_way:
-        return True
-    each = 1 + judgements(plan.choices)  # answered, and marked where no comparison settles it
-    calls = each * len(BOTH) * plan.attempts * (under_way + 1)
-    return under_way < plan.in_flight and context.models.budget_tracker.carries(calls) >= 1
-
-
-async def _measure(
-    context: RunContext,
-    plan: Remeasurement,
-    example_id: str,
-    document_id: str,
-    on_example: Callable[[str, Measurement], None],
-) -> None:
-    """One example: the attempts that it lacks, then what all fresh ones come to."""
-    scope = f"{document_id}/fresh"  # no call of the gate answers for another here
-    state, made, lacking = await asyncio.to_thread(_lacking, context, plan, example_id, document_id)
-    work = [attempt(context, state, side, number, scope=scope) for side, number in lacking]
-    try:
-        new = await all_done(work)
-    except CallRefused as refusal:
-        plan.refused[example_id] = str(refusal)
-        return
-    finally:
-        context.put_down(document_id)
-        context.models.forget(scope)
-    fresh = (*made, *new)
-    found = measurement(measuring(state).bounds, fresh)
-    await asyncio.to_thread(
-        record_measurement,
-        context.ledger,
-        plan.run_id,
-        example_id,
-        fresh,
-        found,
-        confirms=plan.confirms,
-    )
-    plan.done += 1
-    on_example(example_id, found)
-
-
-def _lacking(
-    context: RunContext, plan: Remeasurement, example_id: str, document_id: str
-) -> tuple[State, tuple[Attempt, ...], list[tuple[Side, int]]]:
-    """An accepted round as a state, its fresh attempts, and the numbers of those that it lacks.
-
-    They begin where no gate can have been: after the last that may be planned, and the last on
-    record of the document. Blocks on SQLite.
-    """
-    rounds = context.ledger.rounds(plan.measured_run, document_id)
-    state = State(
-        task=plan.task,
-        document_id=document_id,
-        choices=plan.choices,
-        number=rounds[-1].number,
-        candidate=rounds[-1].candidate,
-        rounds=list(rounds),
-    )
-    made = fresh_attempts(context.ledger, plan.run_id, example_id)
-    seen, policy = last_numbers(context.ledger, document_id), policy_of(state)
-    planned: dict[Side, int] = {"weak": policy.weak_planned, "strong": policy.strong_planned}
-    lacking = []
-    for side in BOTH:
-        numbers = [a.number for a in made if a.solver == side]
-        last = max([planned[side], seen[side], *numbers])
-        wanted = plan.attempts - len(numbers)
-        lacking += [(side, last + n) for n in range(1, wanted + 1)]
-    return state, made, lacking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,107 +189,6 @@ class RemeasureWork:
             said = f"not measured  {example_id}  {reason}"
             self.session.console.print(said, style="red", soft_wrap=True)
         return FAILED if self.plan.refused else DONE
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the fresh attempts of a remeasurement show of the `found` examples of a `run`.
-
-    `attempts` are asked for on each side, and `made` are those of each example that has some;
-    `examples` counts all that the run accepted. With `confirms` it is the run's own measurement.
-    """
-
-    run: RunRow
-    remeasurement: RunRow
-    confirms: bool
-    attempts: int
-    examples: int
-    made: Sequence[int]
-    found: Sequence[MeasuredExample]
-    bounds: Bounds
-
-    @property
-    def fewer(self) -> int:
-        """How many examples have some fresh attempts, but fewer than are asked for."""
-        return sum(made < self.attempts for made in self.made)
-
-    @property
-    def decided(self) -> list[MeasuredExample]:
-        """Those with a score on both sides."""
-        return [one for one in self.found if one.fresh.holds is not None]
-
-    @property
-    def passed(self) -> int:
-        """How many passed again: the thresholds hold on their fresh means."""
-        return sum(one.fresh.holds is True for one in self.found)
-
-    def shown(self, score: str) -> float | None:
-        """The mean that the gate saw, of the examples with a fresh one."""
-        values = [value for _, value in self._values(score, lambda one: one.shown)]
-        return sum(values) / len(values) if values else None
-
-    def fresh(self, score: str) -> Figure:
-        """The fresh mean and its interval, by document."""
-        least = -1.0 if score == "gap" else 0.0
-        return mean_by_source(self._values(score, lambda one: one.fresh), least)
-
-    def _values(
-        self, score: str, of: Callable[[MeasuredExample], Measurement]
-    ) -> Iterator[tuple[str, float]]:
-        for one in self.decided:
-            value = getattr(of(one), score)
-            if value is not None:
-                yield one.source, value
-
-    def plain(self) -> dict[str, Any]:
-        """All of it as JSON values."""
-        decided, passed = len(self.decided), self.passed
-        low, high = wilson(passed, decided)
-        return {
-            "run": self.run.id,
-            "remeasurement": self.remeasurement.id,
-            "task": self.run.task,
-            "status": self.remeasurement.status,
-            "own_models": self.confirms,
-            "models": dict(self.remeasurement.models),
-            "simulated": self.remeasurement.simulated,
-            "attempts": self.attempts,
-            "attempts_made": {
-                "least": min(self.made, default=0),
-                "most": max(self.made, default=0),
-                "fewer": self.fewer,
-            },
-            "examples": self.examples,
-            "measured": decided,
-            "shown": {score: self.shown(score) for score in SCORES},
-            "fresh": {score: _plain(self.fresh(score)) for score in SCORES},
-            "passed_again": {
-                "examples": passed,
-                "share": passed / decided if decided else None,
-                "low": low,
-                "high": high,
-            },
-            "each": [_each(one) for one in self.found],
-        }
-
-
-def _plain(found: Figure) -> dict[str, float | None] | None:
-    if found.value is None:
-        return None
-    low, high = found.interval or (None, None)
-    return {"mean": found.value, "low": low, "high": high}
-
-
-def _each(one: MeasuredExample) -> dict[str, Any]:
-    """One example as JSON values."""
-    return {
-        "example": one.example_id,
-        "document": one.name,
-        "shown": {score: getattr(one.shown, score) for score in SCORES},
-        "fresh": {score: getattr(one.fresh, score) for score in SCORES},
-        "attempts": {"weak": one.fresh.weak_attempts, "strong": one.fresh.strong_attempts},
-        "passed_again": one.fresh.holds,
-    }
 
 
 def _print(session: RemeasureSession, found: Result) -> None:

@@ -13,10 +13,9 @@ from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import cost, summarize, within
-from autodata.optimization_screen import findings, parent_score_of, score_of
 from autodata.optimizer.acceptance import FinalVerdict, PassCount, Scoring, verdict
 from autodata.optimizer.evidence import moved
-from autodata.optimizer.finals import tested, validated
+from autodata.optimizer.finals import findings, parent_score_of, score_of, tested, validated
 from autodata.optimizer.population import counts, members, pooled
 from autodata.optimizer.state import Plan
 from autodata.tasks.measurement import Interval

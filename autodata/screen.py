@@ -104,7 +104,7 @@ def print_table(console: Console, made: Table) -> None:
 def print_summary(console: Console, summary: Summary, status: str) -> None:
     """The run on screen; `status` is how it stands, as far as the caller can tell."""
     console.print(Text(f"{summary.run.task} run {summary.run.id}: {status}", style="bold"))
-    documents = ("documents", _documents(summary))
+    documents = ("documents", counted(summary))
     _print_rows(console, [documents, *summary_rows(summary)])
     if summary.run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
@@ -120,7 +120,8 @@ def _print_rows(console: Console, rows: Iterable[tuple[str, Text | str]]) -> Non
         console.print(Text.assemble((f"{name:<12}", "dim"), said), soft_wrap=True)
 
 
-def _documents(summary: Summary) -> Text:
+def counted(summary: Summary) -> Text:
+    """The documents of a run by their outcome."""
     counts = [
         Text(f"{n} {name}", style=DECISION_STYLES[name])
         for name, n in summary.documents.items()

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from langgraph_sdk.runtime import ServerRuntime
 from pydantic import ValidationError
 
-from autodata.assembly import open_run_context, resolve, run_row
+from autodata.assembly import open_context_of_all, resolve
 from autodata.commands.board import made
 from autodata.documents.corpus import ingest
 from autodata.graph.build import Loop, build
@@ -30,12 +30,10 @@ from autodata.ledger.rows import RunRow
 from autodata.optimization import open_context, optimization_row, plan_of, planned
 from autodata.optimizer import loop
 from autodata.optimizer.context import OptimizationContext
-from autodata.prompt_store.prompt import locked_revision
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
-from autodata.settings import Settings, faults, load, shaping
+from autodata.settings import Settings, faults, load
 from autodata.tasks import TASKS
-from autodata.tasks.types import digest
 
 OPTIMIZED = next(iter(TASKS))  # the task whose prompts the served optimizer edits
 TRAINING = 4  # of the demo documents; the others are for validation
@@ -64,24 +62,7 @@ def once(variable: str, default: str, open_in: Callable[[RunFolder], T]) -> Call
 
 
 def _run_context(folder: RunFolder) -> RunContext:
-    """Documents of all tasks come in: one run per task and choices, begun by its first document."""
-    settings = load()
-    resolved = {task: resolve(settings, task) for task in TASKS}
-    own, prompts = next(iter(resolved.values()))
-
-    def filed_under(task: str, choices: RunChoices) -> str:
-        return _run_of(context.ledger, resolved[task][0], choices)
-
-    context = open_run_context(folder, "studio", own, prompts, filed_under=filed_under)
-    return context
-
-
-def _run_of(ledger: Ledger, settings: Settings, choices: RunChoices) -> str:
-    """The run with this configuration and these choices, which an earlier server may have begun."""
-    config = settings.stating(choices)
-    identity = digest(shaping(config), locked_revision(settings.run.task or ""))[:8]
-    run = run_row(settings, f"studio-{settings.run.task}-{identity}")
-    return ledger.run_like(run.model_copy(update={"config": config}))
+    return open_context_of_all(folder, load())
 
 
 def _optimization(folder: RunFolder) -> OptimizationContext:

@@ -8,8 +8,10 @@ import asyncio
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from rich.console import Console
@@ -58,13 +60,16 @@ class Work(Protocol):
 class Session(ABC):
     """A run folder, the settings to work with, and where to tell about it.
 
-    With `wait` an endpoint that is down is waited for instead of pausing the run.
+    With `wait` an endpoint that is down is waited for instead of pausing the run. Where
+    `stopped_by` is given, no signal is heeded: it is told what stops the work, which any thread may
+    call.
     """
 
     folder: RunFolder
     settings: Settings
     console: Console
     wait: bool = False
+    stopped_by: Callable[[Callable[[], None]], None] | None = field(default=None, kw_only=True)
 
     kind: ClassVar[Kind]
     may_change: ClassVar[tuple[str, ...]] = ()  # keys besides those that always may
@@ -153,9 +158,15 @@ class Session(ABC):
             ledger.set_status("running", ledger.run_like(run))
         status, pause = self._ended(work, run.id)
         with Ledger.open(self.folder.path) as ledger:
-            code = work.tell(ledger, status)
-        if pause is None:
-            return code
+            code = self.told(work, ledger, status)
+        return code if pause is None else self.paused(pause, status)
+
+    def told(self, work: Work, ledger: Ledger, status: RunStatus) -> int:
+        """Says what came of the work; returns the exit code of a session that is done."""
+        return work.tell(ledger, status)
+
+    def paused(self, pause: Paused, status: RunStatus) -> int:
+        """Says why the work stopped and how to go on; returns the exit code."""
         self.console.print(f"{pause}.\nGo on with: {self.again()}", soft_wrap=True)
         return INTERRUPTED if status == "interrupted" else PAUSED
 
@@ -177,19 +188,20 @@ class Session(ABC):
         return status, pause
 
     async def _attended(self, work: Work) -> None:
-        """The work, while signals are heeded."""
-        stop_on_signals(self.console, work)
+        """The work, while signals are heeded, or whoever else may stop it."""
+        loop, stop = asyncio.get_running_loop(), _stop(self.console, work)
+        if self.stopped_by is None:
+            _stop_on_signals(loop, stop)
+        else:
+            self.stopped_by(partial(_call_in, loop, stop))
         await work.to_the_end()
 
 
-def stop_on_signals(console: Console, work: Work) -> None:
-    """The first Ctrl-C lets calls in flight end and be recorded, the second drops them.
-
-    SIGTERM and SIGHUP do the same; a process that was started to survive a hangup does.
-    """
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+def _stop(console: Console, work: Work) -> Callable[[], None]:
+    """Stops the work of this task: at the first call the calls to models that are in flight end and
+    are recorded, at the second they are dropped."""
+    task = asyncio.current_task()
     assert task is not None
-    terminals = [descriptor for descriptor in TERMINALS if os.isatty(descriptor)]
 
     def stop() -> None:
         if work.stop.is_set():
@@ -198,6 +210,19 @@ def stop_on_signals(console: Console, work: Work) -> None:
         work.stop.set()
         work.models.stop(STOPPED)
         console.print("Stopping when the calls in flight have ended; again to stop now")
+
+    return stop
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    """Calls from another thread; does nothing where the work has just ended."""
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(stop)
+
+
+def _stop_on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    """On Ctrl-C, SIGTERM and SIGHUP; a process that was started to survive a hangup does."""
+    terminals = [descriptor for descriptor in TERMINALS if os.isatty(descriptor)]
 
     def hang_up() -> None:
         _silence(terminals)

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from zipfile import BadZipFile, ZipFile
 
 from autodata.documents.formats import DEFAULT_LIMITS, MEGABYTE, BadRow, Converter, Limits, read
@@ -22,6 +22,11 @@ RUN_FILE = "run.db"
 SHORTEST = 60
 """Characters of the shortest text worth a question: a sentence."""
 
+
+TEXT_FROM = 1_000  # characters that make a string a text, not a path
+TITLE = 60  # characters of a text's beginning that name it
+LABELS = ("name", "title", "source")  # what names a document, in mappings and in metadata
+Documents: TypeAlias = str | Path | Mapping[str, Any] | Document | Iterable[Any]
 
 LEAVES = "a link out of the folder: name its target to have it read"
 
@@ -78,7 +83,7 @@ class Ingest:
 
 
 def ingest(
-    paths: Iterable[str | Path],
+    paths: Iterable[str | Path | Document],
     *,
     per_document: int = 1,
     budget: int = BUDGET,
@@ -88,9 +93,9 @@ def ingest(
     """The documents under these paths in a fixed order, long ones cut into passages.
 
     A path is a file, a folder (with its subfolders, without hidden files and without links that
-    lead out of it) or a glob of files. `per_document` passages of at most `budget` tokens are taken
-    from each text; a text is taken once, and one of fewer than `shortest` characters is skipped. A
-    file that is named again is not read again.
+    lead out of it), a glob of files, or a Document: a text at hand under its name. `per_document`
+    passages of at most `budget` tokens are taken from each text; a text is taken once, and one of
+    fewer than `shortest` characters is skipped. A file that is named again is not read again.
     Reads as far as the first document and raises CorpusError when there is none.
     """
 
@@ -100,6 +105,8 @@ def ingest(
             for file in chain.from_iterable(map(_files, paths)):
                 if isinstance(file, Skipped):
                     yield file
+                elif isinstance(file, Document):
+                    yield from _passages(file, per_document, budget, shortest)
                 elif (real := os.path.realpath(file.path)) in names:
                     yield Copied(file.name, f"the same text as {names[real]}")
                 else:
@@ -116,8 +123,11 @@ class File(NamedTuple):
     name: str
 
 
-def _files(path: str | Path) -> Iterator[File | Skipped]:
-    """The files behind a path, in order."""
+def _files(path: str | Path | Document) -> Iterator[File | Document | Skipped]:
+    """The files behind a path, in order; a text at hand as it is."""
+    if isinstance(path, Document):
+        yield path
+        return
     root = Path(path)
     if root.is_dir():
         yield from _walk(root)
@@ -204,6 +214,17 @@ def _documents(
         yield Skipped(path, f"cannot be read: {error.strerror or error}")
 
 
+def _passages(
+    given: Document, take: int, budget: int, shortest: int
+) -> Iterator[Document | Skipped]:
+    """The passages of a text at hand."""
+    if too_little := _too_little(given.text, shortest):
+        yield Skipped(given.name, too_little)
+        return
+    for passage in cut(given.text, budget=budget, take=take):
+        yield _document(given.name, passage, given.meta)
+
+
 def _too_little(text: str, shortest: int) -> str:
     """Why a text is too little to ask about; "" when it is not."""
     length = len(text.strip())
@@ -243,7 +264,7 @@ def _megabytes(size: int) -> str:
 def _document(name: str, passage: Passage, meta: Mapping[str, Any]) -> Document:
     part = f" [{passage.number}/{passage.total}]" if passage.total > 1 else ""
     where = {"section": passage.section, "passage": passage.number, "passages": passage.total}
-    return Document.of(name + part, passage.text, **meta, **where)
+    return Document.of(name + part, passage.text, **{**meta, **where})
 
 
 def _shown(path: Path) -> str:
@@ -254,3 +275,47 @@ def _shown(path: Path) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sources(documents: Documents) -> Iterable[str | Path | Document]:
+    """What a caller gives, as `ingest` takes it. Raises TypeError at what is no document.
+
+    One document or an iterable of them: paths; texts, strings of several lines or of more than
+    1,000 characters; Documents; mappings with a `text`; objects with a `page_content` and
+    `metadata`, as LangChain's.
+    """
+    if _is_one(documents):
+        return [_one(documents)]
+    if not isinstance(documents, Iterable):
+        raise TypeError(f"documents are paths, texts or objects with a text, not {documents!r}")
+    return map(_one, documents)
+
+
+def _is_one(given: object) -> bool:
+    return isinstance(given, str | Path | Mapping | Document) or hasattr(given, "page_content")
+
+
+def _one(given: Any) -> str | Path | Document:
+    if isinstance(given, Path | Document):
+        return given
+    if isinstance(given, str):
+        return _text(given, {}) if "\n" in given or len(given) > TEXT_FROM else given
+    if isinstance(given, Mapping):
+        text, meta = given.get("text"), {k: v for k, v in given.items() if k != "text"}
+    else:  # as LangChain's documents are
+        text, meta = getattr(given, "page_content", None), getattr(given, "metadata", {})
+    if not isinstance(text, str):
+        raise TypeError(f"a document has no text: {given!r:.200}")
+    return _text(text, meta)
+
+
+def _text(text: str, meta: Mapping[str, Any]) -> Document:
+    """A text under its name, or else that of its first line."""
+    first = next(iter(text.strip().splitlines()), "").lstrip("# ")[:TITLE].strip()
+    name = next((meta[key] for key in LABELS if isinstance(meta.get(key), str)), first or "a text")
+    kept = {
+        key: value
+        for key, value in meta.items()
+        if isinstance(value, str | int | float | bool) and key not in Document.model_fields
+    }
+    return Document.of(name, text, **kept)

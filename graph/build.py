@@ -1,14 +1,16 @@
 """Every edge of the loop: where to go next, and the graph, which reads like its drawing.
 
-Routers are pure functions of the state, one per conditional edge. They are `async` only because
-LangGraph sends plain functions to a worker thread, which costs more than all of them together.
+Routers are pure functions of the state, one per conditional edge.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import wraps
 from inspect import iscoroutinefunction
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -45,22 +47,22 @@ def _attempted(state: State) -> Literal["loop_judge", "decide"]:
     return "loop_judge" if task_of(state).judged_by_loop else "decide"
 
 
-async def after_prepare(state: State) -> Literal["extractor", "challenger"]:
+def after_prepare(state: State) -> Literal["extractor", "challenger"]:
     """Legal documents are extracted first."""
     return "extractor" if task_of(state).extracts else "challenger"
 
 
-async def after_extractor(state: State) -> Literal["challenger", "record"]:
+def after_extractor(state: State) -> Literal["challenger", "record"]:
     """An unsuitable document is skipped before anything is paid for."""
     return "record" if state.decision else "challenger"
 
 
-async def after_challenger(state: State) -> Literal["verifier", "orchestrator", "record"]:
+def after_challenger(state: State) -> Literal["verifier", "orchestrator", "record"]:
     """A reply without a readable candidate ends the round."""
     return _ended(state) if state.decision else "verifier"
 
 
-async def after_verifier(
+def after_verifier(
     state: State,
 ) -> Literal["orchestrator", "record"] | Sequence[Literal["weak_solver", "strong_solver"]]:
     """A failed candidate goes back; a good one to the weak side first, or to both at once."""
@@ -69,7 +71,7 @@ async def after_verifier(
     return ["weak_solver", "strong_solver"] if sides_together(state) else ["weak_solver"]
 
 
-async def after_weak_solver(
+def after_weak_solver(
     state: State,
 ) -> Literal["strong_solver", "loop_judge", "decide", "orchestrator", "record"]:
     """The weak gate: when the weak side has failed already, no strong attempt is paid for."""
@@ -79,7 +81,7 @@ async def after_weak_solver(
     return _attempted(state) if together or not _asks("strong", state) else "strong_solver"
 
 
-async def after_strong_solver(state: State) -> Literal["weak_solver", "loop_judge", "decide"]:
+def after_strong_solver(state: State) -> Literal["weak_solver", "loop_judge", "decide"]:
     """A policy may want the weak side again. Legal rounds are read before they are decided."""
     together = sides_together(state)
     return _attempted(state) if together or not _asks("weak", state) else "weak_solver"
@@ -90,7 +92,7 @@ def _asks(side: Side, state: State) -> bool:
     return next_side(state) == side
 
 
-async def after_decide(
+def after_decide(
     state: State,
 ) -> Literal["confirm", "final_verifier", "orchestrator", "record"]:
     """A candidate without objections is confirmed, where that is asked for, and frozen."""
@@ -99,23 +101,44 @@ async def after_decide(
     return "confirm" if state.choices.confirm else "final_verifier"
 
 
-async def after_confirm(state: State) -> Literal["final_verifier", "orchestrator", "record"]:
+def after_confirm(state: State) -> Literal["final_verifier", "orchestrator", "record"]:
     """What fresh attempts do not bear out goes back; the rest is verified once more."""
     return _ended(state) if state.decision else "final_verifier"
 
 
-async def after_final_verifier(state: State) -> Literal["review", "orchestrator", "record"]:
+def after_final_verifier(state: State) -> Literal["review", "orchestrator", "record"]:
     """A failure here is an objection like any other; what passed waits for a person, where that is
     asked for."""
     return "review" if state.choices.review and not state.decision else _ended(state)
 
 
-async def after_review(state: State) -> Literal["verifier", "orchestrator", "record"]:
+def after_review(state: State) -> Literal["verifier", "orchestrator", "record"]:
     """What a person edited is verified and attempted afresh; what is sent back is revised."""
     return _ended(state) if state.decision else "verifier"
 
 
-def _telling(node: Callable[..., Any]) -> Callable[..., Any]:
+class BothWays(Runnable[State, Any]):
+    """A node or a router, for callers with an event loop and for those without.
+
+    LangGraph would send a plain router to a worker thread, which costs more than all routers
+    together, and refuses to invoke an async node without an event loop.
+    """
+
+    def __init__(
+        self, name: str, func: Callable[[State], Any], afunc: Callable[[State], Awaitable[Any]]
+    ) -> None:
+        self.name, self.func, self.afunc = name, func, afunc
+
+    def invoke(self, input: State, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return self.func(input)
+
+    async def ainvoke(
+        self, input: State, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
+        return await self.afunc(input)
+
+
+def _telling(node: Callable[..., Any], context: Callable[[], RunContext]) -> Any:
     """The node, which also says what it found: each new line of the document's story on the
     `custom` stream, and all of them in the state, with the round that they have come to."""
 
@@ -127,22 +150,43 @@ def _telling(node: Callable[..., Any]) -> Callable[..., Any]:
         return {"number": state.number, **found, "summary": "\n".join(lines)}
 
     @wraps(node)
-    async def asking(state: State, **given: Any) -> dict[str, Any]:
+    async def asking(state: State) -> dict[str, Any]:
         with labelled(round=state.number):
-            return said(state, await node(state, **given))
+            return said(state, await node(state))
 
     @wraps(node)
     def filing(state: State, **given: Any) -> dict[str, Any]:
         return said(state, node(state, **given))
 
-    return asking if iscoroutinefunction(node) else filing
+    if not iscoroutinefunction(node):
+        return filing
+    return BothWays(node.__name__, lambda state: context().wait_for(asking(state)), asking)
+
+
+def _route(graph: StateGraph[Any, Any, Any, Any], router: Callable[[State], Any]) -> None:
+    """Adds the edges from the node that a router comes after to those that it may name."""
+
+    async def routed(state: State) -> Any:
+        return router(state)
+
+    ends = _named(get_type_hints(router)["return"])
+    both = BothWays(router.__name__, router, routed)
+    graph.add_conditional_edges(router.__name__.removeprefix("after_"), both, ends)
+
+
+def _named(kind: Any) -> list[str]:
+    """The names that a `Literal` holds, or those inside of a union of them and lists."""
+    if isinstance(kind, str):
+        return [kind]
+    return list(dict.fromkeys(name for part in get_args(kind) for name in _named(part)))
 
 
 def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
     """The compiled loop over one document.
 
     `context` is called by the first node that runs, so building and drawing touch nothing. Bulk
-    runs pass no checkpointer: the call log replays.
+    runs pass no checkpointer: the call log replays. With one, `invoke` takes InMemorySaver and
+    SqliteSaver, `ainvoke` InMemorySaver and AsyncSqliteSaver.
     """
     nodes = Nodes(context)
     graph = StateGraph(State, context_schema=RunChoices, input_schema=Input)
@@ -161,25 +205,54 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
         nodes.orchestrator,
         nodes.record,
     ):
-        graph.add_node(node.__name__, _telling(node))
+        graph.add_node(node.__name__, _telling(node, context))
 
-    graph.add_edge(START, "prepare")
-    graph.add_conditional_edges("prepare", after_prepare)
-    graph.add_conditional_edges("extractor", after_extractor)
-    graph.add_conditional_edges("challenger", after_challenger)
-    graph.add_conditional_edges(
-        "verifier",
+    for router in (
+        after_prepare,
+        after_extractor,
+        after_challenger,
         after_verifier,
-        ["weak_solver", "strong_solver", "orchestrator", "record"],
-    )
-    graph.add_conditional_edges("weak_solver", after_weak_solver)
-    graph.add_conditional_edges("strong_solver", after_strong_solver)
+        after_weak_solver,
+        after_strong_solver,
+        after_decide,
+        after_confirm,
+        after_final_verifier,
+        after_review,
+    ):
+        _route(graph, router)
+    graph.add_edge(START, "prepare")
     graph.add_edge("loop_judge", "decide")
-    graph.add_conditional_edges("decide", after_decide)
-    graph.add_conditional_edges("confirm", after_confirm)
-    graph.add_conditional_edges("final_verifier", after_final_verifier)
-    graph.add_conditional_edges("review", after_review)
     graph.add_edge("orchestrator", "challenger")
     graph.add_edge("record", END)
     compiled = graph.compile(name="autodata", checkpointer=checkpointer)
     return compiled.with_config(recursion_limit=RECURSION_LIMIT)
+
+
+class OpenLoop:
+    """The loop and what it works with, opened by `with` for `invoke` or by `async with` for
+    `ainvoke`, and closed again."""
+
+    def __init__(
+        self, held: Callable[[], AbstractContextManager[RunContext]], checkpointer: Any
+    ) -> None:
+        """`held` opens the run context and keeps its folder meanwhile; it need not close it."""
+        self._held, self._checkpointer = held, checkpointer
+        self._open = ExitStack()
+
+    def __enter__(self) -> Loop:
+        context = self._open.enter_context(self._held())
+        self._open.callback(context.close)
+        return build(lambda: context, self._checkpointer)
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    async def __aenter__(self) -> Loop:
+        context = await asyncio.to_thread(self._open.enter_context, self._held())
+        self._context = context
+        return build(lambda: context, self._checkpointer)
+
+    async def __aexit__(self, *error: object) -> None:
+        with self._open:
+            await self._context.loose_ends()
+            await self._context.aclose()

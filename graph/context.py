@@ -1,6 +1,7 @@
 """What the nodes work with: models, prompts and the ledger of one run."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +19,44 @@ T = TypeVar("T")
 REFITTED = 2  # times as many rounds, after which the prior is fitted anew
 ROUNDS_FITTED = 300  # the latest rounds that a prior is fitted to
 FiledUnder = Callable[[str, RunChoices], str]  # task, choices → the id of a run
+
+
+class LoopThread:
+    """An event loop in a thread of its own, for callers that have none; it starts when needed."""
+
+    def __init__(self) -> None:
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of the work, which sees the caller's context variables. Blocks; when that is
+        interrupted, the work goes on: its calls are paid for."""
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                # A daemon: a process whose owner forgot to close it ends all the same.
+                self._thread = threading.Thread(target=_serve, args=[self._loop], daemon=True)
+                self._thread.start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        """Ends the loop and its thread; a later `run` begins another. Blocks."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        self._loop = self._thread = None
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Runs the loop until it is stopped, and leaves nothing of it open."""
+    try:
+        loop.run_forever()
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
 
 
 @dataclass(frozen=True)
@@ -39,6 +78,7 @@ class RunContext:
     _priors: dict[str, tuple[int, Prior]] = field(default_factory=dict)  # run → rounds seen, fitted
     _open: dict[str, Document] = field(default_factory=dict)
     _loose: set[asyncio.Task[Any]] = field(default_factory=set)
+    _apart: LoopThread = field(default_factory=LoopThread)
 
     def run_of(self, task: str, choices: RunChoices) -> str:
         """The run under which a document of this task with these choices is recorded."""
@@ -85,6 +125,16 @@ class RunContext:
             for task in self._loose if drop else ():
                 task.cancel()
             await asyncio.wait(self._loose)
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work that needs an event loop, for a caller that has none. Blocks."""
+        return self._apart.run(work)
+
+    def close(self) -> None:
+        """As `aclose`, for callers of `wait_for`: what is under way is waited for. Blocks."""
+        self.wait_for(self.loose_ends())
+        self.wait_for(self.aclose())
+        self._apart.close()
 
     async def aclose(self) -> None:
         """Closes connections, worker process and files; the models first."""

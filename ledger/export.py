@@ -53,13 +53,9 @@ def export(
     ExportError when there is no such example, the folder does not exist, the format or suffix is
     unknown, or pyarrow is missing for Parquet.
     """
-    chosen = EXPORT_FORMATS.get(format)
-    if chosen is None:
-        raise ExportError(f"unknown format {format!r}; there are {', '.join(EXPORT_FORMATS)}")
     latest = ledger.run(run_id)
     runs = [latest] if run_id else ledger.runs_with_examples() or [latest]
-    if any(ledger.query(f"{JUDGED_AGAIN} limit 1", [run.id]) for run in runs):
-        chosen = with_votes(chosen)
+    chosen = _chosen(ledger, runs, format)
     path = _place(path, ledger.path.parent, f"{_STEMS.get(format, format)}{chosen.suffix}")
     write = _WRITERS.get(path.suffix)
     if write is None:
@@ -73,6 +69,27 @@ def export(
         described_as = card(ledger, runs, chosen, path.name, count, confirmed=confirmed)
         text.write_text(described_as, encoding="utf-8")
     return Exported(path, described, count)
+
+
+def arrow_table(
+    ledger: Ledger, format: str, run_id: str | None = None, *, confirmed: bool = False
+) -> Any:
+    """The rows that `export` would write, none included, as a `pyarrow.Table`. Raises ExportError
+    when the format is unknown or pyarrow is missing."""
+    runs = [ledger.run(run_id)] if run_id else ledger.runs_with_examples() or [ledger.run()]
+    chosen = _chosen(ledger, runs, format)
+    arrow, _ = _arrow()
+    rows = _valid(list(_rows(ledger, runs, chosen, confirmed)))
+    return arrow.Table.from_pylist(rows, schema=_schema(arrow, chosen))
+
+
+def _chosen(ledger: Ledger, runs: Iterable[RunRow], format: str) -> Format:
+    """The format of this name, with the judge's votes where there are any. Raises ExportError."""
+    chosen = EXPORT_FORMATS.get(format)
+    if chosen is None:
+        raise ExportError(f"unknown format {format!r}; there are {', '.join(EXPORT_FORMATS)}")
+    votes = any(ledger.query(f"{JUDGED_AGAIN} limit 1", [run.id]) for run in runs)
+    return with_votes(chosen) if votes else chosen
 
 
 def _place(asked: Path | None, run: Path, name: str) -> Path:
@@ -160,18 +177,26 @@ def _write_jsonl(path: Path, format: Format, rows: Iterable[Record]) -> int:
 
 
 def _write_parquet(path: Path, format: Format, rows: Iterable[Record]) -> int:
-    try:
-        arrow = importlib.import_module("pyarrow")
-        files = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ExportError("Parquet needs an extra: pip install 'autodata-loop[parquet]'") from error
-    schema = arrow.schema([(name, _type(arrow, shape)) for name, shape in format.shape.items()])
+    arrow, files = _arrow()
+    schema = _schema(arrow, format)
     rows, count = iter(rows), 0
     with files.ParquetWriter(path, schema) as writer:
         while batch := list(islice(rows, _BATCH)):
             writer.write_table(arrow.Table.from_pylist(_valid(batch), schema=schema))
             count += len(batch)
     return count
+
+
+def _arrow() -> tuple[Any, Any]:
+    """pyarrow and its module for Parquet. Raises ExportError."""
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ExportError("Parquet needs an extra: pip install 'autodata-loop[parquet]'") from error
+
+
+def _schema(arrow: Any, format: Format) -> Any:
+    return arrow.schema([(name, _type(arrow, shape)) for name, shape in format.shape.items()])
 
 
 _WRITERS = {".jsonl": _write_jsonl, ".parquet": _write_parquet}

@@ -5,16 +5,19 @@ A remeasurement is a run of kind `remeasurement`. What the run's own models show
 stay on record with the round; what other models show is kept beside it.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from autodata.ledger.database import from_text
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.rows import Row, RunRow, attempt_row, read_attempt, read_run
-from autodata.ledger.summary import SOURCE
+from autodata.ledger.summary import SOURCE, Figure, mean_by_source
 from autodata.tasks.measured import Measurement
+from autodata.tasks.measurement import Bounds, wilson
 from autodata.tasks.types import Attempt, Frozen, Side
 
+SCORES = ("weak", "strong", "gap")
 MEASURED = f"""
 select e.id as example_id, e.document_id, documents.name, {SOURCE} as source,
   e.weak_mean, e.strong_mean, e.gap as gap_mean,
@@ -174,3 +177,104 @@ def _measured(row: Row) -> MeasuredExample:
         shown=shown,
         fresh=fresh,
     )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the fresh attempts of a remeasurement show of the `found` examples of a `run`.
+
+    `attempts` are asked for on each side, and `made` are those of each example that has some;
+    `examples` counts all that the run accepted. With `confirms` it is the run's own measurement.
+    """
+
+    run: RunRow
+    remeasurement: RunRow
+    confirms: bool
+    attempts: int
+    examples: int
+    made: Sequence[int]
+    found: Sequence[MeasuredExample]
+    bounds: Bounds
+
+    @property
+    def fewer(self) -> int:
+        """How many examples have some fresh attempts, but fewer than are asked for."""
+        return sum(made < self.attempts for made in self.made)
+
+    @property
+    def decided(self) -> list[MeasuredExample]:
+        """Those with a score on both sides."""
+        return [one for one in self.found if one.fresh.holds is not None]
+
+    @property
+    def passed(self) -> int:
+        """How many passed again: the thresholds hold on their fresh means."""
+        return sum(one.fresh.holds is True for one in self.found)
+
+    def shown(self, score: str) -> float | None:
+        """The mean that the gate saw, of the examples with a fresh one."""
+        values = [value for _, value in self._values(score, lambda one: one.shown)]
+        return sum(values) / len(values) if values else None
+
+    def fresh(self, score: str) -> Figure:
+        """The fresh mean and its interval, by document."""
+        least = -1.0 if score == "gap" else 0.0
+        return mean_by_source(self._values(score, lambda one: one.fresh), least)
+
+    def _values(
+        self, score: str, of: Callable[[MeasuredExample], Measurement]
+    ) -> Iterator[tuple[str, float]]:
+        for one in self.decided:
+            value = getattr(of(one), score)
+            if value is not None:
+                yield one.source, value
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        decided, passed = len(self.decided), self.passed
+        low, high = wilson(passed, decided)
+        return {
+            "run": self.run.id,
+            "remeasurement": self.remeasurement.id,
+            "task": self.run.task,
+            "status": self.remeasurement.status,
+            "own_models": self.confirms,
+            "models": dict(self.remeasurement.models),
+            "simulated": self.remeasurement.simulated,
+            "attempts": self.attempts,
+            "attempts_made": {
+                "least": min(self.made, default=0),
+                "most": max(self.made, default=0),
+                "fewer": self.fewer,
+            },
+            "examples": self.examples,
+            "measured": decided,
+            "shown": {score: self.shown(score) for score in SCORES},
+            "fresh": {score: _plain(self.fresh(score)) for score in SCORES},
+            "passed_again": {
+                "examples": passed,
+                "share": passed / decided if decided else None,
+                "low": low,
+                "high": high,
+            },
+            "each": [_each(one) for one in self.found],
+        }
+
+
+def _plain(found: Figure) -> dict[str, float | None] | None:
+    if found.value is None:
+        return None
+    low, high = found.interval or (None, None)
+    return {"mean": found.value, "low": low, "high": high}
+
+
+def _each(one: MeasuredExample) -> dict[str, Any]:
+    """One example as JSON values."""
+    return {
+        "example": one.example_id,
+        "document": one.name,
+        "shown": {score: getattr(one.shown, score) for score in SCORES},
+        "fresh": {score: getattr(one.fresh, score) for score in SCORES},
+        "attempts": {"weak": one.fresh.weak_attempts, "strong": one.fresh.strong_attempts},
+        "passed_again": one.fresh.holds,
+    }

@@ -6,15 +6,22 @@ beside the start. A run that goes on has its final again, if there are others to
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from autodata.ledger.iterations import Final, Iteration, finals, record_finals
-from autodata.optimizer.acceptance import EvaluationOutcome, PassCount, placed
+from autodata.ledger.summary import would_show
+from autodata.optimizer.acceptance import (
+    EvaluationOutcome,
+    FinalVerdict,
+    PassCount,
+    placed,
+    verdict,
+)
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.population import counts, members
 from autodata.optimizer.selection import Harness
 from autodata.optimizer.state import same_text
-from autodata.tasks.measurement import Pairs
+from autodata.tasks.measurement import MIN_PAIRS, Pairs, in_percent
 
 BEST = 5  # harnesses evaluated again, beside the start
 EVALUATIONS = 5  # of each, on all validation documents
@@ -180,3 +187,96 @@ def tested(final: Final) -> str:
     """What it came to on the sealed test documents."""
     accepted, decided = final.test_accepted or 0, final.test_decided or 0
     return counts(PassCount(accepted=accepted, failed=decided - accepted), decided)
+
+
+def score_of(i: Iteration, documents: int) -> str:
+    """`52 % (33–70)`: the score of an iteration with its interval for so many documents."""
+    return _rate(i.score, i.pass_count, documents)
+
+
+def parent_score_of(i: Iteration, documents: int) -> str:
+    """The same of its parent, which was evaluated several times on the same documents."""
+    return _rate(i.parent_score, i.parent_pass_count, documents)
+
+
+def _rate(score: float | None, count: Mapping[str, int | float], documents: int) -> str:
+    if score is None:
+        return ""
+    interval = PassCount.model_validate(count).interval(documents)
+    return f"{100 * score:.0f} %{f' ({in_percent(interval)})' if interval else ''}"
+
+
+def findings(made: Sequence[Iteration], final: Sequence[Final]) -> list[str]:
+    """What an optimization came to, in sentences; the last one is the verdict, if there is one."""
+    tried = [i for i in made if i.decision != "start"]
+    counted = ", ".join(
+        f"{n} {decision}"
+        for decision in ("kept", "rejected", "invalid", "indecisive")
+        if (n := sum(i.decision == decision for i in tried))
+    )
+    number = f"{len(tried)} iteration{'' if len(tried) == 1 else 's'}"
+    lines = [f"{number}: {counted or 'none yet'}"]
+    start = next((f for f in final if f.number == 0), None)
+    winner = next((f for f in final if f.place == 1), None)
+    if start is None or winner is None:
+        return lines
+    lines.append(f"validation, {winner.evaluations} times: start {validated(start)}")
+    if winner.number:
+        lines.append(
+            f"validation, {winner.evaluations} times: winner {validated(winner)}, "
+            f"iteration {winner.number}"
+        )
+    if winner.number and winner.test_decided and start.test_decided:
+        confirmed = "" if winner.confirmed is None else ", confirmed documents"
+        lines += [
+            f"sealed test, once{confirmed}: {name} {tested(final)}"
+            for name, final in (("start", start), ("winner", winner))
+        ]
+        if winner.test_seen:
+            lines.append(
+                f"These test documents were used before, by {winner.test_seen}: whoever saw that "
+                "may have chosen by it, and what they say now flatters."
+            )
+    return [*lines, sentence(verdict(final))]
+
+
+def sentence(said: FinalVerdict) -> str:
+    """A verdict in words, the same wherever it is shown."""
+    shown = f"{said.validation_gain:+.1%}"
+    if said.finding == "no winner":
+        return "No edit beat the prompts that the run started from, so there is nothing to adopt."
+    if said.finding == "untested":
+        return (
+            f"No test documents were given, so nothing says whether the validation gain of {shown} "
+            "is real."
+        )
+    if said.finding == "too few":
+        one = said.documents == 1
+        tried = f"{said.documents} test document{' is' if one else 's are'}"
+        return (
+            f"No verdict: {tried} too few to say whether the validation gain of {shown} is real; "
+            f"it takes {MIN_PAIRS}, and about 100 to see a gain of 20 points; "
+            f"{would_show(said.before, said.documents)}."
+        )
+    words = f"{said.gain:+.1%} on the sealed test ({evidence(said)})"
+    if said.finding == "better":
+        return f"The gain is real: {words}; the validation documents showed {shown}."
+    if said.finding == "worse":
+        return (
+            f"The winner is worse than the start: {words}, where the validation documents showed "
+            f"{shown}. It is not offered."
+        )
+    return (
+        f"The validation gain of {shown} is not shown to be real: {words} is within noise, and "
+        f"{would_show(said.before, said.documents)}."
+    )
+
+
+def evidence(said: FinalVerdict) -> str:
+    """The figures behind a verdict: interval, and the exact test where documents were paired."""
+    low, high = said.interval
+    figures = f"{said.documents} documents, 95 % interval {low:+.1%} to {high:+.1%}"
+    if said.chance is None:
+        return figures
+    chance = "p < 0.001" if said.chance < 0.001 else f"p = {said.chance:.3f}"
+    return f"{figures}, exact paired test {chance}"

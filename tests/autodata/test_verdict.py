@@ -3,8 +3,9 @@
 import pytest
 
 from autodata.ledger.iterations import Final, Iteration
-from autodata.optimization_screen import findings, iteration_line, sentence
+from autodata.optimization_screen import iteration_line
 from autodata.optimizer.acceptance import PassCount, placed, verdict
+from autodata.optimizer.finals import findings, sentence
 from autodata.report import curve
 from autodata.tasks.measurement import Pairs
 
