@@ -1,11 +1,14 @@
 """The image that `langgraph build` makes: locked versions, a volume for the runs, no secrets."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from langgraph_cli.docker import DockerCapabilities, Version, compose_as_dict
 
 ROOT = Path(__file__).parents[1]
 OWN = "langgraph==1.2.22\nLangChain_Core>=1.0  # the image's own\n"  # what the base image pins
@@ -60,3 +63,39 @@ def test_secrets_history_and_runs_stay_out_of_the_image() -> None:
 
 def _lines(name: str) -> list[str]:
     return [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+
+
+def test_the_composition_is_what_the_server_expects() -> None:
+    """Beside what `langgraph up` starts: a volume for runs, pruned threads, a private port."""
+    composed = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    capabilities = DockerCapabilities(Version(28, 0, 0), Version(2, 30, 0), True)
+    expected = compose_as_dict(capabilities, port=8123)["services"]
+    ours = {
+        "langgraph-api": composed["autodata"],
+        "langgraph-postgres": composed["postgres"],
+        "langgraph-redis": composed["redis"],
+    }
+    for name, service in expected.items():
+        assert set(service.get("environment", {})) - {"POSTGRES_DB", "POSTGRES_USER"} <= set(
+            ours[name].get("environment", {})
+        )
+        assert ours[name].get("image") == service.get("image", "autodata")
+        assert ours[name]["healthcheck"]["test"] == service["healthcheck"]["test"]
+        waits = {known.removeprefix("langgraph-") for known in service.get("depends_on", {})}
+        assert set(ours[name].get("depends_on", {})) == waits
+    assert "runs:/runs" in composed["autodata"]["volumes"]
+    assert composed["autodata"]["ports"] == ["127.0.0.1:8123:8000"]
+    assert "ports" not in composed["postgres"]
+    pruned = json.loads(composed["autodata"]["environment"]["LANGGRAPH_THREAD_TTL"])
+    assert pruned["strategy"] == "keep_latest"
+
+
+def test_the_composition_holds_no_secret() -> None:
+    """Each is asked for, and there is none to fall back on but an empty one."""
+    text = (ROOT / "compose.yaml").read_text()
+    asked = re.findall(r"(?:KEY|PASSWORD)\b[^\n]*?\$\{(\w+):(\?[^}]+|-)\}", text)
+    assert {name for name, _ in asked} == {
+        "POSTGRES_PASSWORD",
+        "LANGSMITH_API_KEY",
+        "LANGGRAPH_CLOUD_LICENSE_KEY",
+    }

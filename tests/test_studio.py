@@ -416,3 +416,9 @@ def test_the_optimizer_is_served_beside_the_loop(client: SyncLangGraphClient, fo
     assert values["decision"] in ("kept", "rejected", "invalid")
     with Ledger.open(folder / "runs" / "studio-optimizer") as ledger:
         assert [i.number for i in iterations(ledger, ledger.run().id)] == [0, 1]
+
+
+def test_a_run_without_a_thread_leaves_none(client: SyncLangGraphClient) -> None:
+    before = client.threads.count()
+    done(client, INPUT)
+    assert client.threads.count() == before
