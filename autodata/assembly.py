@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autodata.graph.context import FiledUnder, RunContext
-from autodata.graph.state import RunChoices
+from autodata.graph.state import RunChoices, as_configured
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
@@ -110,7 +110,9 @@ def open_context_of_all(folder: RunFolder, settings: Settings) -> RunContext:
     own, prompts = next(iter(resolved.values()))
 
     def filed_under(task: str, choices: RunChoices) -> str:
-        return _run_of(context.ledger, resolved[task][0], choices)
+        configured = resolved[task][0]
+        choices = as_configured(TASKS[task], choices, configured.choices)
+        return _run_of(context.ledger, configured, choices)
 
     context = open_run_context(folder, "studio", own, prompts, filed_under=filed_under)
     return context

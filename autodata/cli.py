@@ -36,6 +36,7 @@ from autodata.options import (
     search,
     settings,
     store,
+    studio_server,
     thresholds,
     wait,
 )
@@ -156,6 +157,7 @@ ADDRESS = f"http://127.0.0.1:{PORT}/v1"
 @click.option(
     "--address", metavar="URL", default=ADDRESS, help=f"Where it is served; {ADDRESS} by default."
 )
+@studio_server
 def demo(**given: Any) -> None:
     """See the loop at work on the demo documents, with simulated models: no key, no network.
 
@@ -167,6 +169,7 @@ def demo(**given: Any) -> None:
     Examples:
       autodata demo
       autodata demo --models local
+      autodata demo --studio
       autodata demo --task legal --documents 2 --out runs/legal-demo
     """
     call("demo", "demo", **given)

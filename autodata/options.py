@@ -121,6 +121,13 @@ run_folders = click.argument(
 board_port = click.option(
     "--port", type=click.IntRange(0, 65_535), default=8_902, help="0 takes a free one."
 )
+studio_server = click.option(
+    "--studio",
+    is_flag=False,
+    flag_value="http://127.0.0.1:2024",
+    metavar="[URL]",
+    help="Put two documents as threads on a server that `make studio` runs; that of this machine.",
+)
 page_file = click.option(
     "-o",
     "--output",

@@ -33,6 +33,7 @@ from autodata.optimizer.context import OptimizationContext
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings, faults, load
+from autodata.studio import with_assistants
 from autodata.tasks import TASKS
 
 OPTIMIZED = next(iter(TASKS))  # the task whose prompts the served optimizer edits
@@ -103,6 +104,7 @@ RUN, OPTIMIZATION = (
 autodata = build(once(*RUN, _run_context))
 optimizer = loop.build(once(*OPTIMIZATION, _optimization))
 board = made([Path(os.environ.get(*named)) for named in (RUN, OPTIMIZATION)])
+board.router.lifespan_context = with_assistants
 
 
 def serve_autodata(runtime: ServerRuntime[Any]) -> Loop:

@@ -32,6 +32,7 @@ from autodata.graph.state import (
     judgements,
     kept,
     measuring,
+    of_one_preset,
     policy_of,
     round_so_far,
     sides_together,
@@ -137,14 +138,17 @@ class Nodes:
             )
         context.take_up(document_id)
         stated = context.choices.stated_over(runtime.context)
-        choices = with_examples_of(task_of(state), stated)
-        begun = state.model_copy(update={"choices": choices, "prior": None})
+        begun = state.model_copy(update={"task": stated.task or state.task, "prior": None})
+        task, stated = task_of(begun), stated.model_copy(update={"task": None})
+        choices = of_one_preset(task, with_examples_of(task, stated), context.choices)
+        begun = begun.model_copy(update={"choices": choices})
         policy_of(begun)  # raises where nothing could be accepted, before anybody is asked
         return FRESH_DOCUMENT | {
             "document": None,
             "document_id": document_id,
+            "task": task.name,
             "choices": choices,
-            "prompts_revision": context.prompts.revision_of(state.task),
+            "prompts_revision": context.prompts.revision_of(task.name),
             "prior": self._prior(context, begun, document_id),
         }
 

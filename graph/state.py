@@ -12,6 +12,7 @@ from autodata.tasks.acceptance import (
     Acceptance,
     Policy,
     ThresholdPolicy,
+    Thresholds,
     mean,
     scores,
     summary,
@@ -56,6 +57,7 @@ def _written(text: str) -> str:
     return text
 
 
+FIRST_TASK = next(iter(TASKS))  # where nobody says which
 # A name in the registry, so that a new domain needs no second line here; Studio offers the names.
 TaskName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(TASKS)})]
 Attempts = Literal["early", "parallel", "all"]
@@ -87,8 +89,15 @@ class LoopChoices(BaseModel):
 
 
 class RunChoices(LoopChoices, Acceptance):
-    """What a run decides about every document: Studio shows these as a form."""
+    """How a document is worked on. What is null, or not stated, is the configuration's choice, else
+    the task's own number; the assistants for one task show these."""
 
+    task: TaskName | None = Field(
+        None,
+        exclude_if=lambda task: task is None,
+        description="what to make examples of, whatever the input says; the assistants for one "
+        "task state it",
+    )
     weak_attempts: int | None = Field(None, ge=1, le=32, description="weak attempts per question")
     strong_attempts: int | None = Field(None, ge=1, le=32, description="strong attempts likewise")
     weak_examples: int | None = Field(
@@ -113,7 +122,7 @@ class RunChoices(LoopChoices, Acceptance):
 class SourceText(Frozen):
     """A document as the service takes it."""
 
-    name: str = Field(description="how the document is called in records")
+    name: str = Field("document", description="how the document is called in records")
     text: Annotated[str, AfterValidator(_written)] = Field(
         min_length=1, description="its plain text or Markdown"
     )
@@ -122,9 +131,12 @@ class SourceText(Frozen):
 class Input(BaseModel):
     """One document in: its text, or the id of one that the ledger already holds."""
 
-    document: SourceText | None = None
-    document_id: str = ""
-    task: TaskName = next(iter(TASKS))
+    document: SourceText | None = Field(None, description="a document, by its text")
+    document_id: str = Field("", description="or the id of one that is on record here")
+    task: TaskName | None = Field(
+        None,
+        description=f"what to make examples of; null: what the assistant is for, else {FIRST_TASK}",
+    )
 
 
 _ROUNDS = TypeAdapter(list[Round])
@@ -155,6 +167,7 @@ class State(Input):
 
     model_config = ConfigDict(extra="forbid")
 
+    task: Annotated[TaskName, BeforeValidator(lambda said: said or FIRST_TASK)] = FIRST_TASK
     choices: RunChoices = RunChoices()
     prompts_revision: str = ""
     prior: Prior | None = None
@@ -212,6 +225,58 @@ def with_examples_of(task: Task, choices: RunChoices) -> RunChoices:
         raise ValueError(
             f"{task.name} has no worked examples to show; leave out weak_examples and "
             "strong_examples (in a configuration, `examples` of a solver)"
+        )
+    return choices
+
+
+def spelled_out(task: Task, choices: RunChoices) -> RunChoices:
+    """The choices with the task's own numbers where they state none, as a form shows them. Where
+    none applies (a task that counts has no threshold of a mean) null is left."""
+    own: dict[str, object] = {
+        "rounds": task.rounds,
+        "challengers": task.challengers,
+        "weak_attempts": task.weak_attempts,
+        "strong_attempts": task.strong_attempts,
+        "weak_examples": 0,
+        "strong_examples": 0,
+        "judge_repeats": judgements(choices),
+    }
+    plain = Acceptance(preset=choices.preset)
+    policy = task.policy(plain, task.weak_attempts, task.strong_attempts)
+    by_mean = isinstance(policy, MeasuredPolicy) and policy.noise == "scores"
+    if by_mean or isinstance(policy, ThresholdPolicy):
+        gate = thresholds(choices).model_dump()
+        own |= {name: gate[name] for name in RunChoices.model_fields if name in gate}
+    return choices.model_copy(
+        update={name: number for name, number in own.items() if getattr(choices, name) is None}
+    )
+
+
+def as_configured(task: Task, choices: RunChoices, configured: RunChoices) -> RunChoices:
+    """The choices with what is configured in place of all that comes to the same: it makes no other
+    run whether a caller states a number that is in force anyway."""
+    known = spelled_out(task, configured.model_copy(update={"preset": choices.preset}))
+    same = {
+        name: getattr(configured, name)
+        for name in RunChoices.model_fields
+        if getattr(choices, name) == getattr(known, name)
+    }
+    return choices.model_copy(update={**same, "task": None})
+
+
+def of_one_preset(task: Task, choices: RunChoices, configured: RunChoices) -> RunChoices:
+    """The choices, unless they are a form in which the preset alone was changed: its thresholds are
+    still those of the configured one. Raises ValueError."""
+    if choices.preset == configured.preset:
+        return choices
+    form = spelled_out(task, configured)
+    other = spelled_out(task, RunChoices(preset=choices.preset))
+    numbers = [name for name in Thresholds.model_fields if getattr(form, name, None) is not None]
+    kept = all(getattr(choices, name) == getattr(form, name) for name in numbers)
+    if kept and any(getattr(other, name) != getattr(form, name) for name in numbers):
+        raise ValueError(
+            f"preset is {choices.preset}, and all thresholds are stated, and still those of "
+            f"{configured.preset}: leave out {', '.join(numbers)} to have those of {choices.preset}"
         )
     return choices
 

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langgraph_sdk import get_sync_client
+from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
 from autodata.ledger.iterations import iterations
 from autodata.ledger.ledger import Ledger
 from autodata.service import autodata
+from autodata.settings import RunSettings, Settings, load
+from autodata.studio import assistant_id, assistants, keep
+from autodata.tasks import TASKS
 from tests.outside import DEMO, Folder
 
 ROOT = Path(__file__).parents[1]
@@ -54,8 +57,8 @@ def jobs() -> str:
 
 
 @pytest.fixture(scope="module")
-def client(folder: Path, jobs: str) -> Iterator[SyncLangGraphClient]:
-    """A client of the server that `make studio` starts, which has no key and no network."""
+def url(folder: Path, jobs: str) -> Iterator[str]:
+    """Where the server answers that `make studio` starts, which has no key and no network."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     keys = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
@@ -74,9 +77,15 @@ def client(folder: Path, jobs: str) -> Iterator[SyncLangGraphClient]:
             assert line, "".join(said)
             said.append(line)
         threading.Thread(target=server.stdout.read, daemon=True).start()
-        with get_sync_client(url=f"http://127.0.0.1:{port}") as client:
-            yield client
+        yield f"http://127.0.0.1:{port}"
         server.terminate()
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[SyncLangGraphClient]:
+    """A client of the server."""
+    with get_sync_client(url=url) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +110,12 @@ def done(
     assert isinstance(ended, dict)
     assert "__error__" not in ended, ended
     return ended
+
+
+def served(client: SyncLangGraphClient, graph: str) -> str:
+    """The id of the assistant that the server itself has for a graph."""
+    [own] = client.assistants.search(graph_id=graph, metadata={"created_by": "system"})
+    return own["assistant_id"]
 
 
 def refused(
@@ -357,23 +372,122 @@ def test_the_history_can_be_read_and_forked(
 
 
 def test_run_choices_are_a_form_and_are_obeyed(client: SyncLangGraphClient) -> None:
-    [assistant] = client.assistants.search(graph_id="autodata")
-    schemas = client.assistants.get_schemas(assistant["assistant_id"])
+    schemas = client.assistants.get_schemas(served(client, "autodata"))
     form = schemas["context_schema"]["properties"]
     assert form["preset"]["enum"] == ["paper", "deployed", "measured"]
-    assert all(choice["description"] for choice in form.values())
+    assert all(choice["description"] and "default" in choice for choice in form.values())
+    fields = schemas["input_schema"]["properties"]
+    assert all(field["description"] and "default" in field for field in fields.values())
     choices = {"rounds": 1, "strong_min": 1.0, "gap_min": 1.0}
     ended = client.runs.wait(None, "autodata", input=INPUT, context=choices)
     assert isinstance(ended, dict)
     assert (ended["decision"], len(ended["rounds"])) == ("rejected", 1)
 
 
+def test_each_task_has_an_assistant_whose_form_shows_its_own_numbers(
+    client: SyncLangGraphClient,
+) -> None:
+    """What the configuration states goes before the task's own."""
+    found = client.assistants.search(graph_id="autodata", limit=50)
+    ours = {a["context"]["task"]: a for a in found if a["context"]}
+    assert sorted(ours) == list(TASKS)
+    assert all(a["name"].startswith(name) and a["description"] for name, a in ours.items())
+    assert "weak below 0.50, strong at least 0.65" in str(ours["cs"]["description"])
+    assert "simulated" in str(ours["cs"]["description"])
+    shown = ours["cs"]["context"]
+    assert (shown["weak_max"], shown["strong_min"], shown["gap_min"]) == (0.5, 0.65, 0.2)
+    assert (shown["weak_attempts"], shown["rounds"]) == (TASKS["cs"].weak_attempts, ROUNDS)
+    assert ours["science"]["context"]["challengers"] == 3
+    assert "weak_max" not in ours["science"]["context"]  # which counts
+    form = client.assistants.get_schemas(assistant_id("cs"))["context_schema"]["properties"]
+    empty = {name for name, choice in form.items() if shown.get(name, choice["default"]) is None}
+    assert empty == {"strong_max", "confirm", "review"}  # no bound, and nobody who is asked
+
+
+def test_an_assistant_makes_what_it_is_for_and_its_numbers_make_no_other_run(
+    client: SyncLangGraphClient, folder: Path
+) -> None:
+    given = demo("legal", 5)
+    document = {"document": given["document"], "task": None}
+    ended = client.runs.wait(None, assistant_id("legal"), input=document)
+    assert isinstance(ended, dict)
+    assert (ended["task"], ended["choices"]["weak_attempts"]) == ("legal", 5)
+    alone = done(client, given)
+    assert alone["choices"]["weak_attempts"] is None
+    assert ended["rounds"] == alone["rounds"]
+    with Ledger.open(folder / "runs" / "studio", create=False) as ledger:
+        runs = [run for run in ledger.runs() if ledger.outcomes(run.id, alone["document_id"])]
+    assert [run.task for run in runs] == ["legal"]
+
+
+def test_a_form_in_which_the_preset_alone_is_changed_is_no_other_gate_in_secret(
+    client: SyncLangGraphClient,
+) -> None:
+    def asked(**choices: Any) -> Any:
+        said = client.runs.wait(
+            None, assistant_id("cs"), input=INPUT, context=choices, raise_error=False
+        )
+        assert isinstance(said, dict)
+        return said.get("__error__", said)
+
+    assert (
+        "all thresholds are stated, and still those of paper: leave out weak_max"
+        in (asked(preset="deployed")["message"])
+    )
+    assert asked(preset="deployed", weak_max=0.65, rounds=1)["choices"]["strong_min"] == 0.65
+    assert asked(preset="measured", rounds=1)["choices"]["preset"] == "measured"
+
+
+async def test_an_assistant_follows_the_configuration_and_keeps_what_a_person_changed(
+    client: SyncLangGraphClient, url: str
+) -> None:
+    """At each start of the server; a person's own form gives way to changed numbers only."""
+    [ours, *_] = assistants(load())
+    mine = {**ours, "assistant_id": "5a0b9d3c-6f1e-4d4b-9c57-000000000000"}
+    changed = assistants(Settings(run=RunSettings(rounds=7)))[0]
+    numbers = []
+    async with get_client(url=url) as server:
+        await keep(server, mine)
+        await server.assistants.update(mine["assistant_id"], context={"rounds": 2})
+        for told in (mine, {**changed, "assistant_id": mine["assistant_id"]}):
+            await keep(server, told)
+            numbers.append((await server.assistants.get(mine["assistant_id"]))["context"]["rounds"])
+        await server.assistants.delete(mine["assistant_id"])
+    assert numbers == [2, 7]
+
+
+def test_two_threads_to_look_at_are_made_by_one_command(
+    client: SyncLangGraphClient, url: str, folder: Path
+) -> None:
+    typed = Folder(folder)
+    said = typed("demo", "--studio", url)
+    assert "leader-lease-reads.md: accepted in round 3" in said
+    assert "query-planner-correlation.md: rejected in round 3" in said
+    assert f"https://smith.langchain.com/studio/?baseUrl={url}" in said
+    threads = client.threads.search(metadata={"graph_id": "autodata"}, limit=100)
+    named = {str(t["metadata"]["name"]): t for t in threads if "name" in (t["metadata"] or {})}
+    assert set(named) == set(
+        said.splitlines()[0].split(",")[:1] + said.splitlines()[1].split(",")[:1]
+    )
+    before = calls(folder)
+    assert typed("demo", "--studio", url) == said
+    assert calls(folder) == before
+    nowhere = typed("demo", "--studio", "http://127.0.0.1:9", code=2)
+    assert "no LangGraph server with our graphs answers at http://127.0.0.1:9" in nowhere
+    assert "leave out --task" in typed("demo", "--studio", url, "--task", "cs", code=2)
+
+
+def calls(folder: Path) -> int:
+    """How often models were asked, by the record of the loop's folder."""
+    [(count,)] = Folder(folder).query("select count(*) from calls", "runs/studio")
+    return int(count)
+
+
 def test_the_drawing_has_every_node_and_edge(client: SyncLangGraphClient) -> None:
-    [assistant] = client.assistants.search(graph_id="autodata")
-    served = client.assistants.get_graph(assistant["assistant_id"])
+    shown = client.assistants.get_graph(served(client, "autodata"))
     drawn = autodata.get_graph()
-    assert {node["id"] for node in served["nodes"]} == set(drawn.nodes)
-    assert {(edge["source"], edge["target"]) for edge in served["edges"]} == {
+    assert {node["id"] for node in shown["nodes"]} == set(drawn.nodes)
+    assert {(edge["source"], edge["target"]) for edge in shown["edges"]} == {
         (edge.source, edge.target) for edge in drawn.edges
     }
 

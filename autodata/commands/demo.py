@@ -33,8 +33,25 @@ SHOWN = 4  # worked examples that the strong side is shown
 LOCAL_ROUNDS = 4
 
 
-def demo(task: str | None, limit: int | None, out: Path | None, models: str, address: str) -> int:
-    """Runs the demo documents of one task or of all, and tells how one example came to be."""
+def demo(
+    task: str | None,
+    limit: int | None,
+    out: Path | None,
+    models: str,
+    address: str,
+    studio: str | None,
+) -> int:
+    """Runs the demo documents of one task or of all, and tells how one example came to be; or puts
+    two of them on LangGraph's server."""
+    if studio is not None:
+        if task or limit or out:
+            raise SettingsError(
+                "--studio takes two documents of its own and files them where the server does; "
+                "leave out --task, --documents and --out"
+            )
+        from autodata.studio import example_threads  # with LangGraph's client
+
+        return example_threads(studio, screen())
     if task is not None and task not in TASKS:
         raise SettingsError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
     place = out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
