@@ -32,6 +32,7 @@ from autodata.prompt_store.prompt import locked_revision, unchanged_since
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import print_summary
 from autodata.settings import Settings, changes
+from autodata.tasks import TASKS
 from autodata.tasks.types import Document
 
 STOPPED = Interrupted("the run was stopped", "Its finished documents and calls are kept")
@@ -152,6 +153,9 @@ class Session(ABC):
 
     def _work(self, run: RunRow, settings: Settings) -> int:
         """Works to the end, records how the run stands then, and tells; returns the exit code."""
+        for key in TASKS[run.task].unread(settings.acceptance):
+            said = f"acceptance.{key} changes nothing: {run.task} decides without it"
+            self.console.print(said, style="yellow", soft_wrap=True)
         work = self.opened(run, settings)
         self.keep(settings)
         with Ledger.open(self.folder.path) as ledger:

@@ -123,6 +123,27 @@ class Task:
         """Whether challengers write the criteria."""
         return self.make_criteria is None
 
+    def unread(self, acceptance: Acceptance) -> list[str]:
+        """The changed keys of `acceptance` that its policy decides without: another value there
+        makes the same policy. Raises as `policy`."""
+        weak, strong = self.weak_attempts, self.strong_attempts
+        policy, unread = self.policy(acceptance, weak, strong), []
+        for name, field in Acceptance.model_fields.items():
+            value = getattr(acceptance, name)
+            if value == field.default or name in ("preset", "confirm"):
+                continue
+            others = [field.default] if isinstance(value, str) else [field.default, value / 2]
+            try:
+                made = [
+                    self.policy(acceptance.model_copy(update={name: other}), weak, strong)
+                    for other in others
+                ]
+            except ValueError:  # nobody could keep the other one: it is read
+                continue
+            if all(other == policy for other in made):
+                unread.append(name)
+        return unread
+
     def asks(self, role: str) -> bool:
         """Whether a run asks this role anything."""
         return self.procedure is None or role.endswith("_solver")

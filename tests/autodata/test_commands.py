@@ -144,6 +144,14 @@ def test_a_document_that_is_named_twice_is_worked_on_once_and_nothing_failed(
     assert "documents   1: " in told
 
 
+def test_a_threshold_that_the_domain_does_not_use_is_said_so(tmp_path: Path) -> None:
+    document = DEMO / "science" / "capacitor-with-slab.md"
+    changed = ("--set", "acceptance.weak_max=0.4", "--set", "acceptance.weak_correct_max=0")
+    told = autodata("run", document, "--task", "science", "--rounds", "1", "--out", "run", *changed)
+    [line] = [line for line in told.splitlines() if "changes nothing" in line]
+    assert line == "acceptance.weak_max changes nothing: science decides without it"
+
+
 def test_a_file_that_cannot_be_read_is_named_and_the_others_are_run(tmp_path: Path) -> None:
     (tmp_path / "blank.md").write_text(" \n")
     told = autodata("run", DOCUMENT, "blank.md", "--task", "cs", "--out", "run", code=1)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import cache, partial
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -324,3 +325,21 @@ def test_a_round_is_summed_up_with_exact_means() -> None:
 def test_each_task_carries_the_attempts_of_the_paper() -> None:
     planned = {n: (t.weak_attempts, t.strong_attempts) for n, t in TASKS.items()}
     assert planned == {"cs": (3, 3), "legal": (5, 3), "science": (4, 4), "procedural": (4, 4)}
+
+
+@pytest.mark.parametrize(
+    ("task", "changed", "unread"),
+    [
+        ("cs", {"weak_max": 0.4, "gap_min": 0.3}, []),
+        ("cs", {"weak_max": 0.5}, []),  # the preset's own value
+        ("cs", {"weak_correct_max": 2, "certainty": 0.9}, ["weak_correct_max", "certainty"]),
+        ("cs", {"preset": "measured", "certainty": 0.9, "zero_rule": "any"}, ["zero_rule"]),
+        ("legal", {"weak_max": 0.4}, ["weak_max"]),
+        ("science", {"weak_max": 0.4, "weak_correct_max": 2}, ["weak_max"]),
+        ("science", {"preset": "measured", "weak_max": 0.4, "attempts_max": 8}, ["weak_max"]),
+    ],
+)
+def test_a_threshold_that_a_domain_does_not_use_is_known(
+    task: str, changed: dict[str, Any], unread: list[str]
+) -> None:
+    assert TASKS[task].unread(Acceptance(**changed)) == unread
