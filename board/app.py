@@ -1,17 +1,20 @@
 """The board as a web application: addresses, what may ask for them, and live progress.
 
-It reads and never writes. Everything that blocks runs in threads, since LangGraph's server forbids
+It reads, and hands one thing to the door to be written: what a reviewer says, sent by a form of its
+own under a loopback name. Everything that blocks runs in threads, since LangGraph's server forbids
 blocking its event loop.
 """
 
 import asyncio
+import hmac
+import secrets
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -19,39 +22,60 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autodata.board import render
 from autodata.board.folders import Folders, ShownFolder
-from autodata.board.pages import Door, Links, Paging, bounded, gate_of, story
+from autodata.board.pages import (
+    Door,
+    Draft,
+    Links,
+    Paging,
+    bounded,
+    config_of,
+    draft_of,
+    gate_of,
+    prompt_diff,
+    reply_of,
+    said_before,
+    story,
+    told,
+)
 from autodata.ledger.database import LedgerError
 from autodata.ledger.export import ExportError, export
 from autodata.ledger.iterations import Iteration, iterations
-from autodata.ledger.ledger import Ledger
 from autodata.ledger.listing import (
+    AskedReview,
     ExampleOrder,
     OutcomeKind,
+    ReviewKey,
     Shown,
+    asked_review,
+    asks_for_review,
     count_examples,
     count_outcomes,
+    count_waiting,
     endpoint_health,
     first_objections,
     latest_calls,
     list_examples,
     list_outcomes,
+    list_waiting,
     neighbours,
     question_types,
     shown_runs,
+    waiting_of,
 )
 from autodata.ledger.measurements import measured, measured_run
 from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Summary, summarize
-from autodata.prompt_store.git import StoreError
-from autodata.prompt_store.store import Store
+from autodata.tasks import TASKS
+from autodata.tasks.acceptance import summary
+from autodata.tasks.review import ReviewError
 
 BOARD_PATH = "/board"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -59,11 +83,14 @@ HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; object-src 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # without one, browsers do not say from where a form is sent
     "cache-control": "no-store",
 }
 DOCUMENTS, EXAMPLES, RUNS = 50, 20, 30  # rows to a page; runs of a folder that are listed
+REVIEW = "/review/{document}/{number:int}/{fingerprint}"
 MANY = 500  # documents of a folder whose figures are worked out after the page is there
+LARGEST_FORM = 8_000_000  # bytes of a reply, a long edited text in another script included
+MOST_FIELDS = 500  # of it
 SECONDS_BETWEEN_LOOKS = 1.0  # seconds between two looks whether a folder has changed
 LOOKS = 600  # of one stream; then the browser asks for another one
 STREAMS = 32  # at the same time
@@ -111,12 +138,17 @@ class Guarded:
         return "The board answers its own pages alone." if foreign else ""
 
 
+class AnswerRefusedError(HTTPException):
+    """An answer that is not taken, and why, in words."""
+
+
 class Site:
     """Every page. An unknown id raises LedgerError, which is a page of its own."""
 
     def __init__(self, folders: Folders, door: Door) -> None:
         self._folders, self._door = folders, door
         self._streams = 0
+        self._secret = secrets.token_bytes(32)  # behind the forms of this process
 
     def app(self) -> Starlette:
         """All addresses below the prefix."""
@@ -129,6 +161,8 @@ class Site:
             f"{run}/documents": self.documents,
             f"{run}/documents/{{document}}": self.document,
             f"{run}/examples": self.examples,
+            f"{run}/review": self.reviews,
+            f"{run}{REVIEW}": self.review,
             f"{run}/calls": self.calls,
             f"{run}/iterations/{{number:int}}": self.iteration,
             f"{run}/export/{{form}}": self.export,
@@ -137,6 +171,7 @@ class Site:
             routes=[
                 Mount("/static", StaticFiles(packages=[("autodata.board", "static")])),
                 *(Route(path, page, methods=["GET"]) for path, page in pages.items()),
+                Route(f"{run}{REVIEW}", self.answer, methods=["POST"]),
             ],
             exception_handlers={
                 LedgerError: self._error,
@@ -167,6 +202,7 @@ class Site:
                 "links": _links(request, folder, run),
                 "stands": self._door.stands(folder.path, run),
                 "counts": count_outcomes(folder.ledger, run),
+                "wait": count_waiting(folder.ledger, run.id),
                 "iterations": run.kind == "optimization" and len(iterations(folder.ledger, run.id)),
             }
             for run in runs[:RUNS]
@@ -236,16 +272,18 @@ class Site:
             "asked": asked,
             "counts": count_outcomes(folder.ledger, run),
             "objections": objections,
+            "waiting": waiting_of(folder.ledger, run.id, [o.document_id for o in found]),
         }
         return self._page(request, "documents.html", values)
 
     def document(self, request: Request) -> Response:
         """The story of one document."""
         folder, run = self._asked(request)
-        told = story(folder.ledger, run, request.path_params["document"])
+        shown = story(folder.ledger, run, request.path_params["document"])
         values = self._frame(request, folder, run, "documents") | {
-            "story": told,
-            "near": neighbours(folder.ledger, run, told.document.id),
+            "story": shown,
+            "near": neighbours(folder.ledger, run, shown.document.id),
+            "waiting": waiting_of(folder.ledger, run.id, [shown.document.id]),
         }
         return self._page(request, "document.html", values)
 
@@ -300,7 +338,7 @@ class Site:
         if one is None:
             raise LedgerError(f"the optimization {run.id} has no such iteration")
         parent = made.get(one.parent) if one.parent is not None else None
-        diff, problem = _diff(run, parent.revision, one.revision) if parent else ("", "")
+        diff, problem = prompt_diff(run, parent.revision, one.revision) if parent else ("", "")
         values = self._frame(request, folder, run, "iterations") | {
             "one": one,
             "rows": self._door.iteration(run, one),
@@ -326,6 +364,101 @@ class Site:
         file = written.card if request.query_params.get("card") == "1" else written.path
         name = f"{run.id}-{file.name}"
         return FileResponse(file, filename=name, background=clear)
+
+    # Reviews
+
+    def reviews(self, request: Request) -> Response:
+        """What of a run waits for a person, and what was said last."""
+        folder, run = self._asked(request)
+
+        def listed(offset: int) -> Any:
+            return list_waiting(folder.ledger, run.id, offset=offset, limit=DOCUMENTS)
+
+        found, paging = _paged(request, DOCUMENTS, listed)
+        values = self._frame(request, folder, run, "review") | {
+            "found": [(one, summary(one.waiting.rounds[-1])) for one in found],
+            "paging": paging,
+            "asked": {},
+            "said": said_before(folder.ledger, run, request.query_params.get("said")),
+            "goes_on": self._door.goes_on(folder.path, run),
+        }
+        return self._page(request, "reviews.html", values)
+
+    def review(self, request: Request) -> Response:
+        """What a person is asked, with a form to answer it."""
+        folder, run = self._asked(request)
+        one = asked_review(folder.ledger, run.id, _review_key(request))
+        draft = draft_of(run.task, one.waiting.candidate, self._door.reviewer())
+        return self._asking(request, one, draft)
+
+    async def answer(self, request: Request) -> Response:
+        """Takes a reviewer's reply, if it comes from a form of ours."""
+        self._from_our_form(request)
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > LARGEST_FORM:
+                raise AnswerRefusedError(413, "That is longer than the board takes.")
+        return await run_in_threadpool(self._answered, request, bytes(body))
+
+    def _from_our_form(self, request: Request) -> None:
+        """Raises AnswerRefusedError where another page, or another machine's name, is behind it."""
+        headers = request.headers
+        if not _under_loopback(request):
+            raise AnswerRefusedError(403, "Answers are taken under a loopback name alone.")
+        if "origin" not in headers or headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            raise AnswerRefusedError(403, "The board takes answers from its own pages alone.")
+
+    def _answered(self, request: Request, body: bytes) -> Response:
+        try:
+            form = parse_qs(body.decode(errors="replace"), True, max_num_fields=MOST_FIELDS)
+        except ValueError as error:
+            raise AnswerRefusedError(400, "That is no form of the board.") from error
+        if not hmac.compare_digest("".join(form.get("token", ())).encode(), self._token(request)):
+            said = "This page is older than the board that serves it; load it again, then answer."
+            raise AnswerRefusedError(403, said)
+        folder, run = self._asked(request)
+        one = asked_review(folder.ledger, run.id, _review_key(request))
+        candidate = one.waiting.candidate
+        reply, draft = reply_of(form, candidate, draft_of(run.task, candidate, ""))
+        if not one.waits:
+            return self._asking(request, one, draft, 409)
+        try:
+            review, first = self._door.answer(folder.path, one.waiting, reply)
+        except ReviewError as error:
+            return self._asking(request, one, draft, 422, str(error))
+        if not first:
+            return self._asking(request, one._replace(review=review, waits=False), draft, 409)
+        links, said = _links(request, folder, run), "/".join(map(str, _review_key(request)))
+        if (further := one.after or one.before) is None:
+            return RedirectResponse(links.page("review", said=said), 303)
+        return RedirectResponse(f"{links.review(further)}?{urlencode({'said': said})}", 303)
+
+    def _asking(
+        self, request: Request, one: AskedReview, draft: Draft, status: int = 200, problem: str = ""
+    ) -> Response:
+        """The page of one review; with a form while it waits, or what was said."""
+        folder, run = self._asked(request)
+        values = self._frame(request, folder, run, "review") | {
+            "one": one,
+            "document": folder.ledger.document(one.waiting.document_id),
+            "pages": list(told(one.waiting.rounds)),
+            "draft": draft,
+            "problem": problem,
+            "refused": status == 409,
+            "token": self._token(request).decode(),
+            "known": run.task in TASKS,
+            "answerable": one.waits and run.task in TASKS and _under_loopback(request),
+            "said": said_before(folder.ledger, run, request.query_params.get("said")),
+            "goes_on": self._door.goes_on(folder.path, run),
+            "events": "",
+        }
+        return self._page(request, "review.html", values, status)
+
+    def _token(self, request: Request) -> bytes:
+        """What the form of one review holds, which no foreign page can read or guess."""
+        asked = request.url.path.encode("utf-8", "replace")
+        return hmac.new(self._secret, asked, "sha256").hexdigest().encode()
 
     # Live progress
 
@@ -378,7 +511,9 @@ class Site:
             "stands": stands,
             "tab": tab,
             "links": _links(request, folder, run),
-            "gate": gate_of(run.task, _config(folder.ledger, run)),
+            "gate": gate_of(run.task, config_of(folder.ledger, run)),
+            "reviewed": asks_for_review(folder.ledger, run.id),
+            "wait": count_waiting(folder.ledger, run.id),
             "events": f"{_root(request)}/events" if stands == "running" else "",
         }
 
@@ -389,7 +524,9 @@ class Site:
         return Response(render.page(template, known | values), status, media_type="text/html")
 
     def _error(self, request: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException):
+        if isinstance(error, AnswerRefusedError):
+            status, said = error.status_code, error.detail
+        elif isinstance(error, HTTPException):
             status, said = error.status_code, "there is no such page"
         elif isinstance(error, sqlite3.Error):
             status, said = 503, f"the database cannot be read just now: {error}"
@@ -409,6 +546,15 @@ def _here(request: Request) -> str:
 
 def _links(request: Request, folder: ShownFolder, run: RunRow) -> Links:
     return Links(f"{_root(request)}/{quote(folder.key, safe='')}/{quote(run.id, safe='')}")
+
+
+def _under_loopback(request: Request) -> bool:
+    return (request.url.hostname or "") in LOOPBACK
+
+
+def _review_key(request: Request) -> ReviewKey:
+    asked = request.path_params
+    return asked["document"], asked["number"], asked["fingerprint"]
 
 
 def _evaluation(request: Request, folder: ShownFolder, one: Iteration) -> Links | None:
@@ -443,21 +589,3 @@ def _paged(
 
 def _summary(folder: ShownFolder, run: RunRow) -> Summary:
     return folder.kept(("figures", run.id), lambda ledger: summarize(ledger, run.id))
-
-
-def _config(ledger: Ledger, run: RunRow) -> Mapping[str, Any]:
-    """The configuration of a run; an evaluation has that of its optimization."""
-    if run.kind != "evaluation":
-        return run.config
-    owners = (other for other in ledger.runs() if other.kind == "optimization")
-    return next((owner.config for owner in owners), {})
-
-
-def _diff(run: RunRow, old: str, new: str) -> tuple[str, str]:
-    """What an edit changed in the prompts, or why nobody can say."""
-    try:
-        return Store.open(Path(run.config["prompts"]["path"])).diff(old, new), ""
-    except (KeyError, TypeError):
-        return "", "this optimization does not say where its prompt store is"
-    except (StoreError, OSError) as error:
-        return "", str(error)

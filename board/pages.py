@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
+from autodata.ledger.database import LedgerError
 from autodata.ledger.iterations import Iteration
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.listing import ReviewKey, asked_review
 from autodata.ledger.measurements import measured, remeasurements
+from autodata.ledger.reviews import WaitingRound
 from autodata.ledger.rows import Example, RunRow
+from autodata.ledger.summary import harmless
+from autodata.prompt_store.git import StoreError
+from autodata.prompt_store.store import Store
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import (
     Acceptance,
@@ -23,9 +29,10 @@ from autodata.tasks.acceptance import (
 )
 from autodata.tasks.measured import MeasuredPolicy, Measurement
 from autodata.tasks.rubric import met_by
-from autodata.tasks.types import Candidate, Document, Round
+from autodata.tasks.types import Candidate, Document, Review, Round
 
 COMPARED = 1_000  # pieces of a text, at most, whose changes are shown one by one
+EDITED_AT_MOST = 100_000  # characters of a text that a form holds; longer ones are edited by file
 _BORDERS = {
     "question": re.compile(r"(?<=\s)"),
     "context": re.compile(r"(?<=[.!?;:]\s)|(?<=\n)"),
@@ -174,14 +181,15 @@ def story(ledger: Ledger, run: RunRow, document_id: str) -> Story:
     example = ledger.example(run.id, document_id)
     return Story(
         document=document,
-        rounds=list(_rounds(rounds)),
+        rounds=list(told(rounds)),
         example=example,
         afresh=list(_afresh(ledger, run, document_id)) if example else (),
         unreadable=ledger.unreadable(document_id),
     )
 
 
-def _rounds(rounds: Sequence[Round]) -> Iterator[RoundPage]:
+def told(rounds: Sequence[Round]) -> Iterator[RoundPage]:
+    """Rounds of one document as they are shown, each with what it has otherwise than the last."""
     asked: list[Candidate | None] = [None]
     for round in rounds:
         asked.append(round.candidate or asked[-1])
@@ -224,6 +232,86 @@ def _criteria(round: Round) -> Iterator[CriterionCount]:
         yield CriterionCount(criterion.criterion, criterion.weight, weak, strong)
 
 
+def said_before(ledger: Ledger, run: RunRow, asked: str | None) -> tuple[str, Review] | None:
+    """The name of a document and what was said of it, where `document/round/fingerprint` is asked
+    for, and somebody has answered."""
+    document, _, rest = (asked or "").partition("/")
+    number, _, fingerprint = rest.partition("/")
+    try:
+        key = document, int(number) if re.fullmatch("[0-9]{1,9}", number) else 0, fingerprint
+        found = asked_review(ledger, run.id, key).review
+    except LedgerError:
+        return None
+    return (ledger.document(document).name or document, found) if found else None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What stands in the form of a reply: the reviewer's own words where something was sent, else
+    what waits, as it is shown. `fields` are those that can be edited here, by their names; the
+    rubric has rows of a criterion and its weight."""
+
+    by: str
+    reason: str
+    fields: Mapping[str, str]
+    rubric: Sequence[tuple[str, str]]
+    opened: bool = False
+
+
+def draft_of(task: str, candidate: Candidate, by: str) -> Draft:
+    """A form in which nothing is said yet; nothing can be edited in it that code has made."""
+    known = TASKS.get(task)
+    if known is None or known.procedure:
+        return Draft(by, "", {}, ())
+    texts = {name: as_sent(getattr(candidate, name)) for name in _BORDERS}
+    short = {name: text for name, text in texts.items() if len(text) <= EDITED_AT_MOST}
+    rubric = () if known.make_criteria else _rubric_rows(candidate)
+    return Draft(by, "", short, rubric)
+
+
+def _rubric_rows(candidate: Candidate) -> list[tuple[str, str]]:
+    return [(as_sent(c.criterion), str(c.weight)) for c in candidate.rubric]
+
+
+def as_sent(text: str) -> str:
+    """A text as a form holds it, and sends it back where nobody changed it."""
+    return harmless(text.encode("utf-8", "replace").decode())
+
+
+def reply_of(
+    form: Mapping[str, Sequence[str]], candidate: Candidate, before: Draft
+) -> tuple[dict[str, Any], Draft]:
+    """The reply that a sent form comes to, with the fields that are not as they were `before`, and
+    the form as it was filled in."""
+    sent = {name: [_unix(text) for text in texts] for name, texts in form.items()}
+    one = {name: (texts or [""])[0] for name, texts in sent.items()}
+    fields = {name: one.get(name, text) for name, text in before.fields.items()}
+    changed: dict[str, Any] = {
+        name: text for name, text in fields.items() if text != before.fields[name]
+    }
+    rows = list(zip(sent.get("criterion", ()), sent.get("weight", ()), strict=False))
+    rubric = rows if before.rubric and rows else list(before.rubric)
+    if [row for row in rubric if row[0].strip()] != list(before.rubric):
+        changed["rubric"] = list(_criteria_of(rubric, candidate))
+    reply: dict[str, Any] = {name: one.get(name, "") for name in ("decision", "reason", "by")}
+    if changed or reply["decision"] == "edit":
+        reply["candidate"] = changed
+    filled = [row for row in rubric if row[0].strip()]
+    return reply, Draft(reply["by"], reply["reason"], fields, filled, bool(changed))
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n")
+
+
+def _criteria_of(rows: Sequence[tuple[str, str]], candidate: Candidate) -> Iterator[dict[str, Any]]:
+    """The rubric in these rows, what is not shown of a criterion kept; a blank one is left out."""
+    for at, (criterion, weight) in enumerate(rows):
+        if criterion.strip():
+            kept = candidate.rubric[at].model_dump() if at < len(candidate.rubric) else {}
+            yield {**kept, "criterion": criterion, "weight": weight.strip().replace("−", "-")}
+
+
 def _afresh(ledger: Ledger, run: RunRow, document_id: str) -> Iterator[FreshLine]:
     for other in remeasurements(ledger, run.id):
         for one in measured(ledger, other.id, document_id):
@@ -231,6 +319,24 @@ def _afresh(ledger: Ledger, run: RunRow, document_id: str) -> Iterator[FreshLine
                 models = ", ".join(dict.fromkeys(other.models.values()))
                 attempts = max(one.fresh.weak_attempts, one.fresh.strong_attempts)
                 yield FreshLine(f"{attempts} attempts a side by {models}", one.fresh)
+
+
+def config_of(ledger: Ledger, run: RunRow) -> Mapping[str, Any]:
+    """The configuration of a run; an evaluation has that of its optimization."""
+    if run.kind != "evaluation":
+        return run.config
+    owners = (other for other in ledger.runs() if other.kind == "optimization")
+    return next((owner.config for owner in owners), {})
+
+
+def prompt_diff(run: RunRow, old: str, new: str) -> tuple[str, str]:
+    """What an edit changed in the prompts, or why nobody can say."""
+    try:
+        return Store.open(Path(run.config["prompts"]["path"])).diff(old, new), ""
+    except (KeyError, TypeError):
+        return "", "this optimization does not say where its prompt store is"
+    except (StoreError, OSError) as error:
+        return "", str(error)
 
 
 def bounded(asked: str | None, otherwise: int, most: int) -> int:
@@ -264,11 +370,18 @@ class Door:
     - `stands`: how a run of a folder stands, in words.
     - `optimization`: what an optimization found, as parts of a page.
     - `iteration`: one of its iterations, as rows of a name and what is said of it.
+    - `reviewer`: who a reviewer is taken to be; empty where that is not known.
+    - `goes_on`: when an answer takes effect in a run, in words, and by which command, if by one.
+    - `answer`: files a reply to what waits in a folder; returns the review on record, and whether
+      it is that one. Raises ReviewError where the reply cannot be taken.
     """
 
     stands: Callable[[Path, RunRow], str]
     optimization: Callable[[Ledger, RunRow, Linked], Sequence[Html]]
     iteration: Callable[[RunRow, Iteration], Sequence[tuple[str, str]]]
+    reviewer: Callable[[], str]
+    goes_on: Callable[[Path, RunRow], tuple[str, str]]
+    answer: Callable[[Path, WaitingRound, Mapping[str, Any]], tuple[Review, bool]]
 
 
 @dataclass(frozen=True)
@@ -286,6 +399,10 @@ class Links:
     def document(self, id: str) -> str:
         """The story of a document."""
         return f"#{id}" if self.offline else f"{self.base}/documents/{id}"
+
+    def review(self, key: ReviewKey) -> str:
+        """What a person is asked."""
+        return f"{self.base}/review/{'/'.join(map(str, key))}"
 
     def iteration(self, number: int) -> str:
         """What an iteration of an optimization did."""

@@ -88,6 +88,7 @@ def report(ledger: Ledger, run: RunRow, stands: str, parts: Sequence[Html] = ())
             "gate": gate_of(run.task, run.config),
             "found": found,
             "told": frozenset(told),
+            "waiting": {},
             "stories": [story(ledger, run, id) for id in told],
         }
     return page("report.html", values)

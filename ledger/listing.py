@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from autodata.ledger.database import from_text
+from autodata.ledger.database import LedgerError, from_text
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.reviews import WaitingRound, on_record, read_waiting
 from autodata.ledger.rows import Example, Row, RunRow
 from autodata.ledger.summary import SOURCE, Outcome, read_outcome
-from autodata.tasks.types import Frozen
+from autodata.tasks.types import Frozen, Review
 
 _ENDED = "('accepted', 'rejected', 'skipped')"
+MOST_ROUNDS = 1_000_000  # a number that somebody wrote into an address may be larger
 RECENT = 2_000  # calls, the latest, that say how endpoints do
 
 OutcomeKind = Literal["accepted", "rejected", "skipped", "undecided", ""]  # empty: all
@@ -121,6 +123,32 @@ class Neighbours(NamedTuple):
 
     before: str | None
     after: str | None
+
+
+class ListedReview(NamedTuple):
+    """A document of this name that waits for a person, and what is asked about it."""
+
+    name: str
+    waiting: WaitingRound
+
+
+ReviewKey = tuple[str, int, str]  # document, number of the round, fingerprint of the candidate
+
+
+class AskedReview(NamedTuple):
+    """What a person is or was asked, and what stands on record about it.
+
+    `waits` is false where it was answered, or its document decided in another way. Of all `total`
+    that wait in the run, so many come up to this one (`place`); `before` and `after` wait, too.
+    """
+
+    waiting: WaitingRound
+    review: Review | None
+    waits: bool
+    place: int
+    total: int
+    before: ReviewKey | None
+    after: ReviewKey | None
 
 
 def shown_runs(ledger: Ledger, limit: int) -> list[RunRow]:
@@ -273,3 +301,77 @@ def latest_calls(ledger: Ledger, limit: int = 20, *, bad: bool = False) -> list[
     rows: Sequence[Row] = ledger.query(_CALLS.format(which=which), {"limit": limit})
     texts = ("error", "name")
     return [CallLine.model_validate(r | {t: from_text(r[t] or "") for t in texts}) for r in rows]
+
+
+def count_waiting(ledger: Ledger, run_id: str) -> int:
+    """How many reviews of a run wait for a person."""
+    [row] = ledger.query("select count(*) as n from waiting where run_id = ?", [run_id])
+    return int(row["n"])
+
+
+def asks_for_review(ledger: Ledger, run_id: str) -> bool:
+    """Whether anything of this run ever waited for a person."""
+    return bool(ledger.query("select 1 from reviews where run_id = ? limit 1", [run_id]))
+
+
+def list_waiting(
+    ledger: Ledger, run_id: str, *, offset: int = 0, limit: int = 50
+) -> tuple[list[ListedReview], int]:
+    """One page of what waits for a person, in the order of the documents, and how much there is."""
+    rows = ledger.query(
+        "select waiting.*, documents.name from waiting"
+        " join documents on documents.id = waiting.document_id"
+        " where run_id = ? order by place, number, fingerprint limit ? offset ?",
+        [run_id, limit, offset],
+    )
+    listed = [ListedReview(row.pop("name"), read_waiting(row)) for row in rows]
+    return listed, count_waiting(ledger, run_id)
+
+
+def waiting_of(ledger: Ledger, run_id: str, document_ids: Sequence[str]) -> dict[str, ReviewKey]:
+    """Of these documents those that wait for a person, each with the last that is asked of it."""
+    rows = ledger.query(
+        "select document_id, number, fingerprint from waiting where run_id = ? and document_id in"
+        f" ({', '.join('?' * len(document_ids))}) order by number",
+        [run_id, *document_ids],
+    )
+    return {row["document_id"]: _key(row) for row in rows}
+
+
+def asked_review(ledger: Ledger, run_id: str, key: ReviewKey) -> AskedReview:
+    """What a person is or was asked. Raises LedgerError when nobody was."""
+    asked = key[1] <= MOST_ROUNDS and ledger.query(
+        "select reviews.*, documents.rowid as place from reviews"
+        " join documents on documents.id = document_id"
+        " where run_id = ? and document_id = ? and number = ? and fingerprint = ?",
+        [run_id, *key],
+    )
+    if not asked:
+        raise LedgerError(f"nothing of the document {key[0]} waited for a person like that")
+    waiting, at = read_waiting(asked[0]), (asked[0]["place"], *key[1:])
+    order = "(place, number, fingerprint)"
+    [counted] = ledger.query(
+        f"select count(*) as total, total({order} <= (?, ?, ?)) as place,"
+        f" total({order} = (?, ?, ?)) as this from waiting where run_id = ?",
+        [*at, *at, run_id],
+    )
+    near = [
+        ledger.query(
+            f"select document_id, number, fingerprint from waiting where run_id = ? and {order}"
+            f" {side} (?, ?, ?) order by place {to}, number {to}, fingerprint {to} limit 1",
+            [run_id, *at],
+        )
+        for side, to in (("<", "desc"), (">", "asc"))
+    ]
+    return AskedReview(
+        waiting,
+        on_record(ledger, waiting),
+        bool(counted["this"]),
+        int(counted["place"]),
+        counted["total"],
+        *(_key(rows[0]) if rows else None for rows in near),
+    )
+
+
+def _key(row: Row) -> ReviewKey:
+    return row["document_id"], row["number"], row["fingerprint"]

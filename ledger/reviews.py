@@ -95,7 +95,7 @@ def all_waiting(ledger: Ledger, run_id: str | None = None) -> list[WaitingRound]
     rows = ledger.query(
         "select * from waiting where ?1 is null or run_id = ?1 order by place, number", [run_id]
     )
-    return [_read(row) for row in rows]
+    return [read_waiting(row) for row in rows]
 
 
 def waiting_documents(ledger: Ledger, run_id: str) -> set[str]:
@@ -104,7 +104,8 @@ def waiting_documents(ledger: Ledger, run_id: str) -> set[str]:
     return {row["document_id"] for row in rows}
 
 
-def _read(row: Row) -> WaitingRound:
+def read_waiting(row: Row) -> WaitingRound:
+    """What a row of `reviews` or `waiting` asks about."""
     return WaitingRound(
         run_id=row["run_id"],
         document_id=row["document_id"],

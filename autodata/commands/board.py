@@ -1,29 +1,38 @@
 """autodata board: the run folders as pages on this machine; and what the board asks the door."""
 
 import os
+import shlex
 import socket
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 from autodata.board.app import BOARD_PATH, board
 from autodata.board.pages import Door, Html, Linked
+from autodata.commands.review import filed, taken, who
 from autodata.ledger.iterations import Iteration
 from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.reviews import WaitingRound
 from autodata.ledger.rows import RunRow
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import screen
+from autodata.tasks.types import Review
 
 HOST = "127.0.0.1"
-HOSTS = "AUTODATA_BOARD_HOSTS"  # other names, with commas between, under which the board is reached
+HOSTS = "AUTODATA_BOARD_HOSTS"  # other names, with commas between, under which the board is read
+SERVED = "studio-"  # how the ids of runs begin whose documents are threads of LangGraph's server
 
 
 def made(folders: Sequence[Path]) -> Starlette:
     """The board over these folders, with all that it is told by the door."""
     others = [host.strip() for host in os.environ.get(HOSTS, "").split(",") if host.strip()]
-    return board(folders, Door(_stands, _optimization, _iteration), others)
+    told = Door(_stands, _optimization, _iteration, _reviewer, _goes_on, _reviewed)
+    return board(folders, told, others)
 
 
 def serve_board(runs: Sequence[Path], port: int, open_page: bool) -> None:
@@ -41,8 +50,10 @@ def serve_board(runs: Sequence[Path], port: int, open_page: bool) -> None:
         console.file.flush()
         if open_page:
             webbrowser.open(address)
+        app = made(runs)
+        app.router.routes.append(Route("/", lambda _: RedirectResponse(f"{BOARD_PATH}/")))
         config = uvicorn.Config(
-            made(runs), log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
+            app, log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
         )
         uvicorn.Server(config).run(sockets=[listening])
 
@@ -63,6 +74,33 @@ def _stands(path: Path, run: RunRow) -> str:
         return RunFolder(path).status(run)
     except OSError:  # a folder of somebody else's, whose lock cannot be looked at
         return run.status
+
+
+def _reviewer() -> str:
+    """Who a reviewer is taken to be, as in the terminal; empty where nobody is known."""
+    try:
+        return who()
+    except (KeyError, OSError):  # a user without a name
+        return ""
+
+
+def _goes_on(path: Path, run: RunRow) -> tuple[str, str]:
+    """When what a reviewer says takes effect, and the command for it if one is needed."""
+    if run.id.startswith(SERVED):
+        return (
+            "when the waiting thread is resumed, with any value, in Studio or over the API",
+            "",
+        )
+    if _stands(path, run) == "running":
+        return "while the run goes on, before it ends", ""
+    near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return "when the run goes on:", f"autodata resume {shlex.quote(str(near))}"
+
+
+def _reviewed(path: Path, waiting: WaitingRound, reply: Mapping[str, Any]) -> tuple[Review, bool]:
+    """Files a reply as `autodata review` does."""
+    with Ledger.open(path, create=False) as ledger:
+        return filed(ledger, waiting, taken(ledger, waiting, reply))
 
 
 # What optimizations found brings the optimizer and LangChain along, which take seconds to load.

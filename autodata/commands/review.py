@@ -143,7 +143,7 @@ def _answer(
 ) -> None:
     """Answers all, or none where one cannot be taken. Raises RunFolderError or ReviewError."""
     meant = [(_meant(ledger, waiting, name), said) for name, said in decided.items()]
-    read = [(each, _taken(ledger, each, {**said, "by": by})) for each, said in meant]
+    read = [(each, taken(ledger, each, {**said, "by": by})) for each, said in meant]
     for each, said in read:
         _file(screen(), ledger, each, said)
 
@@ -160,16 +160,23 @@ def _meant(ledger: Ledger, waiting: Sequence[WaitingRound], name: str) -> Waitin
     return ours[-1]
 
 
-def _taken(ledger: Ledger, waiting: WaitingRound, reply: Mapping[str, Any]) -> Review:
+def taken(ledger: Ledger, waiting: WaitingRound, reply: Mapping[str, Any]) -> Review:
     """The review that a reply comes to. Raises ReviewError."""
     task = TASKS[ledger.run(waiting.run_id).task]
     document = ledger.document(waiting.document_id)
     return read_review(task, document, waiting.candidate, reply, now())
 
 
+def filed(ledger: Ledger, waiting: WaitingRound, said: Review) -> tuple[Review, bool]:
+    """Files what a person said, in the terminal or on the board; returns what is on record, and
+    whether that is it: whoever answered first is heard."""
+    found = answer(ledger, waiting, said)
+    return found, found == said
+
+
 def _file(console: Console, ledger: Ledger, waiting: WaitingRound, said: Review) -> None:
-    found, name = answer(ledger, waiting, said), ledger.document(waiting.document_id).name
-    before = "" if found == said else "answered before: "
+    found, first = filed(ledger, waiting, said)
+    name, before = ledger.document(waiting.document_id).name, "" if first else "answered before: "
     console.print(f"{name}  {before}{found.said}", soft_wrap=True)
 
 
@@ -195,7 +202,7 @@ def _ask_about_each(
                 reply = _reply(each, key, drafts)
                 if reply is None:
                     continue
-                _file(console, ledger, each, _taken(ledger, each, {**reply, "by": by}))
+                _file(console, ledger, each, taken(ledger, each, {**reply, "by": by}))
                 break
             except ReviewError as error:
                 console.print(str(error), style="red", soft_wrap=True)

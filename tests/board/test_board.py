@@ -25,9 +25,9 @@ from autodata.ledger.listing import list_outcomes
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import NOTICE, outcomes, share
 from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Mark, Objection, Round
+from tests.board.browser import CHROMIUM
 from tests.outside import DEMO, Folder
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = "<script>alert(1)</script> \u202egpj.exe \ud800 **bold** {{ 7*7 }} '\"><img src=x>"
 LINK = re.compile(r'href="(/board/[^"#]*)"')
 
@@ -348,8 +348,10 @@ def test_the_command_says_where_it_is_and_what_is_wrong(folder: Folder) -> None:
         said = process.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+/board/", said)
         assert address, said
-        with urlopen(address[0]) as page:
-            assert run_of(folder.path / "run").id in page.read().decode()
+        for where in (address[0], address[0].removesuffix("board/")):
+            with urlopen(where) as page:
+                assert page.url == address[0]
+                assert run_of(folder.path / "run").id in page.read().decode()
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
 
