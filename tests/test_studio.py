@@ -322,6 +322,28 @@ def test_a_review_in_the_terminal_answers_a_thread(
     assert ended["rounds"][-1]["review"]["by"] == "Ann"
 
 
+def test_a_review_on_the_board_answers_a_thread(client: SyncLangGraphClient) -> None:
+    """By the page that the same server serves; it says that the thread is to be resumed."""
+    http, thread = client.http.client, client.threads.create()["thread_id"]
+    done(client, demo("cs", 6), thread, context=REVIEWED)
+    name = interrupted(client, thread)["document"]["name"]
+    runs = set(re.findall(r'href="(/board/studio/[^"/]+)"', http.get("/board/").text))
+    listed = "".join(http.get(f"{run}/review").text for run in runs)
+    [where] = re.findall(rf'href="(/board/studio/[^"]+)">{name}<', listed)
+    page = http.get(where).text
+    assert "takes effect when the waiting thread is resumed" in page
+    [token] = re.findall(r'name="token" value="(\w+)"', page)
+    answer = {"token": token, "decision": "accept", "by": "Ann"}
+    ours = {"origin": str(http.base_url).rstrip("/")}
+    assert http.post(where, data=answer).status_code == 403
+    foreign = {"origin": "https://smith.example"}
+    assert http.post(where, data=answer, headers=foreign).status_code == 403
+    assert http.post(where, data=answer, headers=ours).status_code == 303
+    ended = done(client, None, thread, context=REVIEWED)
+    assert ended["decision"] == "accepted"
+    assert ended["rounds"][-1]["review"]["by"] == "Ann"
+
+
 def test_a_long_document_does_not_hold_up_the_next(client: SyncLangGraphClient) -> None:
     impossible = {"rounds": 100, "strong_min": 1.0, "gap_min": 1.0}
     long = client.threads.create()["thread_id"]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from autodata.commands.board import made
-from autodata.commands.review import who
+from autodata.commands.review import filed, taken, who
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.reviews import WaitingRound, all_waiting, ask
 from autodata.ledger.rows import RunRow
@@ -202,6 +203,21 @@ def test_of_two_windows_the_second_is_told_who_answered_first(
     assert client.post(address(one), data=second, headers=OURS).status_code == 409
 
 
+def test_of_many_who_answer_at_once_one_is_heard(client: TestClient, folder: Folder) -> None:
+    one = waiting(folder)[0]
+    forms = [form(client, address(one), decision="accept", by=f"reader {n}") for n in range(8)]
+    with ThreadPoolExecutor(len(forms)) as windows:
+        told = list(windows.map(lambda f: client.post(address(one), data=f, headers=OURS), forms))
+    [won] = [at for at, answer in enumerate(told) if answer.status_code == 303]
+    lost = [answer.text for at, answer in enumerate(told) if at != won]
+    assert all(f"It was accepted by reader {won} on 20" in text for text in lost)
+    assert folder.query("select by from reviews where by is not null") == [(f"reader {won}",)]
+    with Ledger.open(folder.path / "run", create=False) as ledger:  # who looked at it before that
+        late = taken(ledger, one, {"decision": "accept", "by": "reader 9"})
+        heard, first = filed(ledger, one, late)
+    assert (heard.by, first) == (f"reader {won}", False)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -362,6 +378,10 @@ def test_a_reviewer_at_the_keyboard_moves_accepts_sends_back_and_edits(
         assert address(two) in page.tell("location.href")
         page.press("k", leads_on=True)
         page.tell("document.querySelector('[data-by]').value = 'Ann'")
+        page.tell("document.querySelector('[data-by]').focus()")
+        page.press("Enter")
+        assert page.tell("document.querySelector('[data-review]').dataset.sent") is None
+        page.press("Escape")
         page.press("a")
         assert folder.query("select count(*) from reviews where decision is not null") == [(0,)]
         page.press("Enter", leads_on=True)
