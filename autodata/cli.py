@@ -406,9 +406,8 @@ def report(**given: Any) -> None:
 @click.option("--open/--no-open", "open_page", help="Open it in the browser.")
 def board(**given: Any) -> None:
     """Serve run folders as pages on this machine: runs with live progress, documents and their
-    stories, examples, cost and calls, optimizations with what each edit changed.
-
-    It reads and never writes, and loads nothing from elsewhere. RUN may be a folder of run folders.
+    stories, examples, cost and calls, optimizations with what each edit changed. What waits for
+    review is answered there. Nothing is loaded from elsewhere. RUN may hold several run folders.
 
     \b
     Examples:
