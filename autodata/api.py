@@ -218,7 +218,9 @@ class Run:
                 "a Dataset needs an extra: pip install 'autodata-loop[datasets]'"
             ) from error
         with self._ledger() as ledger:
-            return datasets.Dataset(arrow_table(ledger, format, self.id, confirmed=confirmed))
+            rows = arrow_table(ledger, format, self.id, confirmed=confirmed)
+        columns = datasets.Features.from_arrow_schema(rows.schema)
+        return datasets.Dataset.from_dict(rows.to_pydict(), columns)
 
     def __repr__(self) -> str:
         summary = self.summary()

@@ -1,5 +1,7 @@
 """Opens what a run works with: prompts at one exact revision, models, ledger and call log."""
 
+import os
+import sys
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,6 +30,7 @@ from autodata.tasks.types import digest
 
 PACKAGED = "seed-"  # how revisions of the packaged prompts begin
 DEFAULT_STORE = Path("prompts")
+WATCHED_BY = ("AUTODATA_LOG_JSON", "OTEL_", "LANGSMITH_TRACING", "LANGCHAIN_TRACING")
 BATCHED_DOCUMENTS = 1000  # a batch is as large as the documents that wait for it
 SIMULATED_DOCUMENTS = 8  # in flight: simulated models use this process's one core
 
@@ -97,7 +100,7 @@ def open_run_context(
     """
     with ExitStack() as undo:
         ledger = undo.enter_context(Ledger.open(folder.path))
-        log = undo.enter_context(closing(CallLog(folder.path / FILE)))
+        log = undo.enter_context(closing(open_log(folder.path, run_id, settings)))
         models = open_models(settings, log, run_id, wait=wait)
         undo.pop_all()  # the run context closes them
     return RunContext(models, prompts, ledger, log, run_id, filed_under, settings.choices)
@@ -124,6 +127,26 @@ def _run_of(ledger: Ledger, settings: Settings, choices: RunChoices) -> str:
     identity = digest(shaping(config), locked_revision(settings.run.task or ""))[:8]
     run = run_row(settings, f"studio-{settings.run.task}-{identity}")
     return ledger.run_like(run.model_copy(update={"config": config}))
+
+
+def open_log(folder: Path, run_id: str, settings: Settings) -> CallLog:
+    """The call log of a run, whose calls are told to whom the environment says. Raises
+    CallLogError, and OSError where a log for others cannot be written."""
+    with ExitStack() as undo:
+        log = undo.enter_context(closing(CallLog(folder / FILE)))
+        if any(name.startswith(WATCHED_BY) for name in os.environ) or _traced():
+            from autodata.graph.telemetry import watch  # takes a moment to load
+
+            log.watcher = watch(run_id, settings.endpoints)
+        undo.pop_all()
+    return log
+
+
+def _traced() -> bool:
+    """Whether the program that this is a part of has set up OpenTelemetry itself."""
+    sdk = sys.modules.get("opentelemetry.sdk.trace")
+    found = sdk and sys.modules["opentelemetry.trace"].get_tracer_provider()
+    return sdk is not None and isinstance(found, sdk.TracerProvider)
 
 
 def open_models(settings: Settings, log: CallLog, run_id: str, *, wait: bool = False) -> Models:

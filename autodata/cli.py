@@ -1,7 +1,6 @@
 """The command line: every command, its options and its help.
 
-What a command does stands in `autodata/commands/` and is loaded when the command is called, so that
-help needs click alone and answers at once.
+What a command does stands in `autodata/commands/`, loaded when called: help needs click alone.
 """
 
 import os
@@ -51,6 +50,8 @@ INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
 def call(module: str, name: str, **given: Any) -> NoReturn:
     """Does what a command does and exits with its code; a user's error becomes one message."""
     try:
+        if place := given.pop("log_json", None):
+            os.environ["AUTODATA_LOG_JSON"] = place  # whatever is begun reads it there
         if "sets" in given:
             given["overrides"] = _overrides(given)
         code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)

@@ -9,10 +9,16 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from autodata.assembly import DEFAULT_STORE, documents_in_flight, open_models, resolve, run_row
+from autodata.assembly import (
+    DEFAULT_STORE,
+    documents_in_flight,
+    open_log,
+    open_models,
+    resolve,
+    run_row,
+)
 from autodata.cli import DONE
-from autodata.ledger.calls import CallLog
-from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow, RunStatus
 from autodata.models.client import Models
 from autodata.optimization_screen import iteration_line, print_result, watched
@@ -160,7 +166,7 @@ def open_context(
     folder: Path, run: RunRow, settings: Settings, plan: Plan, *, wait: bool = False
 ) -> OptimizationContext:
     """The context of an optimization, to be closed by `close`."""
-    ledger, log = Ledger.open(folder), CallLog(folder / FILE)
+    ledger, log = Ledger.open(folder), open_log(folder, run.id, settings)
     models = open_models(settings, log, run.id, wait=wait)
     evaluator = Evaluator(
         run=run,

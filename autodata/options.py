@@ -106,9 +106,6 @@ thresholds = click.option(
     metavar="KEY=VALUE",
     help="Override one threshold, such as acceptance.weak_max=0.45. Repeatable.",
 )
-wait = click.option(
-    "--wait", is_flag=True, help="Wait for an endpoint that is down instead of pausing."
-)
 store = click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -161,6 +158,17 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return with_options
 
 
+# Those of whatever asks models for long.
+wait = together(
+    click.option(
+        "--wait", is_flag=True, help="Wait for an endpoint that is down instead of pausing."
+    ),
+    click.option(
+        "--log-json",
+        metavar="FILE",
+        help="Append a JSON line for each call and document; - is standard error.",
+    ),
+)
 # Those that list what waits for review, and answer without a terminal.
 answers = together(
     click.option("--list", "listed", is_flag=True, help="List what waits; ask nothing."),

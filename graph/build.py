@@ -4,8 +4,8 @@ Routers are pure functions of the state, one per conditional edge.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, Literal, get_args, get_type_hints
@@ -149,14 +149,21 @@ def _telling(node: Callable[..., Any], context: Callable[[], RunContext]) -> Any
             write(line)
         return {"number": state.number, **found, "summary": "\n".join(lines)}
 
+    @contextmanager
+    def watched(state: State) -> Iterator[None]:
+        with context().watched("node", node.__name__, state.document_id) as facts:
+            facts["round"] = state.number
+            yield
+
     @wraps(node)
     async def asking(state: State) -> dict[str, Any]:
-        with labelled(round=state.number):
+        with labelled(round=state.number), watched(state):
             return said(state, await node(state))
 
     @wraps(node)
     def filing(state: State, **given: Any) -> dict[str, Any]:
-        return said(state, node(state, **given))
+        with watched(state):
+            return said(state, node(state, **given))
 
     if not iscoroutinefunction(node):
         return filing

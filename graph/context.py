@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from autodata.agents.comparison import ComparisonPool
 from autodata.graph.state import RunChoices
-from autodata.ledger.calls import CallLog
+from autodata.ledger.calls import CallLog, Facts, Watched
 from autodata.ledger.ledger import Ledger
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import PromptSet
@@ -125,6 +126,15 @@ class RunContext:
             for task in self._loose if drop else ():
                 task.cancel()
             await asyncio.wait(self._loose)
+
+    def watched(
+        self, kind: Literal["document", "node"], name: str, document_id: str
+    ) -> AbstractContextManager[Facts]:
+        """Tells whoever watches of the work inside, and of the facts that it is given."""
+        watcher = self.log.watcher
+        if watcher is None:
+            return nullcontext({})
+        return watcher.working(Watched(kind, name, self.run_id, document_id))
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of work that needs an event loop, for a caller that has none. Blocks."""

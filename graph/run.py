@@ -5,8 +5,11 @@ import gc
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from autodata.graph.build import build
+from langchain_core.runnables import RunnableConfig
+
+from autodata.graph.build import Loop, build
 from autodata.graph.context import RunContext
 from autodata.graph.nodes import all_done, attempt
 from autodata.graph.state import (
@@ -97,12 +100,9 @@ async def run_documents(
             if document_id is None or batch.stop.is_set() or batch.enough:
                 return
             batch.started += 1
-            given = Input(document_id=document_id, task=batch.task)
             try:
                 async with admission.one_more(document_id):
-                    ended = await loop.ainvoke(
-                        given, context=batch.choices, output_keys=["decision"]
-                    )
+                    ended = await _ended(loop, context, batch, document_id)
             except CallRefused as refusal:
                 batch.refused[document_id] = str(refusal)
                 context.put_down(document_id)
@@ -126,6 +126,22 @@ async def run_documents(
             raise
         finally:
             await context.loose_ends()
+
+
+async def _ended(loop: Loop, context: RunContext, batch: Batch, document_id: str) -> dict[str, Any]:
+    """How one document ended; whoever watches is told of it by its name."""
+    given, name = Input(document_id=document_id, task=batch.task), ""
+    config = RunnableConfig()
+    if context.log.watcher:
+        name = (await asyncio.to_thread(context.ledger.document, document_id)).name
+        about = {"run": context.run_id, "document": name, "document_id": document_id}
+        config = RunnableConfig(run_name=name, metadata=about, tags=[batch.task])
+    with context.watched("document", name, document_id) as facts:
+        ended: dict[str, Any] = await loop.ainvoke(
+            given, config, context=batch.choices, output_keys=["decision"]
+        )
+        facts["decision"] = "review" if INTERRUPT in ended else ended["decision"]
+    return ended
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 from sqlite_utils import Database
@@ -110,6 +110,31 @@ class Spent:
     tokens: int = 0
 
 
+class Watched(NamedTuple):
+    """What somebody who watches is told of: a document on its way, or one node of it."""
+
+    kind: Literal["document", "node"]
+    name: str
+    run_id: str
+    document_id: str
+
+
+Facts = dict[str, str | int | float]
+
+
+class Watcher(Protocol):
+    """Whoever is told what happens while it does: traces, metrics, log lines."""
+
+    def working(self, work: Watched) -> AbstractContextManager[Facts]:
+        """Watched goes on inside; takes facts about it while it does."""
+
+    def call(self, call: Call) -> None:
+        """A call was made by the running task."""
+
+    def close(self) -> None:
+        """Hands over what is left. Blocks."""
+
+
 @dataclass(slots=True)
 class _Scope:
     """One document's memory: its answers by key, and the first request of each role."""
@@ -155,6 +180,7 @@ class CallLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.watcher: Watcher | None = None  # is told of every call, and closed with the log
         self._scopes: dict[str, _Scope] = {}
         self._reading = threading.Lock()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
@@ -184,6 +210,8 @@ class CallLog:
             self._queue.put(None)
             self._thread.join()
             self._reader.close()
+            if self.watcher:
+                self.watcher.close()
 
     def load(self, scope: str) -> None:
         """Make the recorded calls of this scope answerable. Blocks for one indexed query.
@@ -232,6 +260,8 @@ class CallLog:
         loop = asyncio.get_running_loop()
         written: asyncio.Future[int] = loop.create_future()
         self._queue.put((call, loop, written))
+        if self.watcher:
+            self.watcher.call(call)
         return written
 
     def spent(self) -> Spent:

@@ -72,6 +72,11 @@ def labelled(**labels: str | int) -> Iterator[None]:
         _LABELS.reset(before)
 
 
+def labels() -> Mapping[str, str | int]:
+    """What the calls of the running task are about."""
+    return _LABELS.get()
+
+
 class Dialect:
     """Shapes payloads for one model; `learn` after each refusal with status 400 or 422."""
 
@@ -308,12 +313,13 @@ class EndpointChat(ChatOpenAI):
             client: Completions = self.async_client
             payload = {**self._parameters, **named, "messages": list(messages)}
             return await client.create(**payload)
-        labels = {"role": self.role, **_LABELS.get()}
+        about = {"role": self.role, **labels()}
         result = await self.agenerate(
             [[MESSAGES[message["role"]](message["content"]) for message in messages]],
             callbacks=callbacks,
-            tags=[*heard.get("tags", ()), *_tags(labels)],
-            metadata={**heard.get("metadata", {}), **labels},
+            tags=[*heard.get("tags", ()), *_tags(about)],
+            metadata={**heard.get("metadata", {}), **about},
+            run_name=self.role or None,
             **named,
         )
         [[answered]] = result.generations
