@@ -57,15 +57,20 @@ def completion(number: int, model: str, reply: SimulatedReply) -> dict[str, Any]
 
 
 def streamed(body: Mapping[str, Any]) -> bytes:
-    """The same completion as a stream of events, in one piece after all."""
+    """The same completion as a stream of events, one for each line of its text."""
     (choice,) = body["choices"]
-    calls = [
-        call | {"index": at} for at, call in enumerate(choice["message"].get("tool_calls", ()))
-    ]
-    delta = choice["message"] | ({"tool_calls": calls} if calls else {})
-    chunk = {**body, "object": "chat.completion.chunk"}
-    piece = {"index": 0, "delta": delta, "finish_reason": choice["finish_reason"]}
-    return f"data: {json.dumps(chunk | {'choices': [piece]})}\n\ndata: [DONE]\n\n".encode()
+    message = dict(choice["message"])
+    first, *lines = (message["content"] or "").splitlines(keepends=True) or [message["content"]]
+    deltas = [{**message, "content": first}, *({"content": line} for line in lines)]
+    if calls := message.get("tool_calls"):
+        deltas[0]["tool_calls"] = [call | {"index": at} for at, call in enumerate(calls)]
+    pieces = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    pieces[-1]["finish_reason"] = choice["finish_reason"]
+    head = {**body, "object": "chat.completion.chunk", "usage": None}
+    events = [head | {"choices": [piece]} for piece in pieces]
+    events[-1]["usage"] = body["usage"]
+    said = [json.dumps(event) for event in events]
+    return "".join(f"data: {event}\n\n" for event in [*said, "[DONE]"]).encode()
 
 
 def complaint(error: ValidationError) -> str:

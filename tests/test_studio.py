@@ -19,10 +19,12 @@ from langgraph_sdk.client import SyncLangGraphClient
 from autodata.ledger.iterations import iterations
 from autodata.ledger.ledger import Ledger
 from autodata.service import autodata
-from autodata.settings import RunSettings, Settings, load
+from autodata.settings import RunSettings, Settings
 from autodata.studio import assistant_id, assistants, keep
 from autodata.tasks import TASKS
 from tests.outside import DEMO, Folder
+from tests.processes import simulation, started
+from tests.tasks.test_domains import Package
 
 ROOT = Path(__file__).parents[1]
 TEXT = (DEMO / "cs" / "write-ahead-log-group-commit.md").read_text()
@@ -32,12 +34,27 @@ NO_NETWORK = "http://127.0.0.1:9"  # nothing listens there: a call to the outsid
 READY = "Application started up"
 
 
+CONFIGURED = """
+run: {{rounds: {rounds}}}
+endpoints:
+  streaming: {{base_url: '{base_url}'}}
+models:
+  challenger: {{endpoint: simulated, model: simulated}}
+  weak_solver: {{endpoint: streaming, model: simulated-weak}}
+  strong_solver: {{endpoint: simulated, model: simulated-strong}}
+"""
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the server runs. The weak solver is behind an endpoint that streams."""
     folder = tmp_path_factory.mktemp("studio")
     shutil.copy(ROOT / "langgraph.json", folder)
-    (folder / "autodata.yaml").write_text(f"run: {{rounds: {ROUNDS}}}\n")
-    return folder
+    with started(simulation, ("--port", "0")) as process:
+        base_url = process.stdout.readline().split(" at ")[1].split()[0]
+        said = CONFIGURED.format(rounds=ROUNDS, base_url=base_url)
+        (folder / "autodata.yaml").write_text(said)
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +80,8 @@ def url(folder: Path, jobs: str) -> Iterator[str]:
         port = str(free.getsockname()[1])
     keys = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     langgraph = Path(sys.executable).parent / "langgraph"
+    package = Package(folder / "site")
+    keys["PYTHONPATH"] = os.pathsep.join([str(package.site), *sys.path])
     with subprocess.Popen(
         [langgraph, "dev", *jobs.split(), "--no-reload", "--port", port],
         cwd=folder,
@@ -110,6 +129,11 @@ def done(
     assert isinstance(ended, dict)
     assert "__error__" not in ended, ended
     return ended
+
+
+def unread(about: str) -> dict[str, Any]:
+    """A document that no other test has sent, as input."""
+    return {"document": {"name": "note.md", "text": f"{TEXT}\nThis one is about {about}.\n"}}
 
 
 def served(client: SyncLangGraphClient, graph: str) -> str:
@@ -368,6 +392,82 @@ def test_three_submissions_at_once_are_paid_once(client: SyncLangGraphClient, fo
     assert paid["calls"] == paid["different"] > 0
 
 
+def test_each_message_says_who_speaks_about_what_and_words_come_as_they_are_said(
+    client: SyncLangGraphClient,
+) -> None:
+    """The weak solver's endpoint streams; the others answer at once, in one piece."""
+    fresh = unread("who speaks")
+    thread = client.threads.create()["thread_id"]
+    parts = list(client.runs.stream(thread, "autodata", input=fresh, stream_mode="messages-tuple"))
+    heard = [part.data for part in parts if part.event == "messages"]
+    assert {about["role"] for _, about in heard} >= {"challenger", "verifier", "judge"}
+    assert all(about["role"] in about["tags"] for _, about in heard)
+    values: Any = client.threads.get_state(thread)["values"]
+    assert {about["round"] for _, about in heard} == {r["number"] for r in values["rounds"]}
+    for round in values["rounds"]:
+        for attempt in round["weak"] + round["strong"]:
+            side, number = attempt["solver"], attempt["number"]
+            of_round = [h for h in heard if h[1]["round"] == round["number"]]
+            mine = [h for h in of_round if {side, f"attempt {number}"} <= set(h[1]["tags"])]
+            said = [m for m, about in mine if about["role"] == f"{side}_solver"]
+            judged = [m for m, about in mine if about["role"] == "judge"]
+            assert "".join(m["content"] for m in said) == attempt["answer"]
+            assert {(m["type"], m["id"]) for m in said} == {
+                ("AIMessageChunk" if side == "weak" else "ai", said[0]["id"])
+            }
+            assert len(said) > 1 if side == "weak" else len(said) == 1
+            assert len(judged) == 1
+    again = {"assistant_id": "autodata", "input": fresh, "stream_mode": ["messages-tuple"]}
+    events = client.http.client.post("/runs/stream", json=again).text
+    assert "event: metadata" in events
+    assert "event: messages" not in events  # from the log: nobody speaks
+
+
+def test_breakpoints_and_time_travel_ask_nobody_twice(
+    client: SyncLangGraphClient, folder: Path
+) -> None:
+    """What was found once is found again: step by step, from any checkpoint, on another thread."""
+    given, thread = unread("breakpoints"), client.threads.create()["thread_id"]
+    ended = done(client, given, thread)
+    asked = calls(folder)
+
+    stepped, steps = client.threads.create()["thread_id"], 0
+    found = done(client, given, stepped, interrupt_before="*")
+    while client.threads.get_state(stepped)["next"]:
+        found, steps = done(client, None, stepped, interrupt_before="*"), steps + 1
+    assert (found, steps) == (ended, len(client.threads.get_history(thread, limit=1000)) - 2)
+
+    before: dict[str, Any] = {}
+    for state in client.threads.get_history(thread, limit=1000):
+        before |= {node: state["checkpoint"]["checkpoint_id"] for node in state["next"]}
+    assert before.keys() > {"challenger", "verifier", "weak_solver", "record"}
+    for checkpoint in before.values():
+        assert done(client, None, thread, checkpoint_id=checkpoint) == ended
+    assert calls(folder) == asked
+
+
+def test_a_fork_asks_for_what_is_new_in_it_alone(client: SyncLangGraphClient, folder: Path) -> None:
+    given, thread = unread("forks"), client.threads.create()["thread_id"]
+    done(client, given, thread)
+    history = client.threads.get_history(thread, limit=1000)
+    first = next(state for state in reversed(history) if "challenger" in state["next"])
+
+    def fork() -> dict[str, Any]:
+        edited = client.threads.update_state(
+            thread,
+            {"instruction": "Ask about the log record."},
+            checkpoint_id=first["checkpoint"]["checkpoint_id"],
+        )
+        return done(client, None, thread, checkpoint_id=edited["checkpoint"]["checkpoint_id"])
+
+    asked = calls(folder)
+    ended = fork()
+    new = calls(folder) - asked
+    assert new > 0
+    assert fork() == ended
+    assert calls(folder) == asked + new
+
+
 def test_the_history_can_be_read_and_forked(
     client: SyncLangGraphClient, thread: tuple[str, list[dict[str, Any]]]
 ) -> None:
@@ -412,7 +512,7 @@ def test_each_task_has_an_assistant_whose_form_shows_its_own_numbers(
     """What the configuration states goes before the task's own."""
     found = client.assistants.search(graph_id="autodata", limit=50)
     ours = {a["context"]["task"]: a for a in found if a["context"]}
-    assert sorted(ours) == list(TASKS)
+    assert sorted(ours) == sorted([*TASKS, "medicine"])  # of another package
     assert all(a["name"].startswith(name) and a["description"] for name, a in ours.items())
     assert "weak below 0.50, strong at least 0.65" in str(ours["cs"]["description"])
     assert "simulated" in str(ours["cs"]["description"])
@@ -464,7 +564,7 @@ async def test_an_assistant_follows_the_configuration_and_keeps_what_a_person_ch
     client: SyncLangGraphClient, url: str
 ) -> None:
     """At each start of the server; a person's own form gives way to changed numbers only."""
-    [ours, *_] = assistants(load())
+    [ours, *_] = assistants(Settings())
     mine = {**ours, "assistant_id": "5a0b9d3c-6f1e-4d4b-9c57-000000000000"}
     changed = assistants(Settings(run=RunSettings(rounds=7)))[0]
     numbers = []
@@ -519,8 +619,8 @@ def test_a_refused_document_says_what_is_wrong(client: SyncLangGraphClient) -> N
     assert "there is no task 'sience'; did you mean science?" in refused(
         client, {**INPUT, "task": "sience"}
     )
-    assert "the tasks are cs, legal, procedural, science" in refused(
-        client, {**INPUT, "task": "medicine"}
+    assert "the tasks are cs, legal, procedural, science, medicine" in refused(
+        client, {**INPUT, "task": "astrology"}
     )
     blank = {"name": "blank.md", "text": " \n\t"}
     assert "text is blank" in refused(client, {"document": blank, "task": "cs"})

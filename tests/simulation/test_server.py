@@ -90,14 +90,18 @@ async def test_a_bad_request_is_told_what_is_wrong(changed: dict[str, Any], name
     assert named in body["error"]["message"]
 
 
-async def test_an_answer_that_is_asked_for_as_a_stream_comes_as_one():
+async def test_an_answer_that_is_asked_for_as_a_stream_comes_line_by_line():
     async with client() as at:
         url = f"{at.server.base_url}/chat/completions"
         async with at.session.post(url, json=BODY | {"stream": True}) as response:
             *events, last, _ = (await response.read()).split(b"\n\n")
         _, body = await at.complete()
-    [choice] = json.loads(events[0].removeprefix(b"data: "))["choices"]
-    assert choice["delta"] == body["choices"][0]["message"]
+    chunks = [json.loads(event.removeprefix(b"data: ")) for event in events]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    told = "".join(delta["content"] for delta in deltas)
+    assert {**deltas[0], "content": told} == body["choices"][0]["message"]
+    assert len(deltas) == len(told.splitlines()) > 1
+    assert [chunk["usage"] for chunk in chunks if chunk["usage"]] == [body["usage"]]
     assert last == b"data: [DONE]"
 
 
