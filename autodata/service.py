@@ -19,10 +19,16 @@ from typing import Any, TypeVar
 from langgraph_sdk.runtime import ServerRuntime
 from pydantic import ValidationError
 
-from autodata.assembly import open_context_of_all, resolve
+from autodata.assembly import documents_in_flight, open_context_of_all, resolve
 from autodata.commands.board import made
-from autodata.documents.corpus import ingest
-from autodata.graph.build import Loop, build
+from autodata.documents.corpus import Ingest, ingest
+from autodata.graph.batch import (
+    AgentTools,
+    Submissions,
+    build_batch,
+    build_example,
+)
+from autodata.graph.build import build
 from autodata.graph.context import RunContext
 from autodata.graph.state import RunChoices, nearest
 from autodata.ledger.ledger import Ledger
@@ -96,31 +102,64 @@ def _begun(ledger: Ledger, settings: Settings) -> RunRow:
     return run
 
 
+def _folder(named: str) -> tuple[Path, Ingest]:
+    """Where a folder is below the one that AUTODATA_DOCUMENTS names, and its documents, cut as the
+    configuration has it. Raises ValueError for any other, CorpusError where there are none."""
+    root = os.environ.get(DOCUMENTS)
+    if not root:
+        raise ValueError(
+            f"this server reads no folders; {DOCUMENTS} names the one that it may, or send texts"
+        )
+    top = os.path.realpath(root)
+    place = "" if "\0" in named else os.path.realpath(os.path.join(top, named))
+    if not Path(place).is_relative_to(top):
+        raise ValueError(f"{named!r} is not below the folder of documents of this server")
+    if not os.path.isdir(place):
+        raise ValueError(f"there is no folder {named!r} among the documents of this server")
+    run = load().run
+    read = ingest([place], per_document=run.per_document, budget=run.passage_tokens)
+    return Path(place), read
+
+
+DOCUMENTS = "AUTODATA_DOCUMENTS"
 RUN, OPTIMIZATION = (
     ("AUTODATA_RUN", "runs/studio"),
     ("AUTODATA_OPTIMIZATION", "runs/studio-optimizer"),
 )
 
-autodata = build(once(*RUN, _run_context))
+run_context = once(*RUN, _run_context)
+submissions = Submissions(run_context, lambda: documents_in_flight(load()), _folder)
+
+autodata = build(run_context)
+batch = build_batch(submissions)
+example = build_example(submissions)
 optimizer = loop.build(once(*OPTIMIZATION, _optimization))
 board = made([Path(os.environ.get(*named)) for named in (RUN, OPTIMIZATION)])
 board.router.lifespan_context = with_assistants
+board.add_middleware(AgentTools)
 
 
-def serve_autodata(runtime: ServerRuntime[Any]) -> Loop:
-    """The loop for one request. Raises ValueError at a choice that there is not, or cannot be.
+def checked(graph: T) -> Callable[[ServerRuntime[Any]], T]:
+    """Serves a graph to one request. What it makes raises ValueError at a choice that there is not,
+    or cannot be.
 
     LangGraph's server drops keys of the context that the form does not have, without a word.
     """
-    execution = runtime.execution_runtime
-    context = (execution and execution.context) or {}
-    for key in context:
-        if key not in RunChoices.model_fields:
-            raise ValueError(
-                f"there is no choice {key!r}{nearest(key, RunChoices.model_fields, 'the choices')}"
-            )
-    try:
-        RunChoices.model_validate(context)
-    except ValidationError as error:
-        raise ValueError("; ".join(said for _, said in faults(error, context))) from error
-    return autodata
+
+    def serve(runtime: ServerRuntime[Any]) -> T:
+        execution = runtime.execution_runtime
+        context = (execution and execution.context) or {}
+        for key in context:
+            if key not in RunChoices.model_fields:
+                known = nearest(key, RunChoices.model_fields, "the choices")
+                raise ValueError(f"there is no choice {key!r}{known}")
+        try:
+            RunChoices.model_validate(context)
+        except ValidationError as error:
+            raise ValueError("; ".join(said for _, said in faults(error, context))) from error
+        return graph
+
+    return serve
+
+
+serve_autodata, serve_batch, serve_example = checked(autodata), checked(batch), checked(example)

@@ -29,15 +29,14 @@ from autodata.graph.state import (
     attempts_wanted,
     closed,
     earlier,
+    in_force,
     judgements,
     kept,
     measuring,
-    of_one_preset,
     policy_of,
     round_so_far,
     sides_together,
     task_of,
-    with_examples_of,
 )
 from autodata.ledger.reviews import WaitingRound, answer, ask, on_record
 from autodata.ledger.rows import now
@@ -137,11 +136,8 @@ class Nodes:
                 "no document: give document: {name, text}, or the document_id of one on record"
             )
         context.take_up(document_id)
-        stated = context.choices.stated_over(runtime.context)
-        begun = state.model_copy(update={"task": stated.task or state.task, "prior": None})
-        task, stated = task_of(begun), stated.model_copy(update={"task": None})
-        choices = of_one_preset(task, with_examples_of(task, stated), context.choices)
-        begun = begun.model_copy(update={"choices": choices})
+        task, choices = in_force(state.task, context.choices, runtime.context)
+        begun = state.model_copy(update={"task": task.name, "choices": choices, "prior": None})
         policy_of(begun)  # raises where nothing could be accepted, before anybody is asked
         return FRESH_DOCUMENT | {
             "document": None,

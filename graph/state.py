@@ -36,6 +36,10 @@ from autodata.tasks.types import (
 T = TypeVar("T")
 
 LINE = 160  # characters of a text in the story of a document
+LONGEST_TEXT = 1_000_000
+"""Characters of a document: a book of 150,000 words, as for a row of a table. It is read whole in
+every call that shows it, and twenty times as much kept this process busy for half a minute."""
+LONGEST_NAME = 300  # characters
 
 
 def nearest(name: str, known: Iterable[str], all_of_them: str) -> str:
@@ -54,10 +58,22 @@ def _known(name: str) -> str:
 def _written(text: str) -> str:
     if not text.strip():
         raise ValueError("the document's text is blank; a document needs text to ask about")
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(
+            f"the document's text has {len(text):,} characters, of at most {LONGEST_TEXT:,}; send "
+            "parts of it as documents of their own"
+        )
     return text
 
 
 FIRST_TASK = next(iter(TASKS))  # where nobody says which
+
+DocumentText = Annotated[
+    str,
+    AfterValidator(_written),
+    Field(json_schema_extra={"minLength": 1, "maxLength": LONGEST_TEXT}),
+]
+
 # A name in the registry, so that a new domain needs no second line here; Studio offers the names.
 TaskName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(TASKS)})]
 Attempts = Literal["early", "parallel", "all"]
@@ -122,10 +138,10 @@ class RunChoices(LoopChoices, Acceptance):
 class SourceText(Frozen):
     """A document as the service takes it."""
 
-    name: str = Field("document", description="how the document is called in records")
-    text: Annotated[str, AfterValidator(_written)] = Field(
-        min_length=1, description="its plain text or Markdown"
+    name: str = Field(
+        "document", max_length=LONGEST_NAME, description="how the document is called in records"
     )
+    text: DocumentText = Field(description="its plain text or Markdown")
 
 
 class Input(BaseModel):
@@ -279,6 +295,17 @@ def of_one_preset(task: Task, choices: RunChoices, configured: RunChoices) -> Ru
             f"{configured.preset}: leave out {', '.join(numbers)} to have those of {choices.preset}"
         )
     return choices
+
+
+def in_force(
+    task: str | None, configured: RunChoices, stated: RunChoices | None
+) -> tuple[Task, RunChoices]:
+    """The task and the choices of a request: its own over those of the configuration. Raises
+    ValueError at choices that its task does not have."""
+    found = configured.stated_over(stated)
+    own = TASKS[found.task or task or FIRST_TASK]
+    choices = with_examples_of(own, found.model_copy(update={"task": None}))
+    return own, of_one_preset(own, choices, configured)
 
 
 def judgements(choices: RunChoices) -> int:

@@ -1,22 +1,33 @@
-"""autodata as its users have it: commands typed in a folder, an endpoint reached over HTTP."""
+"""autodata as its users have it: commands typed in a folder, an endpoint reached over HTTP, and
+LangGraph's server over its graphs."""
 
 import json
 import os
+import shutil
+import socket
 import sqlite3
+import subprocess
 import sys
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 from click.testing import CliRunner
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
 
 from autodata.cli import main
 from tests.processes import Started, command, started
 
 BIN = Path(sys.executable).parent
-DEMO = Path(__file__).parents[1] / "autodata" / "demo"
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "autodata" / "demo"
 IN_FLIGHT = 4  # requests at once that the endpoint may have
+NO_NETWORK = "http://127.0.0.1:9"  # nothing listens there: a call to the outside would fail
+READY = "Application started up"
 
 
 class Folder:
@@ -84,3 +95,68 @@ class Simulated:
         with urlopen(self.base_url.removesuffix("/v1") + "/stats") as response:
             found: dict[str, Any] = json.load(response)
             return found
+
+
+class Served:
+    """LangGraph's server, and a client of it."""
+
+    def __init__(self, url: str, process: subprocess.Popen[str], client: SyncLangGraphClient):
+        self.url, self.process, self.client = url, process, client
+
+    def failed(self, graph: str, given: Any, thread: str | None = None, **how: Any) -> str:
+        """What a caller reads whose run ends with an error."""
+        ended = self.client.runs.wait(thread, graph, input=given, raise_error=False, **how)
+        assert isinstance(ended, dict)
+        assert "__error__" in ended, ended
+        message: str = ended["__error__"]["message"]
+        return message
+
+
+def _studio_options() -> list[str]:
+    """The options that `make studio` gives the server."""
+    # The tests may run under a make of their own, which tells this one what to print.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    said = subprocess.run(
+        ["make", "-n", "-o", ".venv/installed-dev", "studio"],
+        cwd=ROOT,
+        env=outside,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return said.stdout.partition("langgraph dev ")[2].split()
+
+
+def free_port() -> str:
+    """A port of this machine that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+@contextmanager
+def serving(folder: Path, **environment: str) -> Iterator[Served]:
+    """The server that `make studio` starts, over this folder, with no key and no network; killed
+    where it has not ended by itself."""
+    shutil.copy(ROOT / "langgraph.json", folder)
+    port = free_port()
+    keys = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    with subprocess.Popen(
+        [BIN / "langgraph", "dev", *_studio_options(), "--no-reload", "--port", port],
+        cwd=folder,
+        env={**keys, "HTTPS_PROXY": NO_NETWORK, "LANGGRAPH_CLI_NO_ANALYTICS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said: list[str] = []
+        while READY not in (line := process.stdout.readline()):
+            assert line, "".join(said)
+            said.append(line)
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        url = f"http://127.0.0.1:{port}"
+        with get_sync_client(url=url) as client:
+            try:
+                yield Served(url, process, client)
+            finally:
+                process.terminate()

@@ -3,11 +3,7 @@
 import json
 import os
 import re
-import shutil
-import socket
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,16 +18,13 @@ from autodata.service import autodata
 from autodata.settings import RunSettings, Settings
 from autodata.studio import assistant_id, assistants, keep
 from autodata.tasks import TASKS
-from tests.outside import DEMO, Folder
+from tests.outside import DEMO, Folder, serving
 from tests.processes import simulation, started
 from tests.tasks.test_domains import Package
 
-ROOT = Path(__file__).parents[1]
 TEXT = (DEMO / "cs" / "write-ahead-log-group-commit.md").read_text()
 INPUT = {"document": {"name": "group-commit.md", "text": TEXT}, "task": "cs"}
 ROUNDS = 4  # of the configuration that the server finds
-NO_NETWORK = "http://127.0.0.1:9"  # nothing listens there: a call to the outside would fail
-READY = "Application started up"
 
 
 CONFIGURED = """
@@ -49,7 +42,6 @@ models:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the server runs. The weak solver is behind an endpoint that streams."""
     folder = tmp_path_factory.mktemp("studio")
-    shutil.copy(ROOT / "langgraph.json", folder)
     with started(simulation, ("--port", "0")) as process:
         base_url = process.stdout.readline().split(" at ")[1].split()[0]
         said = CONFIGURED.format(rounds=ROUNDS, base_url=base_url)
@@ -58,46 +50,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def jobs() -> str:
-    """The options that `make studio` gives the server."""
-    # The tests may run under a make of their own, which tells this one what to print.
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    said = subprocess.run(
-        ["make", "-n", "-o", ".venv/installed-dev", "studio"],
-        cwd=ROOT,
-        env=outside,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return said.stdout.partition("langgraph dev ")[2].strip()
-
-
-@pytest.fixture(scope="module")
-def url(folder: Path, jobs: str) -> Iterator[str]:
+def url(folder: Path) -> Iterator[str]:
     """Where the server answers that `make studio` starts, which has no key and no network."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    keys = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    langgraph = Path(sys.executable).parent / "langgraph"
     package = Package(folder / "site")
-    keys["PYTHONPATH"] = os.pathsep.join([str(package.site), *sys.path])
-    with subprocess.Popen(
-        [langgraph, "dev", *jobs.split(), "--no-reload", "--port", port],
-        cwd=folder,
-        env={**keys, "HTTPS_PROXY": NO_NETWORK, "LANGGRAPH_CLI_NO_ANALYTICS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as server:
-        assert server.stdout is not None
-        said: list[str] = []
-        while READY not in (line := server.stdout.readline()):
-            assert line, "".join(said)
-            said.append(line)
-        threading.Thread(target=server.stdout.read, daemon=True).start()
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+    with serving(folder, PYTHONPATH=os.pathsep.join([str(package.site), *sys.path])) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
