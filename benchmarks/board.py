@@ -2,13 +2,15 @@
 
     python benchmarks/board.py [--documents 10000] [--keep FOLDER]
 
-The folder is one demo run, multiplied in SQLite: documents, rounds, attempts and examples in
-full, and every tenth call. Each page is asked for several times; the first time, when nothing is
+The folder is a run over the demo documents, of whose examples a person accepted half while the
+others wait, multiplied in SQLite: documents, rounds, attempts, examples and reviews in full, and
+every tenth call. Each page is asked for several times; the first time, when nothing is
 known yet, is told apart from the median of the others.
 """
 
 import argparse
 import hashlib
+import json
 import sqlite3
 import statistics
 import subprocess
@@ -22,8 +24,10 @@ from starlette.testclient import TestClient
 
 from autodata.commands.board import made
 
+DOCUMENTS = Path(__file__).parents[1] / "autodata" / "demo" / "cs"
 TIMES = 7  # that each page is asked for
 CALLS = 10  # one of so many calls is multiplied, too
+REVIEW = "select document_id, number, fingerprint from waiting order by place limit 1 offset 1000"
 PAGES = {
     "runs": "",
     "run": "{run}",
@@ -36,13 +40,19 @@ PAGES = {
     "examples": "{run}/examples",
     "examples, last page, by gap": "{run}/examples?sort=gap&page=100",
     "calls and cost": "{run}/calls",
+    "what waits for review": "{run}/review",
+    "one review": "{run}/review/{review}",
 }
 
 
 def multiplied(folder: Path, documents: int) -> None:
-    """A demo run with so many documents."""
-    made_by = [sys.executable, "-m", "autodata", "demo", "--task", "cs", "--out", str(folder)]
-    subprocess.run(made_by, check=True, stdout=subprocess.DEVNULL)
+    """A run with so many documents, a quarter or so of which wait for review."""
+    out = ["--task", "cs", "--out", str(folder)]
+    _autodata("run", str(DOCUMENTS), *out, "--review", "before-accept", code=3)
+    waiting = json.loads(_autodata("review", str(folder), "--json"))
+    accepted = [one["document"]["id"] for one in waiting[::2]]
+    _autodata("review", str(folder), "--accept", *accepted, "--by", "Ann")
+    _autodata("resume", str(folder), code=3)
     with closing(sqlite3.connect(folder / "run.db")) as database:
         database.execute("pragma foreign_keys = off")
         database.create_function("again", 2, _again, deterministic=True)
@@ -68,12 +78,21 @@ def multiplied(folder: Path, documents: int) -> None:
         database.execute("drop table sqlite_stat1")  # no run has it
 
 
+def _autodata(*words: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "autodata", *words], capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
 _IDS = {
     "documents": ("id",),
     "rounds": ("id", "document_id"),
     "attempts": ("id", "round_id"),
     "examples": ("id", "document_id", "round_id"),
     "calls": ("scope",),
+    "reviews": ("document_id",),
 }
 _VALUES = {"call_id": "null"}
 
@@ -103,11 +122,14 @@ def measure(folder: Path) -> None:
         [run] = database.execute("select id from runs").fetchone()
         [documents] = database.execute("select count(*) from documents").fetchone()
         [document] = database.execute("select document_id from examples").fetchone()
+        review = "/".join(map(str, database.execute(REVIEW).fetchone()))
     client = TestClient(made([folder]), base_url="http://127.0.0.1")
     place = f"{folder.name}/{run}"
     print(f"{documents:,} documents, milliseconds: first, then the median of {TIMES - 1}")
     for name, path in PAGES.items():
-        url = "/board/" + path.format(run=place, document=document, last=documents // 50)
+        url = "/board/" + path.format(
+            run=place, document=document, last=documents // 50, review=review
+        )
         taken = []
         for _ in range(TIMES):
             start = time.perf_counter()

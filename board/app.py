@@ -202,7 +202,7 @@ class Site:
                 "links": _links(request, folder, run),
                 "stands": self._door.stands(folder.path, run),
                 "counts": count_outcomes(folder.ledger, run),
-                "wait": count_waiting(folder.ledger, run.id),
+                "wait": _waiting(folder, run),
                 "iterations": run.kind == "optimization" and len(iterations(folder.ledger, run.id)),
             }
             for run in runs[:RUNS]
@@ -376,6 +376,7 @@ class Site:
 
         found, paging = _paged(request, DOCUMENTS, listed)
         values = self._frame(request, folder, run, "review") | {
+            "wait": paging.total,
             "found": [(one, summary(one.waiting.rounds[-1])) for one in found],
             "paging": paging,
             "asked": {},
@@ -441,6 +442,7 @@ class Site:
         folder, run = self._asked(request)
         values = self._frame(request, folder, run, "review") | {
             "one": one,
+            "wait": one.total,
             "document": folder.ledger.document(one.waiting.document_id),
             "pages": list(told(one.waiting.rounds)),
             "draft": draft,
@@ -513,7 +515,7 @@ class Site:
             "links": _links(request, folder, run),
             "gate": gate_of(run.task, config_of(folder.ledger, run)),
             "reviewed": asks_for_review(folder.ledger, run.id),
-            "wait": count_waiting(folder.ledger, run.id),
+            "wait": _waiting(folder, run),
             "events": f"{_root(request)}/events" if stands == "running" else "",
         }
 
@@ -585,6 +587,10 @@ def _paged(
     if number <= paging.last:
         return found, paging
     return listed((paging.last - 1) * size)[0], Paging(paging.last, total, size)
+
+
+def _waiting(folder: ShownFolder, run: RunRow) -> int:
+    return folder.kept(("wait", run.id), lambda ledger: count_waiting(ledger, run.id))
 
 
 def _summary(folder: ShownFolder, run: RunRow) -> Summary:

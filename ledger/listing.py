@@ -68,6 +68,18 @@ where examples.run_id = :run and {shown} and (:kind is null or question_type = :
   and (:text = '' or instr(lower(question), lower(:text)) > 0
     or instr(lower(documents.name), lower(:text)) > 0)
 """
+_LISTED = """
+with chosen as (
+  select document_id, number, fingerprint, place from waiting where run_id = :run
+  order by place, number, fingerprint limit :limit offset :offset
+)
+select reviews.run_id, reviews.document_id, certainty, asked_at, documents.name,
+  json_array(json_extract(rounds, '$[#-1]')) as rounds
+from chosen join documents on documents.rowid = chosen.place
+join reviews on reviews.run_id = :run and reviews.document_id = chosen.document_id
+  and reviews.number = chosen.number and reviews.fingerprint = chosen.fingerprint
+order by chosen.place, chosen.number, chosen.fingerprint
+"""
 _HEALTH = """
 select endpoint || '/' || model as model, count(*) filter (where status != 'failed') as answered,
   total(failures) as failures, count(*) filter (where status = 'malformed') as malformed,
@@ -126,7 +138,8 @@ class Neighbours(NamedTuple):
 
 
 class ListedReview(NamedTuple):
-    """A document of this name that waits for a person, and what is asked about it."""
+    """A document of this name that waits for a person, and what is asked about its last round; the
+    others are left out."""
 
     name: str
     waiting: WaitingRound
@@ -318,12 +331,7 @@ def list_waiting(
     ledger: Ledger, run_id: str, *, offset: int = 0, limit: int = 50
 ) -> tuple[list[ListedReview], int]:
     """One page of what waits for a person, in the order of the documents, and how much there is."""
-    rows = ledger.query(
-        "select waiting.*, documents.name from waiting"
-        " join documents on documents.id = waiting.document_id"
-        " where run_id = ? order by place, number, fingerprint limit ? offset ?",
-        [run_id, limit, offset],
-    )
+    rows = ledger.query(_LISTED, {"run": run_id, "limit": limit, "offset": offset})
     listed = [ListedReview(row.pop("name"), read_waiting(row)) for row in rows]
     return listed, count_waiting(ledger, run_id)
 

@@ -22,7 +22,7 @@ function follow(selector) {
 function goTo(selector) {
   const target = document.querySelector(selector);
   if (!target) return;
-  target.focus();
+  target.focus({ preventScroll: true }); // it is in sight, wherever the reviewer reads
   if (target.select) target.select();
 }
 

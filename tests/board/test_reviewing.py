@@ -177,7 +177,7 @@ def test_an_answer_takes_effect_when_the_run_goes_on(client: TestClient, folder:
         said = unescape(client.get(where).text)
         assert "was accepted by Ann. It takes effect when the run goes on: <code>auto" in said
         assert not further or where.startswith(address(further))
-    assert "Nothing of this run waits for a person" in said
+    assert "Nothing waits for review" in said
     folder("resume", "run")
     assert folder.query("select count(*) from calls") == asked
     assert folder.query("select count(*), min(reviewed_by) from examples") == [(len(left), "Ann")]
@@ -382,7 +382,9 @@ def test_a_reviewer_at_the_keyboard_moves_accepts_sends_back_and_edits(
         page.press("Enter")
         assert page.tell("document.querySelector('[data-review]').dataset.sent") is None
         page.press("Escape")
+        page.tell("window.scrollTo(0, 300)")
         page.press("a")
+        assert page.tell("scrollY") == 300  # where the reviewer reads
         assert folder.query("select count(*) from reviews where decision is not null") == [(0,)]
         page.press("Enter", leads_on=True)
         assert "was accepted by Ann" in page.text
@@ -418,4 +420,4 @@ def test_the_pages_of_a_run_without_reviews_say_nothing_of_them(paused: Folder) 
         run = ledger.run().id
     client = asking(paused.path / "plain")
     assert not re.search("[Rr]eview", client.get(f"/board/plain/{run}").text)
-    assert "Nothing of this run waits" in client.get(f"/board/plain/{run}/review").text
+    assert "Nothing waits for review" in client.get(f"/board/plain/{run}/review").text
