@@ -4,13 +4,17 @@ AUTODATA_WRITE_DOCS=1 writes what the commands print into the pages.
 """
 
 import asyncio
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -19,7 +23,7 @@ from autodata.assembly import open_models
 from autodata.cli import main
 from autodata.ledger.calls import CallLog
 from autodata.settings import load
-from tests.processes import command, started
+from tests.processes import apart, command, started
 from tests.sources import PAGES, ROOT, Block, blocks, commands, steady
 
 WALKTHROUGH = ROOT / "docs" / "walkthrough.md"
@@ -93,11 +97,59 @@ def _program(text: str, folder: Path) -> None:
     exec(compile(text, "program", "exec"), {"__name__": "__main__"})
 
 
+def _programs(texts: Sequence[str], folder: Path) -> list[str]:
+    """What each of several programs prints that go on from one another."""
+    os.chdir(folder)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    printed = []
+    for text in texts:
+        with redirect_stdout(StringIO()) as said:
+            exec(compile(text, "program", "exec"), names)
+        printed.append(steady(said.getvalue()))
+    return printed
+
+
+def test_the_page_on_python_shows_what_its_programs_print(tmp_path: Path) -> None:
+    """Each program is followed by what it prints."""
+    page, place = ROOT / "docs" / "python.md", tmp_path / "demo"
+    place.symlink_to(ROOT / "autodata" / "demo")
+    programs = [block.text for block in blocks(page, "python")]
+    text = page.read_text()
+    for program, printed in zip(programs, apart(_programs, programs, tmp_path), strict=True):
+        before, _, after = text.partition(f"```python\n{program}```\n\n```text\n")
+        shown, end, rest = after.partition("```\n")
+        assert end, f"nothing is shown of: {program}"
+        if os.environ.get("AUTODATA_WRITE_DOCS"):
+            shown = printed
+            page.write_text(f"{before}```python\n{program}```\n\n```text\n{printed}{end}{rest}")
+            text = page.read_text()
+        assert printed == shown
+
+
+def test_the_log_lines_in_the_docs_are_such_as_a_run_writes(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "observability.md"
+    [line] = blocks(page, "sh")[0].text.splitlines()
+    (tmp_path / "docs").symlink_to(ROOT / "autodata" / "demo" / "cs")
+    run(f"{line.partition(' #')[0].strip()} --rounds 1 --set run.documents_in_flight=1", tmp_path)
+    wrote = [json.loads(text) for text in (tmp_path / "seen.jsonl").read_text().splitlines()]
+    solved = next(said for said in wrote if said.get("role") == "weak_solver")
+    ended = next(said for said in wrote if said["event"] == "document")
+    said = "".join(f"{json.dumps(one)}\n" for one in (solved, ended))
+    [block] = blocks(page, "json")
+    if os.environ.get("AUTODATA_WRITE_DOCS"):
+        page.write_text(page.read_text().replace(f"```json\n{block.text}", f"```json\n{said}"))
+        [block] = blocks(page, "json")
+    shown = [json.loads(text) for text in block.text.splitlines()]
+    varies = dict.fromkeys(("time", "run", "seconds"))
+    assert [one | varies for one in shown] == [one | varies for one in (solved, ended)]
+
+
 def test_the_python_in_the_readme_runs(tmp_path: Path) -> None:
     program = blocks(ROOT / "README.md", "python")[0].text
     with started(_program, program, tmp_path) as process:
-        printed = process.stdout.read()
-    assert re.match(r"1 (accepted|revise) \[", printed), printed
+        run, *rounds = process.stdout.read().splitlines()
+    assert re.match(r"<autodata run cs-\S+ in runs/notes: done, 1: .* \(simulated\)>", run), run
+    assert re.match(r"1 (accepted|revise) \[", rounds[-1]), rounds
 
 
 SHELL = [
