@@ -1,7 +1,9 @@
 """Many documents in one request, over HTTP, with an endpoint that counts what it is asked."""
 
 import json
+import os
 import pickle
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,12 +13,14 @@ from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
+from mcp import Client as McpClient
 
 from autodata.graph.batch import MOST_CHARACTERS, MOST_DOCUMENTS
 from autodata.graph.state import LONGEST_TEXT
 from autodata.ledger.ledger import Ledger
-from tests.outside import DEMO, IN_FLIGHT, Folder, Served, Simulated, free_port, serving
+from tests.outside import DEMO, IN_FLIGHT, ROOT, Folder, Served, Simulated, free_port, serving
 from tests.processes import simulation, started
+from tests.sources import Block, blocks
 
 TEXTS = [file.read_text() for file in sorted((DEMO / "cs").iterdir())]
 ROUNDS = 3
@@ -211,6 +215,103 @@ def test_a_cancelled_batch_stops_and_the_same_submission_goes_on(
     assert len(ended) == 24
     assert None not in ended.values()
     assert endpoint.answers - before <= paid(folder, list(ended)) + IN_FLIGHT
+
+
+def _program(text: str, folder: Path) -> None:
+    os.chdir(folder)
+    exec(compile(text, "program", "exec"), {"__name__": "__main__"})
+
+
+def printed(server: Served, folder: Folder, block: Block) -> str:
+    """What a program of the docs prints that is called against this server."""
+    program = block.text.replace("http://127.0.0.1:2024", server.url)
+    with started(_program, program, folder.path) as process:
+        said = process.stdout.read()
+        assert process.wait() == 0, said
+    return said
+
+
+BATCH, MCP, A2A = blocks(ROOT / "docs" / "service.md", "python")
+
+
+def test_the_documented_way_to_submit_documents_works(server: Served, folder: Folder) -> None:
+    (folder.path / "docs").mkdir()
+    (folder.path / "docs" / "leases.md").write_text(TEXTS[3])
+    lines = printed(server, folder, BATCH).splitlines()
+    assert re.fullmatch(r"1 of 1 · (accepted|rejected) · leases.md", lines[0])
+    assert lines[1].startswith("studio-cs-")
+
+
+def test_the_documented_way_for_an_agent_to_call_the_tool_works(
+    server: Served, folder: Folder
+) -> None:
+    """Over MCP with the official client, which checks the reply by its schema."""
+    assert re.match(r"example (accepted|rejected) \w+", printed(server, folder, MCP))
+
+
+def test_the_documented_way_over_a2a_works(server: Served, folder: Folder) -> None:
+    found = json.loads(printed(server, folder, A2A))
+    assert found["decision"] in ("accepted", "rejected")
+    assert found["question"]
+
+
+async def test_an_agent_finds_one_tool_and_gets_a_small_reply(
+    server: Served, folder: Folder
+) -> None:
+    async with McpClient(f"{server.url}/mcp") as agent:
+        [tool] = (await agent.list_tools()).tools
+        properties = tool.input_schema["properties"]
+        replies = [
+            await agent.call_tool(tool.name, given)
+            for given in (
+                documents("asked", 1)[0],
+                {"text": " "},
+                {"text": "x", "task": "medicine"},
+            )
+        ]
+    assert tool.name == "example"
+    assert "reference answer" in (tool.description or "")
+    assert list(properties) == ["text", "name", "task"]
+    assert all(field["description"] for field in properties.values())
+    texts = [reply.content[0].text for reply in replies if reply.content[0].type == "text"]
+    assert len(texts[0]) < 10_000
+    assert [json.loads(text) for text in texts] == [reply.structured_content for reply in replies]
+    assert [reply.is_error for reply in replies] == [False, True, True]
+    assert "text is blank" in texts[1]
+    assert "there is no task 'medicine'" in texts[2]
+    found = replies[0].structured_content or {}
+    rounds = folder.query(
+        f"select max(number) from rounds where run_id = '{found['run_id']}'"
+        f" and document_id = '{found['document_id']}'",
+        "runs/studio",
+    )
+    assert rounds == [(found["rounds"],)]
+
+
+def test_an_agent_may_send_the_parts_of_a_request_as_data(server: Served) -> None:
+    """A thread that is asked again about another text says nothing of the first."""
+    [agent] = server.client.assistants.search(graph_id="example")
+
+    def asked(data: dict[str, str], context: str | None = None) -> dict[str, Any]:
+        message = {"role": "user", "messageId": "1", "parts": [{"kind": "data", "data": data}]}
+        message |= {"contextId": context} if context else {}
+        said: dict[str, Any] = server.client.http.client.post(
+            f"/a2a/{agent['assistant_id']}",
+            json={
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "message/send",
+                "params": {"message": message},
+            },
+            headers={"accept": "application/json"},
+        ).json()["result"]
+        return said
+
+    first = asked(documents("data", 1)[0])
+    second = asked({"text": " "}, first["contextId"])
+    replies = [json.loads(said["artifacts"][0]["parts"][0]["text"]) for said in (first, second)]
+    assert replies[0]["question"]
+    assert replies[1] == {**replies[1], "decision": "undecided", "question": "", "rounds": 0}
 
 
 class Trap(BaseHTTPRequestHandler):
