@@ -20,6 +20,7 @@ from autodata.studio import assistant_id, assistants, keep
 from autodata.tasks import TASKS
 from tests.outside import DEMO, Folder, serving
 from tests.processes import simulation, started
+from tests.sources import ROOT, blocks
 from tests.tasks.test_domains import Package
 
 TEXT = (DEMO / "cs" / "write-ahead-log-group-commit.md").read_text()
@@ -560,6 +561,19 @@ def calls(folder: Path) -> int:
     """How often models were asked, by the record of the loop's folder."""
     [(count,)] = Folder(folder).query("select count(*) from calls", "runs/studio")
     return int(count)
+
+
+def test_the_page_on_studio_does_as_it_says(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its blocks run in order, against this server."""
+    page: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs" / "studio.md", "python"):
+        text = block.text.replace("http://127.0.0.1:2024", url)
+        exec(compile(text, block.name, "exec"), page)
+    page["client"].close()
+    said = capsys.readouterr().out
+    assert re.search(r"^round 1 · weak 1 of 4 · \d\.\d\d$", said, re.MULTILINE), said
+    assert "('challenger', " in said
+    assert "\nAsk about the time until it hits the ground.\nround 1 · asked for: Ask about" in said
 
 
 def test_the_drawing_has_every_node_and_edge(client: SyncLangGraphClient) -> None:
