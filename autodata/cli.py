@@ -14,7 +14,6 @@ import click
 from autodata.options import (
     BUDGETS,
     FLAGS,
-    Flagged,
     InOrder,
     ManyValues,
     answers,
@@ -26,17 +25,25 @@ from autodata.options import (
     examples_file,
     flags,
     fresh_attempts,
+    future_runs,
+    key_tasks,
     other_models,
     page_file,
+    paused,
     revision,
     run_folder,
     run_folders,
     run_id,
     search,
+    seeds_folder,
+    serving,
     settings,
     store,
     studio_server,
+    task_error,
     thresholds,
+    trial,
+    user_errors,
     wait,
 )
 
@@ -47,7 +54,7 @@ PAUSED = 3  # an endpoint is down, a budget reached, or reviews outstanding; res
 INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
 
 
-def call(module: str, name: str, **given: Any) -> NoReturn:
+def call(module: str, name: str, /, **given: Any) -> NoReturn:
     """Does what a command does and exits with its code; a user's error becomes one message."""
     try:
         if place := given.pop("log_json", None):
@@ -59,10 +66,10 @@ def call(module: str, name: str, **given: Any) -> NoReturn:
     except KeyboardInterrupt:
         _say("stopped")
         code = INTERRUPTED
-    except _task_error() as error:  # nothing else can be imported then
+    except task_error() as error:  # nothing else can be imported then
         _say(error)
         code = WRONG_USE
-    except _user_errors() as error:
+    except user_errors() as error:
         _say(error)
         code = WRONG_USE
     except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
@@ -71,7 +78,7 @@ def call(module: str, name: str, **given: Any) -> NoReturn:
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}")
         code = WRONG_USE
-    except _paused() as pause:
+    except paused() as pause:
         _say(pause)
         code = PAUSED
     sys.exit(code or DONE)
@@ -87,35 +94,6 @@ def _overrides(given: dict[str, Any]) -> list[Any]:
         if (value := given.pop(name.replace("-", "_"), None)) is not None
     ]
     return said + [Override.parse(text) for text in given.pop("sets")]
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    """What a user can mend: each says what is wrong, where, and what to do."""
-    from autodata.documents.corpus import CorpusError
-    from autodata.ledger import calls, database, export
-    from autodata.models.errors import UnknownPrice, UnknownRole
-    from autodata.prompt_store.git import StoreError
-    from autodata.prompt_store.prompt import PromptError
-    from autodata.run_folder import RunFolderError
-    from autodata.settings import SettingsError
-    from autodata.tasks.review import ReviewError
-
-    ours = (CorpusError, PromptError, ReviewError, RunFolderError, SettingsError, StoreError)
-    ledger = (calls.CallLogError, database.LedgerError, export.ExportError)
-    return (*ours, *ledger, UnknownPrice, UnknownRole)
-
-
-def _task_error() -> type[Exception]:
-    from autodata.tasks.task import TaskError
-
-    return TaskError
-
-
-def _paused() -> tuple[type[Exception], ...]:
-    from autodata.ledger.database import NotWritten
-    from autodata.models.errors import Paused
-
-    return Paused, NotWritten
 
 
 def _say(error: object) -> None:
@@ -139,25 +117,8 @@ def main() -> None:
     """
 
 
-PORT = 8_901  # of a model that is served on this machine
-ADDRESS = f"http://127.0.0.1:{PORT}/v1"
-
-
 @main.command(short_help="See the loop at work on the demo documents; no key, no network.")
-@click.option(
-    "--task", cls=Flagged, metavar="TASK", help="One of {tasks}; all that have some by default."
-)
-@click.option("--documents", "limit", type=click.IntRange(1), metavar="N", help="Per task.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to keep the runs.")
-@click.option(
-    "--models",
-    type=click.Choice(["simulated", "local"]),
-    default="simulated",
-    help="Simulated, or one that is served on this machine; simulated unless stated.",
-)
-@click.option(
-    "--address", metavar="URL", default=ADDRESS, help=f"Where it is served; {ADDRESS} by default."
-)
+@trial
 @studio_server
 def demo(**given: Any) -> None:
     """See the loop at work on the demo documents, with simulated models: no key, no network.
@@ -330,7 +291,7 @@ def export(**given: Any) -> None:
       autodata export runs/cs --format trl-grpo -o train.jsonl
       autodata export runs/cs --format trl-grpo --confirmed
     """
-    call("export", "export_examples", **given)
+    call("show", "export_examples", **given)
 
 
 @main.command(short_help="Decide a run's recorded scores by other thresholds; asks no model.")
@@ -398,7 +359,7 @@ def report(**given: Any) -> None:
       autodata report runs/cs
       autodata report runs/opt -o opt.html
     """
-    call("export", "write_report", **given)
+    call("show", "write_report", **given)
 
 
 @main.command(short_help="Browse runs in a browser, while they run, too.")
@@ -416,6 +377,59 @@ def board(**given: Any) -> None:
       autodata board runs/ --port 8000 --open
     """
     call("board", "serve_board", **given)
+
+
+@main.group(cls=InOrder, short_help="Keys of a server: who may ask it, for what, at what cost.")
+def keys() -> None:
+    """Keys of a server. Without any it answers on this machine alone; with them each caller has
+    runs and a budget of its own. Hashes are kept in the file that AUTODATA_KEYS names, or in
+    runs/keys.json.
+
+    \b
+    Examples:
+      autodata keys add alice --tasks cs,legal --budget-usd 20
+      autodata keys list
+    """
+
+
+@keys.command("add")
+@click.argument("name")
+@key_tasks
+@flags(*BUDGETS)
+def keys_add(**given: Any) -> None:
+    """Make a key and show it, this once. Whoever had a key of this name before goes on.
+
+    \b
+    Examples:
+      autodata keys add alice
+      autodata keys add bob --tasks cs --budget-calls 1000
+    """
+    call("board", "add_key", **given)
+
+
+@keys.command("list")
+@as_json
+def keys_list(**given: Any) -> None:
+    """List the names, what each may ask for, and its budget.
+
+    \b
+    Examples:
+      autodata keys list
+      autodata keys list --json
+    """
+    call("board", "list_keys", **given)
+
+
+@keys.command("remove")
+@click.argument("name")
+def keys_remove(**given: Any) -> None:
+    """Let nobody in by this key any more; its runs stay. What it had begun goes no further.
+
+    \b
+    Examples:
+      autodata keys remove alice
+    """
+    call("board", "remove_key", **given)
 
 
 @main.group(
@@ -509,12 +523,7 @@ def prompts_check(**given: Any) -> None:
 
 @prompts.command("adopt")
 @click.argument("revision", metavar="REV")
-@click.option(
-    "--to",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="FOLDER",
-    help="Copy the prompts there (such as prompt_store/seed) instead of merging.",
-)
+@seeds_folder
 @store
 def prompts_adopt(**given: Any) -> None:
     """Merge a champion into main, or copy its prompts to the seeds of a checkout.
@@ -531,12 +540,7 @@ def prompts_adopt(**given: Any) -> None:
 @config_file
 @as_json
 @settings
-@click.option(
-    "--out",
-    default=".",
-    type=click.Path(path_type=Path),
-    help="Where runs would go; this folder unless stated.",
-)
+@future_runs
 def doctor(**given: Any) -> None:
     """Check configuration, prompts, endpoints, keys, models and the disk, each problem with its
     remedy.
@@ -578,14 +582,7 @@ def models_list(**given: Any) -> None:
 
 
 @models.command("serve")
-@click.argument("model", default="smollm2-135m")
-@click.option("--port", type=click.IntRange(0, 65_535), default=PORT, help="0 takes a free one.")
-@click.option("--slots", type=click.IntRange(1, 16), default=1, help="Requests at the same time.")
-@click.option(
-    "--context", type=click.IntRange(256), help="Tokens per request; all that the model can."
-)
-@click.option("--yes", is_flag=True, help="Fetch the model without asking where it is not here.")
-@click.option("--fetch", "fetch_only", is_flag=True, help="Fetch it and end.")
+@serving
 def models_serve(**given: Any) -> None:
     """Serve a model on this machine, as an OpenAI-compatible endpoint on loopback.
 

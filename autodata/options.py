@@ -1,4 +1,5 @@
-"""The options that commands share, and how groups and commands read them. Needs click alone."""
+"""The options that commands share, how groups and commands read them, and which errors are a user's
+to mend. Needs click alone."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import click
 # entry point in another package. The registry costs more to load than all the rest of a help text.
 PROMPTS = Path(__file__).parent / "prompt_store" / "locked"
 GROUP = "autodata.tasks"
+PORT = 8_901  # of a model that is served on this machine
+ADDRESS = f"http://127.0.0.1:{PORT}/v1"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,6 +87,13 @@ def flags(*names: str) -> Callable[[F], F]:
     return with_flags
 
 
+key_tasks = click.option(
+    "--tasks",
+    default="",
+    cls=Flagged,
+    metavar="TASK,TASK",
+    help="What it may ask for, of {tasks}; all unless stated.",
+)
 run_folder = click.argument("run", type=click.Path(path_type=Path))
 
 
@@ -124,6 +134,18 @@ studio_server = click.option(
     flag_value="http://127.0.0.1:2024",
     metavar="[URL]",
     help="Put two documents as threads on a server that `make studio` runs; that of this machine.",
+)
+future_runs = click.option(
+    "--out",
+    default=".",
+    type=click.Path(path_type=Path),
+    help="Where runs would go; this folder unless stated.",
+)
+seeds_folder = click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Copy the prompts there (such as prompt_store/seed) instead of merging.",
 )
 page_file = click.option(
     "-o",
@@ -195,6 +217,43 @@ search = together(
     ),
     click.option("--seed", type=int, metavar="N", help="Of every draw; 0 unless stated."),
 )
+# What a demo is made of.
+trial = together(
+    click.option(
+        "--task", cls=Flagged, metavar="TASK", help="One of {tasks}; all that have some by default."
+    ),
+    click.option("--documents", "limit", type=click.IntRange(1), metavar="N", help="Per task."),
+    click.option("--out", type=click.Path(path_type=Path), help="Where to keep the runs."),
+    click.option(
+        "--models",
+        type=click.Choice(["simulated", "local"]),
+        default="simulated",
+        help="Simulated, or one that is served on this machine; simulated unless stated.",
+    ),
+    click.option(
+        "--address",
+        metavar="URL",
+        default=ADDRESS,
+        help=f"Where it is served; {ADDRESS} by default.",
+    ),
+)
+# How a small real model is served.
+serving = together(
+    click.argument("model", default="smollm2-135m"),
+    click.option(
+        "--port", type=click.IntRange(0, 65_535), default=PORT, help="0 takes a free one."
+    ),
+    click.option(
+        "--slots", type=click.IntRange(1, 16), default=1, help="Requests at the same time."
+    ),
+    click.option(
+        "--context", type=click.IntRange(256), help="Tokens per request; all that the model can."
+    ),
+    click.option(
+        "--yes", is_flag=True, help="Fetch the model without asking where it is not here."
+    ),
+    click.option("--fetch", "fetch_only", is_flag=True, help="Fetch it and end."),
+)
 fresh_attempts = click.option(
     "--attempts",
     type=click.IntRange(1, 1000),
@@ -238,3 +297,43 @@ class ManyValues(click.Command):
             if arg not in many:
                 spread.append(arg)
         return super().parse_args(ctx, spread)
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """What a user can mend: each says what is wrong, where, and what to do."""
+    from autodata.board.access import AccessError
+    from autodata.documents.corpus import CorpusError
+    from autodata.ledger import calls, database, export
+    from autodata.models.errors import UnknownPrice, UnknownRole
+    from autodata.prompt_store.git import StoreError
+    from autodata.prompt_store.prompt import PromptError
+    from autodata.run_folder import RunFolderError
+    from autodata.settings import SettingsError
+    from autodata.tasks.review import ReviewError
+
+    ours = (
+        AccessError,
+        CorpusError,
+        PromptError,
+        ReviewError,
+        RunFolderError,
+        SettingsError,
+        StoreError,
+    )
+    ledger = (calls.CallLogError, database.LedgerError, export.ExportError)
+    return (*ours, *ledger, UnknownPrice, UnknownRole)
+
+
+def task_error() -> type[Exception]:
+    """A task of another package that cannot be loaded."""
+    from autodata.tasks.task import TaskError
+
+    return TaskError
+
+
+def paused() -> tuple[type[Exception], ...]:
+    """What ends a run that can be resumed."""
+    from autodata.ledger.database import NotWritten
+    from autodata.models.errors import Paused
+
+    return Paused, NotWritten

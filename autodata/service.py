@@ -1,75 +1,131 @@
-"""The graphs that LangGraph's server serves, and the board over their folders; `langgraph.json`
-names them in module form.
+"""The graphs that LangGraph's server serves, what it tells of their folders, and whom it lets in;
+`langgraph.json` names all of it in module form.
 
 Importing opens nothing. The first document opens the run folder that AUTODATA_RUN names
 (runs/studio unless it is set), the first iteration that of AUTODATA_OPTIMIZATION
 (runs/studio-optimizer), with the settings of ./autodata.yaml if there is one. Where no optimization
-was begun, one begins over the demo documents, with a prompt store inside the folder.
+was begun, one begins over the demo documents, with a prompt store inside the folder. Each key has a
+run folder of its own, beside that of AUTODATA_RUN; all of them call models within the same limits.
 """
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from langgraph_sdk.runtime import ServerRuntime
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 
 from autodata.assembly import documents_in_flight, open_context_of_all, resolve
-from autodata.commands.board import made
+from autodata.board.access import SERVED_RUN, BearerKey, hook, key_file
+from autodata.board.api import served
+from autodata.commands.board import door, other_hosts
 from autodata.documents.corpus import Ingest, ingest
-from autodata.graph.batch import (
-    AgentTools,
-    Submissions,
-    build_batch,
-    build_example,
-)
+from autodata.graph.batch import AgentTools, Submissions, build_batch, build_example
 from autodata.graph.build import build
 from autodata.graph.context import RunContext
 from autodata.graph.state import RunChoices, nearest
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
+from autodata.models.budget import Budget
+from autodata.models.client import Models
+from autodata.models.config import endpoint
+from autodata.models.registry import ModelRegistry
 from autodata.optimization import open_context, optimization_row, plan_of, planned
 from autodata.optimizer import loop
 from autodata.optimizer.context import OptimizationContext
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
-from autodata.settings import Settings, faults, load
+from autodata.settings import Settings, SettingsError, faults, load
 from autodata.studio import with_assistants
 from autodata.tasks import TASKS
 
 OPTIMIZED = next(iter(TASKS))  # the task whose prompts the served optimizer edits
 TRAINING = 4  # of the demo documents; the others are for validation
 
+OPTIMIZATION = ("AUTODATA_OPTIMIZATION", "runs/studio-optimizer")
+
 T = TypeVar("T")
+_opener = ThreadPoolExecutor(max_workers=1)
+_registry: list[ModelRegistry] = []  # the one through which all callers' calls go
 
 
-def once(variable: str, default: str, open_in: Callable[[RunFolder], T]) -> Callable[[], T]:
-    """Opens the folder that the variable names when first called; keeps it until the process ends.
+def _place(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable, default))
+
+
+def _place_of(owner: str) -> Path:
+    """The run folder of a key."""
+    open_to_all = _place(*SERVED_RUN)
+    return open_to_all.parent / f"{open_to_all.name}-keys" / owner
+
+
+keys = key_file()
+
+
+def once(place: Callable[[], Path], open_in: Callable[[RunFolder], T]) -> Callable[[], T]:
+    """Opens the folder at this place when first called; keeps it until the process ends.
 
     One thread opens: no two documents do it at once, and a forked run may begin in an async node,
     where the server forbids touching files. Raises what `open_in` raises, and RunFolderError.
     """
-    opener, opened = ThreadPoolExecutor(max_workers=1), list[T]()
+    opened = list[T]()
 
     def open_it() -> T:
         if not opened:
-            folder = RunFolder(Path(os.environ.get(variable, default))).fresh()
+            folder = RunFolder(place()).fresh()
             with ExitStack() as undo:
                 undo.enter_context(folder.locked())
                 opened.append(open_in(folder))
                 atexit.register(undo.pop_all().close)
         return opened[0]
 
-    return lambda: opened[0] if opened else opener.submit(open_it).result()
+    return lambda: opened[0] if opened else _opener.submit(open_it).result()
 
 
 def _run_context(folder: RunFolder) -> RunContext:
-    return open_context_of_all(folder, load())
+    context = open_context_of_all(folder, _settings())
+    _registry.append(context.models.registry)
+    context.models.registry = _registry[0]
+    return context
+
+
+@cache
+def _settings() -> Settings:
+    """Read once: whoever comes later calls the same models."""
+    return load()
+
+
+@cache
+def _context_of(owner: str) -> Callable[[], RunContext]:
+    return once(lambda: _place_of(owner), _run_context)
+
+
+def context_of(key: BearerKey) -> RunContext:
+    """What documents of this caller are worked on with: a run folder and a budget of its own, the
+    models and their limits in common. Blocks when first called.
+
+    Raises as `open_run_context`, UnknownPrice for a budget in USD that cannot be kept.
+    """
+    context = _context_of(key.name)()
+    _limit(context.models, key)
+    return replace(context, tasks=key.tasks)
+
+
+def _limit(models: Models, key: BearerKey) -> None:
+    """Keeps to the budget of the key."""
+    budget = _budget(key)
+    for config in models.registry.models.values() if budget.usd is not None else ():
+        models.prices.check(config, endpoint(config.endpoint, models.registry.configs))
+    models.budget_tracker.budget = budget
 
 
 def _optimization(folder: RunFolder) -> OptimizationContext:
@@ -116,37 +172,47 @@ def _folder(named: str) -> tuple[Path, Ingest]:
         raise ValueError(f"{named!r} is not below the folder of documents of this server")
     if not os.path.isdir(place):
         raise ValueError(f"there is no folder {named!r} among the documents of this server")
-    run = load().run
+    run = _settings().run
     read = ingest([place], per_document=run.per_document, budget=run.passage_tokens)
     return Path(place), read
 
 
 DOCUMENTS = "AUTODATA_DOCUMENTS"
-RUN, OPTIMIZATION = (
-    ("AUTODATA_RUN", "runs/studio"),
-    ("AUTODATA_OPTIMIZATION", "runs/studio-optimizer"),
-)
 
-run_context = once(*RUN, _run_context)
-submissions = Submissions(run_context, lambda: documents_in_flight(load()), _folder)
-
-autodata = build(run_context)
-batch = build_batch(submissions)
-example = build_example(submissions)
-optimizer = loop.build(once(*OPTIMIZATION, _optimization))
-board = made([Path(os.environ.get(*named)) for named in (RUN, OPTIMIZATION)])
-board.router.lifespan_context = with_assistants
-board.add_middleware(AgentTools)
+run_context = once(lambda: _place(*SERVED_RUN), _run_context)
 
 
-def checked(graph: T) -> Callable[[ServerRuntime[Any]], T]:
+@cache
+def _graphs(key: BearerKey | None) -> Mapping[str, Any]:
+    """The graphs of one caller, or of everybody where there are no keys."""
+    context = run_context if key is None else lambda: context_of(key)
+    submissions = Submissions(context, lambda: documents_in_flight(_settings()), _folder)
+    return {
+        "autodata": build(context),
+        "batch": build_batch(submissions),
+        "example": build_example(submissions),
+    }
+
+
+autodata, batch, example = _graphs(None).values()
+optimizer = loop.build(once(lambda: _place(*OPTIMIZATION), _optimization))
+auth = hook(keys)
+
+
+async def key_of(runtime: ServerRuntime[Any]) -> BearerKey | None:
+    """The caller's key; None where the server has none. Raises AccessError where it was removed."""
+    name = runtime.user.identity if runtime.user else ""
+    return await run_in_threadpool(keys.named, name) if name else None
+
+
+def checked(name: str) -> Callable[[ServerRuntime[Any]], Awaitable[Any]]:
     """Serves a graph to one request. What it makes raises ValueError at a choice that there is not,
-    or cannot be.
+    or cannot be, AccessError for a caller whose key was removed.
 
     LangGraph's server drops keys of the context that the form does not have, without a word.
     """
 
-    def serve(runtime: ServerRuntime[Any]) -> T:
+    async def serve(runtime: ServerRuntime[Any]) -> Any:
         execution = runtime.execution_runtime
         context = (execution and execution.context) or {}
         for key in context:
@@ -157,9 +223,52 @@ def checked(graph: T) -> Callable[[ServerRuntime[Any]], T]:
             RunChoices.model_validate(context)
         except ValidationError as error:
             raise ValueError("; ".join(said for _, said in faults(error, context))) from error
-        return graph
+        return _graphs(await key_of(runtime))[name]
 
     return serve
 
 
-serve_autodata, serve_batch, serve_example = checked(autodata), checked(batch), checked(example)
+serve_autodata, serve_batch, serve_example = map(checked, ("autodata", "batch", "example"))
+
+
+async def serve_optimizer(runtime: ServerRuntime[Any]) -> Any:
+    """The optimizer, for a server without keys: what it spends is nobody's budget. Raises
+    ValueError."""
+    if runtime.execution_runtime and await key_of(runtime):
+        raise ValueError(
+            "the optimizer is not open to keys: `autodata optimize`, or a server without keys on "
+            "this machine"
+        )
+    return optimizer
+
+
+def _shown_to(owner: str) -> list[Path]:
+    """The folders of which a caller is told."""
+    return [_place_of(owner)] if owner else [_place(*SERVED_RUN), _place(*OPTIMIZATION)]
+
+
+def _budget(key: BearerKey | None) -> Budget:
+    """That of the key, and where it states none that of the configuration."""
+    return _settings().budget.model_copy(update=key.budget.stated if key else {})
+
+
+def _known(owner: str) -> Mapping[str, Any]:
+    """What the routes say of this server; a configuration that cannot be read is a problem."""
+    said = {
+        "version": version("autodata-loop"),
+        "needed": keys.needed,
+        "folder": _place(*SERVED_RUN),
+    }
+    try:
+        budget = _budget(keys.named(owner) if owner else None)
+    except SettingsError as error:
+        return {**said, "simulated": None, "budget": None, "problem": str(error)}
+    return {
+        **said,
+        "simulated": _settings().simulated,
+        "budget": budget.model_dump(),
+        "problem": "",
+    }
+
+
+app = served(_shown_to, door(), other_hosts(), _known, keys, with_assistants, [AgentTools])

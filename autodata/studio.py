@@ -20,6 +20,7 @@ from rich.console import Console
 from starlette.applications import Starlette
 
 from autodata.assembly import resolve
+from autodata.board.access import EVERYBODY
 from autodata.board.pages import gate_of
 from autodata.graph.state import spelled_out
 from autodata.prompt_store.git import StoreError
@@ -72,7 +73,7 @@ def _assistant(settings: Settings, name: str) -> dict[str, Any]:
         "name": f"{name}: {task.title}" if name != task.title else name,
         "description": f"{said} The models are simulated." if settings.simulated else said,
         "context": stated,
-        "metadata": {"task": name, STATED: digest(stated)},
+        "metadata": {"task": name, "owner": EVERYBODY, STATED: digest(stated)},
     }
 
 

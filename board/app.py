@@ -14,26 +14,26 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autodata.board import render
-from autodata.board.folders import Folders, ShownFolder
+from autodata.board.access import LOOPBACK, Guarded
 from autodata.board.pages import (
     Door,
     Draft,
+    Folders,
     Links,
     Paging,
+    ShownFolder,
     bounded,
     config_of,
     draft_of,
@@ -78,14 +78,6 @@ from autodata.tasks.acceptance import summary
 from autodata.tasks.review import ReviewError
 
 BOARD_PATH = "/board"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-HEADERS = {
-    "content-security-policy": "default-src 'self'; base-uri 'none'; object-src 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",  # without one, browsers do not say from where a form is sent
-    "cache-control": "no-store",
-}
 DOCUMENTS, EXAMPLES, RUNS = 50, 20, 30  # rows to a page; runs of a folder that are listed
 REVIEW = "/review/{document}/{number:int}/{fingerprint}"
 MANY = 500  # documents of a folder whose figures are worked out after the page is there
@@ -99,43 +91,14 @@ STREAMS = 32  # at the same time
 def board(folders: Iterable[Path], door: Door, hosts: Iterable[str] = ()) -> Starlette:
     """The board over these run folders, below /board. It answers to loopback names, and to `hosts`
     where it is reached by others."""
-    site = Site(Folders(folders), door)
-    allowed = LOOPBACK | {host.lower() for host in hosts}
-    return Starlette(routes=[Mount(BOARD_PATH, app=Guarded(site.app(), allowed))])
+    return Starlette(routes=[Mount(BOARD_PATH, app=guarded(folders, door, hosts))])
 
 
-class Guarded:
-    """Lets in who asks for our name from a page of ours, and says what pages may do.
-
-    A foreign page could otherwise read the board: by a name of its own that leads to this machine,
-    or where the server around it permits requests from everywhere.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
-        self._app, self._hosts = app, hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        if scope["type"] != "http":
-            return
-        refused = self._refused(Headers(scope=scope))
-        answer = Response(refused, 403, media_type="text/plain") if refused else self._app
-        await answer(scope, receive, with_headers)
-
-    def _refused(self, headers: Headers) -> str:
-        host, origin = headers.get("host", ""), headers.get("origin")
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            foreign = origin is not None and urlsplit(origin).netloc != host
-        except ValueError:
-            return "The board does not understand who is asked for."
-        if name not in self._hosts:
-            return f"The board does not answer to this name; ask for {min(self._hosts)}."
-        return "The board answers its own pages alone." if foreign else ""
+def guarded(folders: Iterable[Path], door: Door, hosts: Iterable[str] | None = ()) -> Guarded:
+    """The same, to be mounted at /board by whoever has other routes, too; with None for `hosts` it
+    answers to any name."""
+    allowed = None if hosts is None else LOOPBACK | {host.lower() for host in hosts}
+    return Guarded(Site(Folders(folders), door).app(), allowed)
 
 
 class AnswerRefusedError(HTTPException):

@@ -75,6 +75,7 @@ class RunContext:
     run_id: str
     filed_under: FiledUnder | None = None
     choices: RunChoices = field(default_factory=RunChoices)  # where a caller states none
+    tasks: tuple[str, ...] = ()  # those that the caller may ask for; empty: all
     comparisons: ComparisonPool = field(default_factory=ComparisonPool)
     _priors: dict[str, tuple[int, Prior]] = field(default_factory=dict)  # run → rounds seen, fitted
     _open: dict[str, Document] = field(default_factory=dict)
@@ -82,8 +83,16 @@ class RunContext:
     _apart: LoopThread = field(default_factory=LoopThread)
 
     def run_of(self, task: str, choices: RunChoices) -> str:
-        """The run under which a document of this task with these choices is recorded."""
+        """The run under which a document of this task with these choices is recorded. Raises
+        ValueError at a task that the caller may not ask for."""
+        self.check_task(task)
         return self.filed_under(task, choices) if self.filed_under else self.run_id
+
+    def check_task(self, task: str) -> None:
+        """Raises ValueError at a task that the caller may not ask for."""
+        if self.tasks and task not in self.tasks:
+            allowed = ", ".join(self.tasks)
+            raise ValueError(f"this key makes no examples of {task}; it may ask for {allowed}")
 
     def prior(self, run_id: str, default: Prior, noise: Noise) -> Prior:
         """What the questions of a run look like so far; fitted anew as rounds are added. Blocks."""

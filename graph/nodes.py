@@ -137,6 +137,7 @@ class Nodes:
             )
         context.take_up(document_id)
         task, choices = in_force(state.task, context.choices, runtime.context)
+        context.check_task(task.name)
         begun = state.model_copy(update={"task": task.name, "choices": choices, "prior": None})
         policy_of(begun)  # raises where nothing could be accepted, before anybody is asked
         return FRESH_DOCUMENT | {
@@ -426,6 +427,7 @@ class Nodes:
     async def _at_hand(self, state: State) -> tuple[RunContext, Document]:
         """The context, and the document of the state."""
         context = self.context()
+        context.check_task(state.task)
         return context, await context.document(state.document_id)
 
 

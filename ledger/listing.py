@@ -7,7 +7,7 @@ from autodata.ledger.database import LedgerError, from_text
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.reviews import WaitingRound, on_record, read_waiting
 from autodata.ledger.rows import Example, Row, RunRow
-from autodata.ledger.summary import SOURCE, Outcome, read_outcome
+from autodata.ledger.summary import ANSWERED, COST_USD, SOURCE, Outcome, read_outcome
 from autodata.tasks.types import Frozen, Review
 
 _ENDED = "('accepted', 'rejected', 'skipped')"
@@ -96,6 +96,17 @@ select calls.id, scope, role, endpoint || '/' || model as model, status, input_t
 from calls left join documents on documents.id = scope
 where {which} order by calls.id desc limit :limit
 """
+
+
+# What the documents of a run took, fresh attempts at them included; all of its folder's calls where
+# it is an optimization.
+_RUN_COST = f"""
+select {ANSWERED},
+  total(input_tokens) + total(output_tokens) + total(lost_tokens) as tokens, {COST_USD}
+from calls where {{whose}}
+"""
+_ITS_DOCUMENTS = """scope in (select distinct document_id from rounds where run_id = ?1
+  union select distinct document_id || '/fresh' from rounds where run_id = ?1)"""
 
 
 class Health(Frozen):
@@ -301,6 +312,15 @@ def _health(ledger: Ledger, row: Row) -> Health:
     down = failed and (good is None or good < failed)
     said = ledger.query("select error from calls where id = ?", [failed]) if down else ()
     return Health.model_validate(row | {"error": (said[0]["error"] or "") if said else ""})
+
+
+def cost_of(ledger: Ledger, run: RunRow | None = None) -> dict[str, Any]:
+    """What a run took, or all of the folder: answered calls, tokens, US dollars (None where a price
+    is unknown)."""
+    alone = run is not None and run.kind != "optimization"
+    whose = _ITS_DOCUMENTS if alone else "?1 is ?1"
+    [row] = ledger.query(_RUN_COST.format(whose=whose), [run and run.id])
+    return row | {"tokens": int(row["tokens"])}
 
 
 def latest_calls(ledger: Ledger, limit: int = 20, *, bad: bool = False) -> list[CallLine]:

@@ -61,23 +61,23 @@ where run_id = ? and json_array_length(marks, '$[0].votes') > 1 order by attempt
 
 WAITING = "select count(distinct document_id) as documents from waiting where run_id = ?"
 
-_CALLS = "count(*) filter (where status != 'failed') as calls"
-_USD = """case when count(*) filter (
+ANSWERED = "count(*) filter (where status != 'failed') as calls"
+COST_USD = """case when count(*) filter (
     where usd is null and (status != 'failed' or lost_tokens > 0 and lost_usd = 0)) = 0
     then total(usd) + total(lost_usd) end as usd"""
 
 USAGE = f"""
-select role, {_CALLS},
+select role, {ANSWERED},
   total(input_tokens) as input_tokens, total(output_tokens) as output_tokens,
-  total(lost_tokens) as lost_tokens, {_USD},
+  total(lost_tokens) as lost_tokens, {COST_USD},
   sum(failures) as failures,
   count(*) filter (where estimated or lost_tokens > 0) as estimated
 from calls group by role having calls > 0 or lost_tokens > 0 order by min(id)
 """
 
 COSTS = f"""
-select scope as document_id, {_CALLS},
-  total(input_tokens) + total(output_tokens) + total(lost_tokens) as tokens, {_USD}
+select scope as document_id, {ANSWERED},
+  total(input_tokens) + total(output_tokens) + total(lost_tokens) as tokens, {COST_USD}
 from calls group by scope
 """
 
@@ -283,14 +283,14 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         documents={"total": len(found), **{name: counted[name] for name in names}},
         objections={row["code"]: row["rounds"] for row in ledger.query(OBJECTIONS, [run.id])},
         attempts=_attempts(ledger, run.id),
-        pass_rate=_share(counted["accepted"], counted["accepted"] + counted["rejected"]),
+        pass_rate=proportion(counted["accepted"], counted["accepted"] + counted["rejected"]),
         rounds=mean_rounds([outcome.rounds for outcome in found if outcome.rounds]),
         with_rounds=sum(bool(outcome.rounds) for outcome in found),
         weak=mean_by_source((outcome.source, outcome.weak_mean) for outcome in accepted),
         strong=mean_by_source((outcome.source, outcome.strong_mean) for outcome in accepted),
         gap=mean_by_source(((outcome.source, outcome.gap) for outcome in accepted), least=-1.0),
         confirmed=len(afresh),
-        passed_again=_share(sum(row["holds"] for row in afresh), len(afresh)),
+        passed_again=proportion(sum(row["holds"] for row in afresh), len(afresh)),
         fresh_gap=mean_by_source(((row["source"], row["gap"]) for row in afresh), least=-1.0),
         confirmed_by_gate=_confirmed_by_gate(ledger, run.id),
         per_example=_per_example(ledger, found),
@@ -350,7 +350,8 @@ def _attempts(ledger: Ledger, run_id: str) -> dict[str, AttemptCount]:
     return {row.pop("solver"): AttemptCount.model_validate(row) for row in rows}
 
 
-def _share(successes: int, trials: int) -> Figure:
+def proportion(successes: int, trials: int) -> Figure:
+    """A share with its interval; nothing where nothing was tried."""
     if not trials:
         return Figure()
     return Figure(

@@ -1,5 +1,7 @@
-"""autodata board: the run folders as pages on this machine; and what the board asks the door."""
+"""autodata board and keys: the run folders as pages on this machine, who may ask a server for them,
+and what the board asks the door."""
 
+import json
 import os
 import shlex
 import socket
@@ -12,15 +14,18 @@ from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
+from autodata.board.access import AccessError, BearerKey, key_file
 from autodata.board.app import BOARD_PATH, board
 from autodata.board.pages import Door, Html, Linked
 from autodata.commands.review import filed, taken, who
+from autodata.graph.state import nearest
 from autodata.ledger.iterations import Iteration
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.reviews import WaitingRound
 from autodata.ledger.rows import RunRow
 from autodata.run_folder import RunFolder, RunFolderError
-from autodata.screen import screen
+from autodata.screen import Screen, print_table, screen, table
+from autodata.tasks import TASKS
 from autodata.tasks.types import Review
 
 HOST = "127.0.0.1"
@@ -30,9 +35,17 @@ SERVED = "studio-"  # how the ids of runs begin whose documents are threads of L
 
 def made(folders: Sequence[Path]) -> Starlette:
     """The board over these folders, with all that it is told by the door."""
-    others = [host.strip() for host in os.environ.get(HOSTS, "").split(",") if host.strip()]
-    told = Door(_stands, _optimization, _iteration, _reviewer, _goes_on, _reviewed)
-    return board(folders, told, others)
+    return board(folders, door(), other_hosts())
+
+
+def door() -> Door:
+    """What the board is told by the door."""
+    return Door(_stands, _optimization, _iteration, _reviewer, _goes_on, _reviewed)
+
+
+def other_hosts() -> list[str]:
+    """Names beside the loopback ones under which the board is reached."""
+    return [host.strip() for host in os.environ.get(HOSTS, "").split(",") if host.strip()]
 
 
 def serve_board(runs: Sequence[Path], port: int, open_page: bool) -> None:
@@ -56,6 +69,59 @@ def serve_board(runs: Sequence[Path], port: int, open_page: bool) -> None:
             app, log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
         )
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def add_key(
+    name: str,
+    tasks: str,
+    budget_usd: float | None,
+    budget_calls: int | None,
+    budget_tokens: int | None,
+) -> None:
+    """Makes a key and prints it: nothing else on standard output, so that it can be kept by a pipe.
+    Raises AccessError."""
+    allowed = [task.strip() for task in tasks.split(",") if task.strip()]
+    for task in allowed:
+        if task not in TASKS:
+            raise AccessError(f"there is no task {task!r}{nearest(task, TASKS, 'the tasks')}")
+    budget = {"usd": budget_usd, "calls": budget_calls, "tokens": budget_tokens}
+    keys = key_file()
+    print(keys.add(name, allowed, budget))
+    Screen(stderr=True).print(
+        f"This is the key of {name}, shown this once; {keys.path} keeps a hash of it.\n"
+        "Send it as: Authorization: Bearer KEY",
+        soft_wrap=True,
+    )
+
+
+def list_keys(as_json: bool) -> None:
+    """Prints the keys by name. Raises AccessError."""
+    found = key_file().keys()
+    if as_json:
+        shown = [key.model_dump(mode="json", exclude={"sha256"}) for key in found]
+        print(json.dumps(shown, indent=2))
+        return
+    if not found:
+        screen().print("There are no keys; a server without any answers on this machine alone.")
+        return
+    made = table("name", "tasks", "budget", "made")
+    for key in found:
+        made.add_row(key.name, ", ".join(key.tasks) or "all", _bounds(key), key.made_at)
+    print_table(screen(), made)
+
+
+def _bounds(key: BearerKey) -> str:
+    """`$20, 1,000 calls`."""
+    said = key.budget.stated
+    words = [f"${n:g}" if what == "usd" else f"{n:,} {what}" for what, n in said.items()]
+    return ", ".join(words) or "the configuration's"
+
+
+def remove_key(name: str) -> None:
+    """Removes a key. Raises AccessError."""
+    keys = key_file()
+    keys.remove(name)
+    screen().print(f"{name} is let in no more", soft_wrap=True)
 
 
 def _listening(port: int) -> socket.socket:
@@ -107,12 +173,12 @@ def _reviewed(path: Path, waiting: WaitingRound, reply: Mapping[str, Any]) -> tu
 
 
 def _optimization(ledger: Ledger, run: RunRow, linked: Linked) -> Sequence[Html]:
-    from autodata.report import parts
+    from autodata.optimizer.report import parts
 
     return parts(ledger, run, linked)
 
 
 def _iteration(run: RunRow, iteration: Iteration) -> Sequence[tuple[str, str]]:
-    from autodata.report import facts
+    from autodata.optimizer.report import facts
 
     return facts(run, iteration)

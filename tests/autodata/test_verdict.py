@@ -6,7 +6,7 @@ from autodata.ledger.iterations import Final, Iteration
 from autodata.optimization_screen import iteration_line
 from autodata.optimizer.acceptance import PassCount, placed, verdict
 from autodata.optimizer.finals import findings, sentence
-from autodata.report import curve
+from autodata.optimizer.report import curve
 from autodata.tasks.measurement import Pairs
 
 START = Final(number=0, place=0, evaluations=5, accepted=40, decided=125)

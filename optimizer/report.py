@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from math import inf
 
-from autodata.board.pages import Html, Linked
 from autodata.ledger.iterations import Final, Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
@@ -26,6 +25,7 @@ SCORED: Mapping[Scoring, str] = {
     "thresholds hold on its true scores, as all attempts say; below one half for nothing. On the "
     "sealed test such a document counts or does not.",
 }
+Linked = Callable[[int], str]  # the address of an iteration's page, empty where it has none
 MOVED = 3  # rates that the table of kept edits shows, those that changed most
 
 
@@ -33,7 +33,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 860, 320, 42, 30  # of the chart
 COLORS = {"start": "best", "kept": "kept", "rejected": "rejected", "indecisive": "rejected"}
 
 
-def parts(ledger: Ledger, run: RunRow, linked: Linked = lambda number: "") -> list[Html]:
+def parts(ledger: Ledger, run: RunRow, linked: Linked = lambda number: "") -> list[str]:
     """What the optimization found, as parts of a page; `linked` says where an iteration has one of
     its own."""
     made, final = iterations(ledger, run.id), finals(ledger, run.id)
@@ -85,8 +85,11 @@ def facts(run: RunRow, i: Iteration) -> list[tuple[str, str]]:
 
 
 def _tree(
-    made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int, linked: Linked
-) -> Html:
+    made: Sequence[Iteration],
+    known: Mapping[int, PassCount],
+    documents: int,
+    linked: Callable[[int], str],
+) -> str:
     """The population by descent, at the pooled rates of the chart; each harness with how many of
     its mutants were not kept."""
     children: dict[int | None, list[Iteration]] = {}
@@ -94,7 +97,7 @@ def _tree(
         children.setdefault(i.parent, []).append(i)
     lost = Counter(i.parent for i in made if i.decision not in ("start", "kept"))
 
-    def branch(i: Iteration) -> Html:
+    def branch(i: Iteration) -> str:
         title = i.subject if i.number else "the start"
         mutants = "1 mutant" if lost[i.number] == 1 else f"{lost[i.number]} mutants"
         more = f", {mutants} not kept" if lost[i.number] else ""
@@ -107,7 +110,7 @@ def _tree(
     return f'<ul class="tree">{"".join(map(branch, children.get(None, ())))}</ul>'
 
 
-def _kept(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> Html:
+def _kept(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> str:
     rows = [
         (
             str(i.number),
@@ -128,7 +131,7 @@ def _kept(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: 
     return table(names, rows, numbers=("iteration",))
 
 
-def _how_to_read() -> Html:
+def _how_to_read() -> str:
     return paragraph(
         "When kept: the parent's pooled rate and the edit's first evaluation, which let it win and "
         "flatters it. Pooled: all its evaluations, as in the chart. What moved is per document, "
@@ -137,7 +140,7 @@ def _how_to_read() -> Html:
     )
 
 
-def _predictions(made: Sequence[Iteration]) -> Html:
+def _predictions(made: Sequence[Iteration]) -> str:
     """How often editors foresaw what their edit would do, among kept and among rejected ones."""
     rows = []
     for decision in ("kept", "rejected"):
@@ -147,7 +150,7 @@ def _predictions(made: Sequence[Iteration]) -> Html:
     return table(("edits", "came true", "did not"), rows, numbers=("came true", "did not"))
 
 
-def _blocked(made: Sequence[Iteration]) -> Html:
+def _blocked(made: Sequence[Iteration]) -> str:
     rows = [
         (str(i.number), i.decision, i.subject, i.reason)
         for i in made
@@ -156,7 +159,7 @@ def _blocked(made: Sequence[Iteration]) -> Html:
     return table(("iteration", "decision", "edit", "why"), rows, numbers=("iteration",))
 
 
-def _checks(made: Sequence[Iteration]) -> Html:
+def _checks(made: Sequence[Iteration]) -> str:
     """The ruler: control questions, second judge, and accepted examples that did not count."""
     rows = []
     for i in made:
@@ -178,7 +181,7 @@ def _checks(made: Sequence[Iteration]) -> Html:
     return table(names, rows, numbers=names)
 
 
-def _finals(made: Sequence[Iteration], final: Sequence[Final]) -> Html:
+def _finals(made: Sequence[Iteration], final: Sequence[Final]) -> str:
     subjects = {i.number: i.subject or "the start" for i in made}
     rows = [
         (
@@ -194,7 +197,7 @@ def _finals(made: Sequence[Iteration], final: Sequence[Final]) -> Html:
     return table(names, rows, numbers=("iteration", *names[3:]))
 
 
-def _cost(ledger: Ledger, run: RunRow, final: Sequence[Final]) -> list[Html]:
+def _cost(ledger: Ledger, run: RunRow, final: Sequence[Final]) -> list[str]:
     """Calls by role, and what a point of pass rate cost."""
     summary = summarize(ledger, run.id)
     names = ("role", "calls", "tokens in", "tokens out")
@@ -224,7 +227,7 @@ def _per_point(spent: float, said: FinalVerdict, worded: Callable[[float], str])
     return f"{worded(spent / (100 * said.gain))}{within(interval, worded)}"
 
 
-def curve(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> Html:
+def curve(made: Sequence[Iteration], known: Mapping[int, PassCount], documents: int) -> str:
     """An SVG. `known` maps a harness to what it came to over all its evaluations; it is drawn there
     with the interval for so many documents, and a rejected mutant where it was stopped."""
     last = max((i.number for i in made), default=0)
@@ -292,18 +295,18 @@ def _dot(i: Iteration, x: float, y: float) -> str:
     )
 
 
-def section(title: str, *parts: Html) -> Html:
+def section(title: str, *parts: str) -> str:
     """A part with a heading; nothing when there is nothing in it."""
     inside = "\n".join(part for part in parts if part)
     return f"<section><h2>{escape(title)}</h2>\n{inside}</section>" if inside else ""
 
 
-def paragraph(text: str, kind: str = "") -> Html:
+def paragraph(text: str, kind: str = "") -> str:
     """A paragraph; `kind` is a class of the style sheet."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
-def table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> Html:
+def table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> str:
     """A table; the columns named in `numbers` are aligned to the right."""
     classes = [' class="number"' if name in numbers else "" for name in names]
     head = "".join(f"<th{c}>{escape(n)}</th>" for n, c in zip(names, classes, strict=True))
