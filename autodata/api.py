@@ -49,6 +49,7 @@ T = TypeVar("T")
 
 Config: TypeAlias = str | Path | Mapping[str, Any] | Settings | None
 
+AWAKE = 0.2  # seconds; a notebook's stop does not wake an event loop that only waits
 NAMED = 3  # skipped documents that a warning names
 SETS = {name.replace("-", "_"): flag.key for name, flag in FLAGS.items()}
 
@@ -359,18 +360,17 @@ def _waited(begun: _Begun) -> "Run":
 
 async def _awaited(begun: _Begun) -> "Run":
     """As `_waited`, for whoever awaits; a cancellation stops it first."""
-    ended = asyncio.wrap_future(begun.result)
-    try:
-        return _warned(await asyncio.shield(ended))
-    except asyncio.CancelledError:
-        begun.stop()
-        while not ended.done():
-            try:
-                await asyncio.wait([ended])
-            except asyncio.CancelledError:
-                begun.stop()
+    ended, cancelled = asyncio.wrap_future(begun.result), False
+    while not ended.done():
+        try:
+            await asyncio.wait([ended], timeout=AWAKE)
+        except asyncio.CancelledError:
+            cancelled = True
+            begun.stop()
+    if cancelled:
         ended.exception()  # it is known why
-        raise
+        raise asyncio.CancelledError
+    return _warned(ended.result())
 
 
 def _warned(run: "Run") -> "Run":

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,22 +196,45 @@ async def test_cancelling_it_loses_no_answer(
 def _script(folder: Path, key: str) -> None:
     os.chdir(folder)
     os.environ["SIMULATED_KEY"] = key
-    print("begun", flush=True)
     try:
         autodata.run("docs", task="cs", out="run", progress=True)
     except KeyboardInterrupt as error:
         print(f"raised: {error}; {autodata.open('run').status}", flush=True)
 
 
-def test_ctrl_c_stops_a_script_and_loses_nothing(folder: Folder, server: Simulated) -> None:
-    with started(_script, folder.path, "right") as process:
+def _notebook(folder: Path, key: str) -> None:
+    """A notebook's kernel cancels what is awaited when it is interrupted, and wakes no loop."""
+    os.chdir(folder)
+    os.environ["SIMULATED_KEY"] = key
+
+    async def cell() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        signal.signal(signal.SIGINT, lambda *_: task.cancel())
+        await autodata.arun("docs", task="cs", out="run", progress=True)
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(cell())
+    except asyncio.CancelledError:
+        print(f"raised: cancelled; {autodata.open('run').status}", flush=True)
+    loop.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "raised"), [(_script, "the run was stopped"), (_notebook, "cancelled")]
+)
+def test_ctrl_c_stops_a_script_or_a_cell_and_loses_nothing(
+    folder: Folder, server: Simulated, program: Callable[..., None], raised: str
+) -> None:
+    with started(program, folder.path, "right") as process:
         for line in process.stdout:
             if re.match(r"accepted|rejected", line):
                 break
         process.send_signal(signal.SIGINT)
         said = process.stdout.read()
     assert "Stopping when the calls in flight have ended" in said
-    assert "raised: the run was stopped" in said
+    assert f"raised: {raised}" in said
     assert said.endswith("interrupted\n")
     assert autodata.open(folder.path / "run").summary().calls == server.answers
 
