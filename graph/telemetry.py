@@ -87,7 +87,7 @@ class Watchers:
             **labels(),
         }
         for sink in self._sinks:
-            sink.call(call, {**about, **labels()})
+            sink.call(call, about)
 
     def close(self) -> None:
         """Hands over what is left, and waits for the last traces of LangSmith. Blocks."""
