@@ -274,7 +274,8 @@ class Submissions:
         return {"messages": [AIMessage(reply.model_dump_json())], **reply.model_dump()}
 
     async def _example(self, asked: ExampleRequest, stated: RunChoices | None) -> ExampleReply:
-        document, context = Document.of(asked.name, asked.text), self.context()
+        document = Document.of(asked.name, asked.text)
+        context = await asyncio.to_thread(self.context)  # the first one opens the folder
         await asyncio.to_thread(context.ledger.add_documents, [document])
         task, choices = in_force(asked.task, context.choices, stated)
         batch = await asyncio.to_thread(self._batch, task.name, (document.id,), choices)
@@ -437,6 +438,8 @@ def _for_agents(body: bytes) -> bytes:
             found = ast.literal_eval(part["text"])
         except (ValueError, SyntaxError):
             continue  # an error's name
+        if not isinstance(found, dict):
+            continue
         found.pop("messages", None)
         part["text"] = json.dumps(found, ensure_ascii=False)
         result |= {"structuredContent": found, "isError": found.get("decision") == "undecided"}

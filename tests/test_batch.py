@@ -95,9 +95,11 @@ def documents(story: str, count: int = len(TEXTS)) -> list[dict[str, str]]:
     return [{"name": f"{story}-{n}.md", "text": text} for n, text in enumerate(texts)]
 
 
-def done(server: Served, given: dict[str, Any], thread: str | None = None) -> dict[str, Any]:
+def done(
+    server: Served, given: dict[str, Any], thread: str | None = None, **how: Any
+) -> dict[str, Any]:
     """What a submission of documents came to."""
-    ended = server.client.runs.wait(thread, "batch", input=given)
+    ended = server.client.runs.wait(thread, "batch", input=given, **how)
     assert isinstance(ended, dict)
     return ended
 
@@ -215,6 +217,27 @@ def test_a_cancelled_batch_stops_and_the_same_submission_goes_on(
     assert len(ended) == 24
     assert None not in ended.values()
     assert endpoint.answers - before <= paid(folder, list(ended)) + IN_FLIGHT
+
+
+def test_what_waits_for_a_person_holds_up_nobody(server: Served, folder: Folder) -> None:
+    """The rest is decided; a review in the terminal is heard when the same is submitted again."""
+    choices = {"review": "before_accept", "weak_max": 0.95, "strong_min": 0.1, "gap_min": 0.01}
+    given = {"documents": documents("reviewed", 4)}
+    ended = done(server, given, context=choices)
+    waiting = [found for found in ended["decisions"] if found["decision"] is None]
+    assert len(waiting) == ended["counts"]["waiting"] > 0
+    assert ended["counts"]["waiting"] + ended["counts"]["rejected"] == 4
+    assert {found["why"] for found in waiting} == {"waits for a person's review"}
+    assert done(server, given, context=choices) == ended
+    chosen = waiting[0]["name"]
+    [sent] = [document for document in given["documents"] if document["name"] == chosen]
+    reply = server.client.runs.wait(None, "example", input=sent, context=choices)
+    assert isinstance(reply, dict)
+    assert (reply["decision"], reply["why"]) == ("undecided", "waits for a person's review")
+    folder("review", "runs/studio", "--accept", chosen, "--by", "Ann")
+    after = done(server, given, context=choices)
+    assert after["counts"]["accepted"] == 1
+    assert [f["name"] for f in after["decisions"] if f["decision"] == "accepted"] == [chosen]
 
 
 def _program(text: str, folder: Path) -> None:
