@@ -254,7 +254,7 @@ def printed(server: Served, folder: Folder, block: Block) -> str:
     return said
 
 
-BATCH, MCP, A2A = blocks(ROOT / "docs" / "service.md", "python")
+BATCH, MCP, A2A, *_ = blocks(ROOT / "docs" / "service.md", "python")
 
 
 def test_the_documented_way_to_submit_documents_works(server: Served, folder: Folder) -> None:
