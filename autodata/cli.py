@@ -323,7 +323,7 @@ def redecide(**given: Any) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
 @config_file
 @search
-@flags("rounds", "preset", "prompts", *BUDGETS)
+@flags("review", "rounds", "preset", "prompts", *BUDGETS)
 @wait
 @settings
 def optimize(**given: Any) -> None:

@@ -19,8 +19,11 @@ from autodata.assembly import (
 )
 from autodata.cli import DONE
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.reviews import waiting_edits
 from autodata.ledger.rows import RunRow, RunStatus
+from autodata.ledger.summary import waiting_line
 from autodata.models.client import Models
+from autodata.models.errors import ReviewsWait
 from autodata.optimization_screen import iteration_line, print_result, watched
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
@@ -116,8 +119,21 @@ class OptimizationWork:
                 )
             async with watched(self.console, self.context):
                 await optimize(self.context)
+                while await self._answered_meanwhile():
+                    await optimize(self.context)
         finally:
             await close(self.context)
+        if waiting := self.context.waiting:
+            raise ReviewsWait(
+                f"paused: {waiting_line(len(waiting))}",
+                f"`autodata review {self.context.folder}` asks you about each",
+            )
+
+    async def _answered_meanwhile(self) -> bool:
+        """Whether a person has reviewed an edit since it was put down."""
+        found = await asyncio.to_thread(waiting_edits, self.context.ledger, self.run.id)
+        left = self.context.waiting & {edit.number for edit in found}
+        return left < self.context.waiting and not self.stop.is_set()
 
     def tell(self, ledger: Ledger, status: RunStatus) -> int:
         """What the optimization found so far, and what to do with it."""
@@ -140,6 +156,14 @@ def planned(sides: Mapping[str, Sequence[Document]], choices: Mapping[str, Any])
             for e in error.errors()
         ]
         raise SettingsError("; ".join(faults)) from error
+
+
+def reviewed(settings: Settings) -> tuple[Settings, str | None]:
+    """The settings, and what they say of reviews that an optimization has; its plan keeps that."""
+    if settings.run.review != "before_keep":
+        return settings, None
+    run = settings.run.model_copy(update={"review": None})
+    return settings.model_copy(update={"run": run}), "before_keep"
 
 
 def plan_of(run: RunRow) -> Plan:

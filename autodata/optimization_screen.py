@@ -9,8 +9,9 @@ from rich.text import Text
 
 from autodata.ledger.iterations import Iteration, finals, iterations
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.reviews import waiting_edits
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import NOTICE
+from autodata.ledger.summary import NOTICE, waiting_line
 from autodata.optimizer.acceptance import verdict
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.finals import findings, parent_score_of, score_of
@@ -57,6 +58,8 @@ def iteration_line(i: Iteration, documents: int) -> Text:
     line.append(f"{against or own:<34} ")
     said = i.subject or i.reason
     why = f" ({i.reason})" if i.decision in ("invalid", "indecisive") else ""
+    if i.review:
+        why = f" ({': '.join(filter(None, (i.review.said, i.review.reason)))})"
     return line.append(f"{said}{why}")
 
 
@@ -67,6 +70,9 @@ def print_result(console: Console, ledger: Ledger, run: RunRow, status: str) -> 
     console.print(Text(f"{run.task} optimization {run.id}: {status}", style="bold"))
     for line in findings(made, final):
         console.print(line, soft_wrap=True)
+    if waiting := len(waiting_edits(ledger, run.id)):
+        asks = f"{waiting_line(waiting)}; `autodata review` asks you about each"
+        console.print(asks, soft_wrap=True)
     if run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
     if verdict(final).offers:

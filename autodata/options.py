@@ -43,8 +43,9 @@ FLAGS: Mapping[str, Flag] = {
     "review": Flag(
         "run.review",
         str,
-        "before-accept",
-        "before_accept: a person accepts, edits or sends back what passed the gate",
+        "before-accept|before-keep",
+        "before_accept: a person accepts, edits or sends back what passed the gate; before_keep: a "
+        "person keeps or turns down a prompt edit that would be kept",
     ),
     "prompts": Flag("prompts.revision", str, "REV", "revision of the prompt store to use"),
     "budget-tokens": Flag("budget.tokens", int, "N", "tokens, in and out, that it may use in all"),

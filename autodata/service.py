@@ -195,7 +195,8 @@ def _graphs(key: BearerKey | None) -> Mapping[str, Any]:
 
 
 autodata, batch, example = _graphs(None).values()
-optimizer = loop.build(once(lambda: _place(*OPTIMIZATION), _optimization))
+_the_optimization = once(lambda: _place(*OPTIMIZATION), _optimization)
+optimizer = loop.build(lambda state: _the_optimization())
 auth = hook(keys)
 
 

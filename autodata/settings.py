@@ -183,7 +183,12 @@ class Settings(SettingsSection):
         judge = self.models.get("judge")  # whose repeats no other role takes over
         return RunChoices(
             **self.acceptance.model_dump(),
-            **{name: getattr(self.run, name) for name in LoopChoices.model_fields},
+            **{
+                name: getattr(self.run, name)
+                for name in LoopChoices.model_fields
+                if name != "review"
+            },
+            review=self.run.review if self.run.review == "before_accept" else None,
             weak_attempts=self.model("weak_solver").attempts,
             strong_attempts=self.model("strong_solver").attempts,
             weak_examples=self.model("weak_solver").examples,

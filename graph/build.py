@@ -138,36 +138,56 @@ class BothWays(Runnable[State, Any]):
         return await self.afunc(input)
 
 
-def _telling(node: Callable[..., Any], context: Callable[[], RunContext]) -> Any:
-    """The node, which also says what it found: each new line of the document's story on the
-    `custom` stream, and all of them in the state, with the round that they have come to."""
+def telling(
+    node: Callable[..., Any],
+    around: Callable[[Any], AbstractContextManager[None]],
+    told: Callable[[Any, Mapping[str, Any]], tuple[list[str], list[str]]] = told,
+) -> Callable[..., Any]:
+    """The node at work `around` its state, which also says what it found: each new line of the
+    story on the `custom` stream, and all of them in the state, with the number that they have come
+    to. `told` gives both: all lines, and those that are new."""
 
-    def said(state: State, found: Mapping[str, Any]) -> dict[str, Any]:
+    def said(state: Any, found: Mapping[str, Any]) -> dict[str, Any]:
         lines, new = told(state, found)
         write = get_stream_writer()
         for line in new:
             write(line)
         return {"number": state.number, **found, "summary": "\n".join(lines)}
 
+    @wraps(node)
+    async def asking(state: Any, **given: Any) -> dict[str, Any]:
+        with around(state):
+            return said(state, await node(state, **given))
+
+    @wraps(node)
+    def filing(state: Any, **given: Any) -> dict[str, Any]:
+        with around(state):
+            return said(state, node(state, **given))
+
+    return asking if iscoroutinefunction(node) else filing
+
+
+def _watched(
+    name: str, context: Callable[[], RunContext]
+) -> Callable[[State], AbstractContextManager[None]]:
+    """What is about a node at work: its calls say of which round they are, who listens is told."""
+
     @contextmanager
     def watched(state: State) -> Iterator[None]:
-        with context().watched("node", node.__name__, state.document_id) as facts:
+        with (
+            labelled(round=state.number),
+            context().watched("node", name, state.document_id) as facts,
+        ):
             facts["round"] = state.number
             yield
 
-    @wraps(node)
-    async def asking(state: State) -> dict[str, Any]:
-        with labelled(round=state.number), watched(state):
-            return said(state, await node(state))
+    return watched
 
-    @wraps(node)
-    def filing(state: State, **given: Any) -> dict[str, Any]:
-        with watched(state):
-            return said(state, node(state, **given))
 
+def _both_ways(node: Callable[..., Any], context: Callable[[], RunContext]) -> Any:
     if not iscoroutinefunction(node):
-        return filing
-    return BothWays(node.__name__, lambda state: context().wait_for(asking(state)), asking)
+        return node
+    return BothWays(node.__name__, lambda state: context().wait_for(node(state)), node)
 
 
 def _route(graph: StateGraph[Any, Any, Any, Any], router: Callable[[State], Any]) -> None:
@@ -212,7 +232,8 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
         nodes.orchestrator,
         nodes.record,
     ):
-        graph.add_node(node.__name__, _telling(node, context))
+        told_of = telling(node, _watched(node.__name__, context))
+        graph.add_node(node.__name__, _both_ways(told_of, context))
 
     for router in (
         after_prepare,

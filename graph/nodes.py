@@ -347,7 +347,7 @@ class Nodes:
                 said = read_review(task_of(state), document, candidate, reply, now())
                 found = answer(context.ledger, waiting, said)
             except ReviewError as error:
-                asked = {"problem": str(error), **asked}
+                asked = {**asked, "problem": str(error)}
         return _reviewed(state, found)
 
     async def orchestrator(self, state: State) -> Update:

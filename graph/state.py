@@ -78,10 +78,9 @@ DocumentText = Annotated[
 TaskName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(TASKS)})]
 Attempts = Literal["early", "parallel", "all"]
 # On the command line words are joined by a hyphen.
-Reviewed = Annotated[
-    Literal["before_accept"],
-    BeforeValidator(lambda said: said.replace("-", "_") if isinstance(said, str) else said),
-]
+Hyphened = BeforeValidator(lambda said: said.replace("-", "_") if isinstance(said, str) else said)
+Reviewed = Annotated[Literal["before_accept"], Hyphened]
+AnyReview = Annotated[Literal["before_accept", "before_keep"], Hyphened]
 
 
 class LoopChoices(BaseModel):
@@ -97,10 +96,11 @@ class LoopChoices(BaseModel):
         description="early: ask only while an attempt can change the decision; parallel: a whole "
         "side at once; all: both sides in full, whatever the weak side scored",
     )
-    review: Reviewed | None = Field(
+    review: AnyReview | None = Field(
         None,
         exclude_if=lambda asked: asked is None,
-        description="before_accept: a person accepts, edits or sends back what passed the gate",
+        description="before_accept: a person accepts, edits or sends back what passed the gate; "
+        "before_keep: a person keeps or turns down a prompt edit that would be kept",
     )
 
 
@@ -113,6 +113,11 @@ class RunChoices(LoopChoices, Acceptance):
         exclude_if=lambda task: task is None,
         description="what to make examples of, whatever the input says; the assistants for one "
         "task state it",
+    )
+    review: Reviewed | None = Field(
+        None,
+        exclude_if=lambda asked: asked is None,
+        description="before_accept: a person accepts, edits or sends back what passed the gate",
     )
     weak_attempts: int | None = Field(None, ge=1, le=32, description="weak attempts per question")
     strong_attempts: int | None = Field(None, ge=1, le=32, description="strong attempts likewise")

@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from autodata.ledger.database import to_json
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.records import Format
-from autodata.ledger.rows import Row, RunRow
+from autodata.ledger.rows import Row, RunRow, to_json
 from autodata.ledger.summary import BY_GATE, SOURCE, judged_again, mean_by_source, mean_rounds
 from autodata.tasks.judge_noise import judge_noise
 from autodata.tasks.measurement import in_percent, wilson

@@ -1,14 +1,12 @@
-"""One SQLite file: whether a folder can hold it, opened, migrated, its columns as Python values.
+"""One SQLite file: whether a folder can hold it, opened, migrated.
 
 A migration that was released is never edited: a change is a new migration below it. The comments
 stay in the database's schema, where Datasette and `.schema` show them.
 """
 
 import fcntl
-import json
 import mmap
 import os
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +15,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from weakref import finalize
 
 from sqlite_utils import Database, Migrations
@@ -28,8 +25,6 @@ BUSY_TIMEOUT = 60.0
 """Seconds a writer waits for another one (the call log writes through its own connection)."""
 
 DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)  # kinds of error
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class LedgerError(ValueError):
@@ -150,22 +145,6 @@ def transaction(database: Database) -> Iterator[None]:
                 "resume"
             ) from error
         raise
-
-
-def to_text(text: str) -> str | bytes:
-    """Text as SQLite takes it. A text with lone surrogates is no UTF-8 and becomes a BLOB."""
-    return text.encode("utf-8", "surrogatepass") if _SURROGATE.search(text) else text
-
-
-def from_text(value: str | bytes) -> str:
-    """The text that `to_text` stored."""
-    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
-
-
-def to_json(value: Any) -> str:
-    """JSON for a column: readable Unicode, with lone surrogates escaped. NaN is a ValueError."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 # Whether a folder can hold a database that several connections write: found out by trying. The
@@ -598,3 +577,28 @@ def reviews(database: Database) -> None:
 
 
 REVIEWED = ("reviewed_by", "reviewed_at", "edited_by", "edited_at")
+
+
+@migrations()
+def reviews_of_edits(database: Database) -> None:
+    """A person in the optimizer: which winning edits wait, and what was said of them."""
+    database.execute(
+        """create table edit_reviews (
+  run_id text not null references runs(id),
+  number integer not null,          -- of the iteration that made the edit
+  prompts text not null,            -- content hash of the prompts that are shown
+  shown text not null,              -- JSON: what a reviewer is shown
+  asked_at text not null,
+  decision text,                    -- keep, reject; null: it waits
+  reason text, by text, at text,    -- why, who, and when
+  primary key (run_id, number, prompts)
+)"""
+    )
+    database.execute(
+        """create view waiting_edits as
+-- What waits for a person, unless its iteration was decided in another way meanwhile.
+select * from edit_reviews where decision is null and not exists (
+  select 1 from iterations
+  where iterations.run_id = edit_reviews.run_id and iterations.number = edit_reviews.number
+)"""
+    )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from autodata.ledger.cards import card
-from autodata.ledger.database import to_json
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import (
     EXPORT_FORMATS,
@@ -19,7 +18,7 @@ from autodata.ledger.records import (
     record_of,
     with_votes,
 )
-from autodata.ledger.rows import Example, RunRow
+from autodata.ledger.rows import Example, RunRow, to_json
 from autodata.ledger.summary import JUDGED_AGAIN
 
 _BATCH = 256  # rows per Parquet row group: keeps memory flat

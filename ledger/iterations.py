@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from autodata.ledger.database import from_text, to_json, to_text
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.rows import Row, now
+from autodata.ledger.rows import Row, from_text, now, to_json, to_text
+from autodata.tasks.review import EditReview
 from autodata.tasks.types import Frozen
 
 EditDecision = Literal["start", "kept", "rejected", "invalid", "indecisive"]
@@ -22,6 +22,7 @@ _DETAILS = (
     "rates_before",
     "rates_after",
     "checks",
+    "review",
 )
 
 
@@ -51,7 +52,7 @@ class Iteration(Frozen):
     the content hash of the task's prompts. Scores are 0 … 1; pass counts are documents by outcome,
     and what those accepted count for where that is less (`confirmed`). `chances` says how likely
     each harness was to become the parent; `rates_before` and `rates_after` are objections per
-    document, on the same documents.
+    document, on the same documents. `review` is what a person said, who was asked.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Iteration(Frozen):
     rates_before: Mapping[str, float] = Field(default_factory=dict)
     rates_after: Mapping[str, float] = Field(default_factory=dict)
     checks: Mapping[str, Any] = Field(default_factory=dict)
+    review: EditReview | None = None
     finished_at: str = Field(default_factory=now)
 
     def evaluation(self, replicate: int = 1) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from sqlite_utils import Database
 
-from autodata.ledger.database import LedgerError, open_database, to_json, transaction
+from autodata.ledger.database import LedgerError, open_database, transaction
 from autodata.ledger.rows import (
     Example,
     Row,
@@ -30,6 +30,7 @@ from autodata.ledger.rows import (
     reviewed_row,
     round_row,
     run_row,
+    to_json,
 )
 from autodata.tasks.measurement import Posterior, Prior, Sides
 from autodata.tasks.types import Decision, Document, Round, digest

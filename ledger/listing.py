@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from autodata.ledger.database import LedgerError, from_text
+from autodata.ledger.database import LedgerError
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.reviews import WaitingRound, on_record, read_waiting
-from autodata.ledger.rows import Example, Row, RunRow
+from autodata.ledger.rows import Example, Row, RunRow, from_text
 from autodata.ledger.summary import ANSWERED, COST_USD, SOURCE, Outcome, read_outcome
 from autodata.tasks.types import Frozen, Review
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from autodata.ledger.database import from_text
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
-from autodata.ledger.rows import Row, RunRow, attempt_row, read_attempt, read_run
+from autodata.ledger.rows import Row, RunRow, attempt_row, from_text, read_attempt, read_run
 from autodata.ledger.summary import SOURCE, Figure, mean_by_source
 from autodata.tasks.measured import Measurement
 from autodata.tasks.measurement import Bounds, wilson

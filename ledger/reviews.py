@@ -1,16 +1,19 @@
 """What waits for a person and what a person said: the memory of reviews, wherever they are made.
 
-A row is filed when a candidate has passed everything else. Whoever answers first is heard, in the
-terminal, in Studio or over the API; the loop reads the answer when it comes by again.
+A row is filed when a candidate, or a prompt edit, has passed everything else. Whoever answers first
+is heard, in the terminal, in Studio or over the API; the loop reads the answer when it comes by
+again.
 """
 
 import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from autodata.ledger.database import from_text, to_json, to_text
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.rows import Row, now
+from autodata.ledger.rows import Row, from_text, now, to_json, to_text
+from autodata.tasks.review import EditReview
 from autodata.tasks.types import Candidate, Frozen, Review, Round
 
 _ROUNDS = TypeAdapter(list[Round])
@@ -35,6 +38,11 @@ class WaitingRound(Frozen):
         candidate = self.rounds[-1].candidate
         assert candidate is not None  # it has passed everything else
         return candidate
+
+    @property
+    def place(self) -> str:
+        """Under what it is named: the document."""
+        return self.document_id
 
     @property
     def key(self) -> tuple[str, str, int, str]:
@@ -113,3 +121,86 @@ def read_waiting(row: Row) -> WaitingRound:
         certainty=row["certainty"],
         asked_at=row["asked_at"],
     )
+
+
+# The same of prompt edits.
+
+_EDIT = "run_id = ? and number = ? and prompts = ?"
+
+
+class WaitingEdit(Frozen):
+    """An edit that would be kept, of which a person is asked.
+
+    `number` is that of its iteration, `prompts` the content hash of the prompts that it makes;
+    `shown` is what a reviewer needs, as JSON values.
+    """
+
+    run_id: str
+    number: int
+    prompts: str
+    shown: Mapping[str, Any]
+    asked_at: str = ""
+
+    @property
+    def place(self) -> str:
+        """Under what it is named: the iteration."""
+        return str(self.number)
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Run, iteration, and content hash of the prompts."""
+        return self.run_id, self.number, self.prompts
+
+    def told(self, *, full: bool) -> Iterator[str]:
+        """What a reviewer is shown, line by line; in `full` with the diagnosis."""
+        found = self.shown
+        yield f"Iteration {self.number}: {found['subject']}"
+        yield from ("", found["intent"], "")
+        if full:
+            yield from (*found["cause"].splitlines(), "")
+        yield f"predicts   {found['predicts']}"
+        yield f"validated  {found['score']['said']}"
+        yield f"parent     {found['parent_score']['said']}"
+        moved = ", ".join(f"{code} {by:+.2f}" for code, by in found["moved"].items())
+        yield f"moved      {moved or 'nothing'} (per document)"
+        yield from ("", *found["diff"].splitlines())
+
+
+def ask_about_edit(ledger: Ledger, waiting: WaitingEdit) -> EditReview | None:
+    """What a person said of it; files that it waits where nobody has said anything."""
+    row = waiting.model_dump() | {"shown": to_json(waiting.shown), "asked_at": now()}
+    with ledger.writing() as database:
+        database.table("edit_reviews").insert(row, ignore=True)
+    return edit_review(ledger, *waiting.key)
+
+
+def answer_about_edit(ledger: Ledger, waiting: WaitingEdit, review: EditReview) -> EditReview:
+    """Files what a person said and returns what is on record: whoever answered first is heard."""
+    with ledger.writing() as database:
+        database.execute(
+            "update edit_reviews set decision = ?, reason = ?, by = ?, at = ?"
+            f" where decision is null and {_EDIT}",
+            [review.decision, to_text(review.reason), review.by, review.at, *waiting.key],
+        )
+    found = edit_review(ledger, *waiting.key)
+    assert found is not None  # nothing is answered that was not asked
+    return found
+
+
+def edit_review(ledger: Ledger, run_id: str, number: int, prompts: str) -> EditReview | None:
+    """What a person said of this very edit."""
+    sql = f"select * from edit_reviews where decision is not null and {_EDIT}"
+    for row in ledger.query(sql, [run_id, number, prompts]):
+        said = {name: row[name] for name in ("decision", "by", "at", "prompts")}
+        return EditReview.model_validate({**said, "reason": from_text(row["reason"])})
+    return None
+
+
+def waiting_edits(ledger: Ledger, run_id: str | None = None) -> list[WaitingEdit]:
+    """All edits that wait for a person, of one optimization or of the folder, oldest first."""
+    rows = ledger.query(
+        "select run_id, number, prompts, shown, asked_at from waiting_edits"
+        " where ?1 is null or run_id = ?1 order by asked_at, number",
+        [run_id],
+    )
+    return [WaitingEdit.model_validate(row | {"shown": json.loads(row["shown"])}) for row in rows]

@@ -1,6 +1,7 @@
 """The ledger's own values, and how values become rows and rows become values again."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -8,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from autodata.ledger.database import ESTIMATED, from_text, to_json, to_text
+from autodata.ledger.database import ESTIMATED
 from autodata.tasks.acceptance import mean, scores
 from autodata.tasks.measurement import Posterior
 from autodata.tasks.types import (
@@ -28,10 +29,28 @@ Kind = Literal["documents", "optimization", "evaluation", "remeasurement"]
 Row = dict[str, Any]
 V = TypeVar("V", bound=Frozen)
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def now() -> str:
     """The time as the ledger writes it: ISO 8601 in UTC, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def to_text(text: str) -> str | bytes:
+    """Text as SQLite takes it. A text with lone surrogates is no UTF-8 and becomes a BLOB."""
+    return text.encode("utf-8", "surrogatepass") if _SURROGATE.search(text) else text
+
+
+def from_text(value: str | bytes) -> str:
+    """The text that `to_text` stored."""
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+def to_json(value: Any) -> str:
+    """JSON for a column: readable Unicode, with lone surrogates escaped. NaN is a ValueError."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class RunRow(Frozen):

@@ -7,9 +7,8 @@ from math import inf, isfinite
 from statistics import fmean
 from typing import Any
 
-from autodata.ledger.database import from_text
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
-from autodata.ledger.rows import Row, RunRow
+from autodata.ledger.rows import Row, RunRow, from_text
 from autodata.tasks.judge_noise import Judged, JudgeNoise, judge_noise
 from autodata.tasks.measurement import (
     Interval,
@@ -59,7 +58,8 @@ join rounds on rounds.id = round_id join documents on documents.id = document_id
 where run_id = ? and json_array_length(marks, '$[0].votes') > 1 order by attempts.rowid
 """
 
-WAITING = "select count(distinct document_id) as documents from waiting where run_id = ?"
+WAITING = """select (select count(distinct document_id) from waiting where run_id = ?1)
+  + (select count(*) from waiting_edits where run_id = ?1) as both"""
 
 ANSWERED = "count(*) filter (where status != 'failed') as calls"
 COST_USD = """case when count(*) filter (
@@ -187,8 +187,8 @@ class Summary(Frozen):
     decided in a round, not before the first one. `per_example` says what an example took in
     calls, tokens and US dollars (`usd`), documents that gave none included. `judge` says how noisy
     the judge is, where it was asked several times and there is enough to say, and `judge_priced`
-    whether what is cheapest there is so in US dollars, not in calls. Of the undecided documents
-    `waiting` wait for a person's review.
+    whether what is cheapest there is so in US dollars, not in calls. `waiting` undecided
+    documents, or prompt edits, wait for a person's review.
     """
 
     run: RunRow
@@ -297,7 +297,7 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         usage=usage,
         judge=judge,
         judge_priced=priced,
-        waiting=ledger.query(WAITING, [run.id])[0]["documents"],
+        waiting=ledger.query(WAITING, [run.id])[0]["both"],
     )
 
 

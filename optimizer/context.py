@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autodata.ledger.iterations import Iteration, record_iteration
 from autodata.ledger.ledger import Ledger
+from autodata.models.errors import ReviewsWait
 from autodata.optimizer.evaluator import OPTIMIZATION_STOPPED, Evaluator
 from autodata.optimizer.guard import Sources
 from autodata.optimizer.population import Population
@@ -20,6 +21,8 @@ class OptimizationContext:
     """One optimization: its plan, and where everything is.
 
     `sources` are all its documents; `on_record` is told of every iteration once it is on record.
+    So many `lanes` walk side by side; the iterations `waiting` are put down until a person has
+    reviewed their edits.
     """
 
     plan: Plan
@@ -28,6 +31,8 @@ class OptimizationContext:
     folder: Path
     sources: Sources
     on_record: Callable[[Iteration], None] = lambda iteration: None
+    lanes: int = 1
+    waiting: set[int] = field(default_factory=set)
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turns: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -50,11 +55,14 @@ class OptimizationContext:
     # they take, so that the sequence does not depend on timing.
 
     async def turn(self, number: int) -> None:
-        """Wait until every iteration that this one builds on is recorded. Raises Interrupted."""
+        """Wait until every iteration that this one builds on is recorded. Raises Interrupted, and
+        ReviewsWait where one of them waits for a person."""
         async with self._turns:
             while len(await asyncio.to_thread(self.visible, number)) < self._seen_by(number):
                 if self.evaluator.stop.is_set():
                     raise OPTIMIZATION_STOPPED
+                if any(n < self._seen_by(number) for n in self.waiting):
+                    raise ReviewsWait("an earlier edit waits for review", "Review it first")
                 await self._turns.wait()
 
     async def next_turn(self) -> None:

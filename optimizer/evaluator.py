@@ -8,7 +8,7 @@ whatever the prompts say: the guard reads the edit, the audit what the edit made
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autodata.agents.comparison import ComparisonPool
@@ -156,9 +156,13 @@ class Evaluator:
         return str(EvaluationId(self.content(prompts.files), replicate))
 
     async def evaluate(
-        self, prompts: PromptSet, document_ids: Sequence[str], replicate: int
+        self,
+        prompts: PromptSet,
+        document_ids: Sequence[str],
+        replicate: int,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> dict[str, EvaluationOutcome]:
-        """What became of each document; those not run yet are run now.
+        """What became of each document; those not run yet are run now, and told of.
 
         Raises Paused, Interrupted among it, with everything finished on record.
         """
@@ -166,18 +170,30 @@ class Evaluator:
         async with self._one_at_a_time[name]:
             known = await asyncio.to_thread(self.known, name)
             if waiting := [d for d in document_ids if d not in known]:
-                await self._run(name, prompts, waiting, replicate)
+                await self._run(name, prompts, waiting, replicate, tell)
         known = await asyncio.to_thread(self.known, name)
         return {d: known.get(d, "missing") for d in document_ids}
 
     async def count(
+        self,
+        prompts: PromptSet,
+        document_ids: Sequence[str],
+        replicate: int,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> PassCount:
+        """What the documents came to under these prompts; tells and raises as `evaluate`."""
+        await self.evaluate(prompts, document_ids, replicate, tell)
+        return await self.on_record(prompts, document_ids, replicate)
+
+    async def on_record(
         self, prompts: PromptSet, document_ids: Sequence[str], replicate: int
     ) -> PassCount:
-        """What the documents came to under these prompts; raises as `evaluate`."""
-        outcomes = await self.evaluate(prompts, document_ids, replicate)
+        """As `count`, of what is on record already; nothing is run."""
         name = self.name(prompts, replicate)
+        known = await asyncio.to_thread(self.known, name)
+        outcomes: list[EvaluationOutcome] = [known.get(d, "missing") for d in document_ids]
         found = await asyncio.to_thread(self.certainties, name, document_ids)
-        return PassCount.of(outcomes.values(), None if found is None else found.values())
+        return PassCount.of(outcomes, None if found is None else found.values())
 
     async def compared(
         self, one: PromptSet, other: PromptSet, document_ids: Sequence[str], replicate: int
@@ -227,7 +243,12 @@ class Evaluator:
         )
 
     async def _run(
-        self, name: str, prompts: PromptSet, waiting: Sequence[str], replicate: int
+        self,
+        name: str,
+        prompts: PromptSet,
+        waiting: Sequence[str],
+        replicate: int,
+        tell: Callable[[str], None],
     ) -> None:
         models = self.models.apart(name, replicate)
         context = RunContext(
@@ -248,8 +269,9 @@ class Evaluator:
             in_flight=min(self.in_flight, len(waiting)),
             stop=self.stop,
         )
+        names = await asyncio.to_thread(lambda: {d: self.ledger.document(d).name for d in waiting})
         try:
-            await run_documents(context, batch)
+            await run_documents(context, batch, lambda d, decision: tell(f"{names[d]}: {decision}"))
         finally:
             for document_id in waiting:
                 models.forget(document_id)

@@ -266,7 +266,11 @@ def history(iterations: Sequence[Iteration], diffs: Mapping[int, str]) -> dict[s
     older = len(tried) - len(rows)
     note = [f"{older} older iterations are left out here; they have files too.", ""]
     pages = {f"{PAGES}{i.number:03}.md": _page(i, diffs.get(i.number, "")) for i in tried}
+    reviewed = [(i.number, i.review) for i in tried if i.review and i.review.decision == "reject"]
+    told = [f"- Iteration {number}: {review.reason}" for number, review in reviewed]
+    reviews = ["Edits that won and that a reviewer turned down, and why:", "", *told, ""]
     overview = ["# History", "", *(note if older else []), *_HEAD, *rows, ""]
+    overview += reviews if told else []
     return {HISTORY: "\n".join(overview), **pages}
 
 

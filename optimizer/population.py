@@ -6,20 +6,24 @@ remembered here that git and run.db do not hold.
 
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from fractions import Fraction
+from typing import Any
 
 from autodata.ledger.iterations import Iteration, finals, iterations
 from autodata.optimizer.acceptance import AcceptanceRule, PassCount, verdict
 from autodata.optimizer.evaluator import Evaluator
+from autodata.optimizer.evidence import moved
 from autodata.optimizer.selection import Harness, best
-from autodata.optimizer.state import Plan
+from autodata.optimizer.state import OptimizerState, Plan
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.store import RefGroup, Store, champion_ref, merge_files, mutant_ref
 from autodata.tasks.acceptance import exact, mean
 from autodata.tasks.measurement import in_percent
+from autodata.tasks.review import EDIT_REPLY_FORM
 
 REF_GROUPS: Mapping[str, RefGroup] = {
     "start": "pop",
@@ -192,6 +196,44 @@ def pooled(made: Sequence[Iteration], rule: AcceptanceRule) -> dict[int, PassCou
     return counts
 
 
+def edit_shown(state: OptimizerState, before: Mapping[str, str], documents: int) -> dict[str, Any]:
+    """What a reviewer needs to judge an edit that would be kept, as JSON values: what it changes of
+    the prompts `before`, what it is for, and the numbers, over so many validation documents."""
+    return {
+        "iteration": state.number,
+        "parent": state.parent,
+        "other_parent": state.other_parent,
+        "subject": visible(state.subject),
+        "intent": visible(state.intent),
+        "predicts": state.predicts,
+        "cause": visible(state.cause),
+        "diff": visible("".join(_diff(before, state.edited))),
+        "score": _plain(state.pass_count, documents),
+        "parent_score": _plain(state.parent_pass_count, documents),
+        "moved": moved(state.rates_before, state.rates_after),
+        "checks": dict(state.checks),
+        "reply": dict(EDIT_REPLY_FORM),
+    }
+
+
+def _plain(count: PassCount, documents: int) -> dict[str, Any]:
+    interval = count.interval(documents)
+    return {
+        **count.model_dump(exclude_none=True),
+        "score": round(float(count.score), 4),
+        "low": interval and round(interval.low, 4),
+        "high": interval and round(interval.high, 4),
+        "said": counts(count, documents),
+    }
+
+
+def _diff(before: Mapping[str, str], edited: Mapping[str, str]) -> Iterator[str]:
+    """What an edit changes, as a unified diff."""
+    for path, text in sorted(edited.items()):
+        old, new = ([f"{line}\n" for line in t.splitlines()] for t in (before.get(path, ""), text))
+        yield from unified_diff(old, new, f"a/{path}", f"b/{path}")
+
+
 def message(run: str, plan: Plan, iteration: Iteration, quotes: Sequence[str]) -> CommitMessage:
     """Subject, body and trailers of the commit of an iteration."""
     parts = [
@@ -214,6 +256,8 @@ def message(run: str, plan: Plan, iteration: Iteration, quotes: Sequence[str]) -
         "Autodata-Evaluation": iteration.evaluation(),
         "Autodata-Predicts": iteration.predicts,
     }
+    if review := iteration.review:
+        trailers |= {"Autodata-Review": f"{review.said}, {review.at}", "Reviewed-by": review.by}
     body = "\n\n".join(part for part in parts if part)
     return visible(iteration.subject), visible(body), trailers
 

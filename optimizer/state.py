@@ -3,29 +3,36 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from autodata.graph.state import Hyphened
 from autodata.ledger.iterations import EditDecision
 from autodata.optimizer.acceptance import AcceptanceRule, PassCount, Scoring
 from autodata.optimizer.selection import TEMPERATURE, Select
+from autodata.tasks.review import EditReview
 from autodata.tasks.types import Document, Frozen, digest
 
 
-class Choices(Frozen):
-    """How an optimization proceeds; Studio shows these as a form."""
+class SearchChoices(BaseModel):
+    """How prompts are searched for; Studio shows these as a form."""
 
-    iterations: int = Field(20, ge=0, le=10_000, description="edits to try")
-    parallel: int = Field(1, ge=1, le=64, description="iterations under way at once")
     rule: AcceptanceRule = Field(
-        "strict", description="when an edit is kept; see optimizer/acceptance.py"
+        "strict",
+        description="when an edit is kept: strict, its score beats the parent's, pooled over "
+        "several evaluations; paper, over the newest one alone; confirm, it must win twice",
     )
     score: Scoring = Field(
         "certainty",
         description="what an accepted document counts for: how certain it is that the thresholds "
         "truly hold (`certainties`), or accepted: in full",
     )
-    select: Select = Field("boltzmann", description="how a parent is chosen")
+    select: Select = Field(
+        "boltzmann",
+        description="how a parent is chosen: boltzmann, the better the likelier; best, always the "
+        "highest score; pareto, whoever leads on some document",
+    )
     temperature: float = Field(TEMPERATURE, gt=0, le=10, description="of the Boltzmann choice")
     minibatch: int = Field(8, ge=1, le=200, description="training documents studied each time")
     batch: int = Field(4, ge=1, le=200, description="validation documents tried at once")
@@ -33,6 +40,18 @@ class Choices(Frozen):
         0.1, ge=0, le=1, description="share of iterations that merge two kept edits instead"
     )
     seed: int = Field(0, ge=0, description="of every draw")
+    review: Annotated[Literal["before_keep"], Hyphened] | None = Field(
+        None,
+        exclude_if=lambda asked: asked is None,
+        description="before_keep: a person keeps or turns down an edit that would be kept",
+    )
+
+
+class Choices(SearchChoices, Frozen):
+    """How an optimization proceeds."""
+
+    iterations: int = Field(20, ge=0, le=10_000, description="edits to try")
+    parallel: int = Field(1, ge=1, le=64, description="iterations under way at once")
 
 
 class Plan(Choices):
@@ -95,16 +114,22 @@ class Lane(BaseModel):
 class OptimizerState(Lane):
     """One iteration on its way. Texts of documents stay in the ledger; ids travel.
 
-    `edited` maps paths to the texts that the edit changed. `decision` is None while the iteration
-    is open; `reason` says why it was decided so.
+    `asks` says whether a person is asked before an edit is kept, `begun` how the prompts did from
+    which all started. `edited` maps paths to the texts that the edit changed. `decision` is None
+    while the iteration is open; `reason` says why it was decided so, `revision` is its commit once
+    it is on record. `summary` tells all iterations of the walk in lines for people.
     """
 
     model_config = ConfigDict(extra="forbid")
 
+    asks: bool = False
+    begun: str = ""
     parent: int = 0
     other_parent: int | None = None
     chances: Mapping[int, float] = Field(default_factory=dict)
     minibatch: tuple[str, ...] = ()
+    studied: PassCount = PassCount()
+    failures: Mapping[str, int] = Field(default_factory=dict)
     cause: str = ""
     quotes: tuple[str, ...] = ()
     edited: Mapping[str, str] = Field(default_factory=dict)
@@ -119,10 +144,15 @@ class OptimizerState(Lane):
     checks: Mapping[str, object] = Field(default_factory=dict)
     decision: EditDecision | None = None
     reason: str = ""
+    reviewed: EditReview | None = None
+    revision: str = ""
+    summary: str = ""
 
+
+_OF_THE_WALK = {*Lane.model_fields, "asks", "begun", "summary"}
 
 BLANK: dict[str, object] = {
     name: field.get_default(call_default_factory=True)
     for name, field in OptimizerState.model_fields.items()
-    if name not in Lane.model_fields
+    if name not in _OF_THE_WALK
 }

@@ -1,7 +1,7 @@
 """A person in the loop: what a reviewer is shown, and the reply, read or refused in words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,6 +16,14 @@ REPLY_FORM: Mapping[str, Any] = {
     "decision": "accept, reject or edit",
     "reason": "why; a rejection needs one, since it is the next feedback",
     "candidate": f"with edit alone, the fields that change: {', '.join(EDITABLE)}",
+    "by": "who you are",
+}
+
+
+# The same of a prompt edit that would be kept.
+EDIT_REPLY_FORM: Mapping[str, Any] = {
+    "decision": "keep or reject",
+    "reason": "why; a rejection needs one, since the next analyst reads it",
     "by": "who you are",
 }
 
@@ -40,6 +48,32 @@ class ReviewReply(Frozen):
     reason: str = ""
     candidate: CandidateEdit | None = None
     by: str
+
+
+class EditReviewReply(Frozen):
+    """What a reviewer of a prompt edit replies."""
+
+    decision: Literal["keep", "reject"]
+    reason: str = ""
+    by: str
+
+
+Reply = TypeVar("Reply", ReviewReply, EditReviewReply)
+
+
+class EditReview(EditReviewReply):
+    """What a person said of one exact prompt edit: who, and when (ISO 8601, UTC).
+
+    `prompts` is the content hash of the prompts that it makes; the next analyst reads the `reason`.
+    """
+
+    at: str
+    prompts: str
+
+    @property
+    def said(self) -> str:
+        """`kept by Ann` or `turned down by Ann`."""
+        return f"{'kept' if self.decision == 'keep' else 'turned down'} by {self.by}"
 
 
 def shown(document: Document, rounds: Sequence[Round], certainty: float | None) -> dict[str, Any]:
@@ -81,13 +115,7 @@ def read_review(
     task: Task, document: Document, candidate: Candidate, reply: Any, at: str
 ) -> Review:
     """The review that a reply comes to. Raises ReviewError where it cannot be one."""
-    try:
-        read = ReviewReply.model_validate(reply)
-    except ValidationError as error:
-        raise ReviewError("; ".join(_worded(error))) from error
-    by = " ".join(read.by.encode("utf-8", "replace").decode().split())
-    if not by:
-        raise ReviewError("by is blank: say who you are")
+    read, by = _read(ReviewReply, reply, REPLY_FORM)
     changed = read.candidate.model_dump(exclude_none=True) if read.candidate else {}
     edited = None
     if read.decision == "edit":
@@ -106,10 +134,31 @@ def read_review(
     )
 
 
-def _worded(error: ValidationError) -> list[str]:
+def read_edit_review(reply: Any, prompts: str, at: str) -> EditReview:
+    """The review of an edit that makes these prompts. Raises ReviewError where it cannot be one."""
+    read, by = _read(EditReviewReply, reply, EDIT_REPLY_FORM)
+    reason = read.reason.strip()
+    if read.decision == "reject" and not reason:
+        raise ReviewError("reason is missing: say why, since the next analyst reads it")
+    return EditReview(decision=read.decision, reason=reason, by=by, at=at, prompts=prompts)
+
+
+def _read(kind: type[Reply], reply: Any, form: Mapping[str, Any]) -> tuple[Reply, str]:
+    """A reply as what it says, and by whom. Raises ReviewError."""
+    try:
+        read = kind.model_validate(reply)
+    except ValidationError as error:
+        raise ReviewError("; ".join(_worded(error, form))) from error
+    by = " ".join(read.by.encode("utf-8", "replace").decode().split())
+    if not by:
+        raise ReviewError("by is blank: say who you are")
+    return read, by
+
+
+def _worded(error: ValidationError, form: Mapping[str, Any]) -> list[str]:
     """Each fault with its place."""
     if not isinstance(error.errors()[0]["input"], Mapping) and not error.errors()[0]["loc"]:
-        return [f"a reply is an object with {', '.join(REPLY_FORM)}"]
+        return [f"a reply is an object with {', '.join(form)}"]
     return [
         f"{'.'.join(map(str, fault['loc']))}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
         for fault in error.errors()

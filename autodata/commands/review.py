@@ -1,4 +1,5 @@
-"""autodata review: a person accepts, edits or sends back what waits, in the terminal or by options.
+"""autodata review: a person accepts, edits or sends back what waits, in the terminal or by options;
+of an optimization, keeps an edit of the prompts or turns it down.
 
 It takes no lock: it writes one row at a time, and works while the run does.
 """
@@ -14,21 +15,40 @@ from typing import Any
 import click
 import yaml
 from rich.console import Console
+from rich.text import Text
 
 from autodata.commands.show import choose
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.reviews import WaitingRound, all_waiting, answer
-from autodata.ledger.rows import now
-from autodata.ledger.summary import harmless, number, outcomes, waiting_line
+from autodata.ledger.reviews import (
+    WaitingEdit,
+    WaitingRound,
+    all_waiting,
+    answer,
+    answer_about_edit,
+    waiting_edits,
+)
+from autodata.ledger.rows import RunRow, now
+from autodata.ledger.summary import NOTICE, harmless, number, outcomes, waiting_line
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import print_table, screen, table
 from autodata.storyboard import tell
 from autodata.tasks import TASKS
-from autodata.tasks.review import ReviewError, editable, read_review, shown
+from autodata.tasks.review import (
+    EditReview,
+    ReviewError,
+    editable,
+    read_edit_review,
+    read_review,
+    shown,
+)
 from autodata.tasks.types import Review
 
 ANSWERS = "a accept · r send back · e edit · f show in full · s skip · q quit"
+ANSWERS_ABOUT_EDIT = "a keep · r turn down · f show in full · s skip · q quit"
+DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 HEAD = "# Edit what is to change; the verifier and both solvers see it afresh.\n"
+
+Waiting = WaitingRound | WaitingEdit
 
 
 def review(
@@ -52,7 +72,7 @@ def review(
     if answers and (listed or as_json):
         raise RunFolderError("--list and --json ask nothing and answer nothing; use them alone")
     with Ledger.open(folder.path, create=not (listed or as_json)) as ledger:
-        waiting = all_waiting(ledger, ledger.run(run_id).id if run_id else None)
+        waiting = _waiting(ledger, ledger.run(run_id), of_one=run_id is not None)
         if as_json:
             print(json.dumps([_plain(ledger, each) for each in waiting], indent=2))
         elif answers:
@@ -70,6 +90,12 @@ def review(
             )
 
 
+def _waiting(ledger: Ledger, run: RunRow, *, of_one: bool) -> Sequence[Waiting]:
+    """What waits in the folder of a run, or of it alone."""
+    found = waiting_edits if run.kind == "optimization" else all_waiting
+    return found(ledger, run.id if of_one else None)
+
+
 def who() -> str:
     """git's user.name, or the login."""
     try:
@@ -81,22 +107,44 @@ def who() -> str:
     return named.stdout.strip() or getpass.getuser()
 
 
-def _plain(ledger: Ledger, waiting: WaitingRound) -> dict[str, Any]:
+def _plain(ledger: Ledger, waiting: Waiting) -> dict[str, Any]:
     """What a reviewer needs, as JSON values."""
-    document = ledger.document(waiting.document_id)
     known = {"run": waiting.run_id, "asked_at": waiting.asked_at}
+    if isinstance(waiting, WaitingEdit):
+        return {**known, **waiting.shown}
+    document = ledger.document(waiting.document_id)
     return known | shown(document, waiting.rounds, waiting.certainty)
 
 
-def _list(console: Console, ledger: Ledger, waiting: Sequence[WaitingRound]) -> None:
-    numbers = ("round", "weak", "strong", "gap")
-    made = table("document", "name", *numbers, "asked", numbers=numbers, wrapped=("name",))
-    for each in waiting:
-        found = _plain(ledger, each)
-        scores = (number(found[name]) for name in ("weak_mean", "strong_mean", "gap"))
-        name = harmless(found["document"]["name"])
-        made.add_row(each.document_id[:8], name, str(found["round"]), *scores, each.asked_at)
+def _list(console: Console, ledger: Ledger, waiting: Sequence[Waiting]) -> None:
+    numbers = ("iteration", "round", "weak", "strong", "gap")
+    rows = [_cells(ledger, each) for each in waiting]
+    made = table(*rows[0], numbers=numbers, wrapped=("edit", "name"))
+    for row in rows:
+        made.add_row(*row.values())
     print_table(console, made)
+
+
+def _cells(ledger: Ledger, waiting: Waiting) -> dict[str, str]:
+    found = _plain(ledger, waiting)
+    if isinstance(waiting, WaitingEdit):
+        return {
+            "iteration": str(waiting.number),
+            "edit": harmless(found["subject"]),
+            "validated": found["score"]["said"],
+            "parent": found["parent_score"]["said"],
+            "predicts": found["predicts"],
+            "asked": waiting.asked_at,
+        }
+    return {
+        "document": waiting.document_id[:8],
+        "name": harmless(found["document"]["name"]),
+        "round": str(found["round"]),
+        "weak": number(found["weak_mean"]),
+        "strong": number(found["strong_mean"]),
+        "gap": number(found["gap"]),
+        "asked": waiting.asked_at,
+    }
 
 
 def _decided(
@@ -137,26 +185,30 @@ def _yaml(text: str) -> Any:
 
 def _answer(
     ledger: Ledger,
-    waiting: Sequence[WaitingRound],
+    waiting: Sequence[Waiting],
     decided: Mapping[str, Mapping[str, Any]],
     by: str,
 ) -> None:
     """Answers all, or none where one cannot be taken. Raises RunFolderError or ReviewError."""
     meant = [(_meant(ledger, waiting, name), said) for name, said in decided.items()]
-    read = [(each, taken(ledger, each, {**said, "by": by})) for each, said in meant]
+    read = [(each, _taken(ledger, each, {**said, "by": by})) for each, said in meant]
     for each, said in read:
         _file(screen(), ledger, each, said)
 
 
-def _meant(ledger: Ledger, waiting: Sequence[WaitingRound], name: str) -> WaitingRound:
-    """The one that waits of a document. Raises RunFolderError."""
-    found = choose(outcomes(ledger, ledger.run().id), name)
-    ours = [each for each in waiting if each.document_id == found.document_id]
+def _meant(ledger: Ledger, waiting: Sequence[Waiting], name: str) -> Waiting:
+    """The one that waits of a document, or of an iteration. Raises RunFolderError."""
+    if ledger.run().kind == "optimization":
+        told, place = f"iteration {name}", name
+    else:
+        found = choose(outcomes(ledger, ledger.run().id), name)
+        told, place = found.name, found.document_id
+    ours = [each for each in waiting if each.place == place]
     if not ours:
-        raise RunFolderError(f"{found.name} does not wait for review")
+        raise RunFolderError(f"{told} does not wait for review")
     if len({each.run_id for each in ours}) > 1:
         runs = ", ".join(each.run_id for each in ours)
-        raise RunFolderError(f"{found.name} waits in several runs; name one by --run: {runs}")
+        raise RunFolderError(f"{told} waits in several runs; name one by --run: {runs}")
     return ours[-1]
 
 
@@ -167,6 +219,16 @@ def taken(ledger: Ledger, waiting: WaitingRound, reply: Mapping[str, Any]) -> Re
     return read_review(task, document, waiting.candidate, reply, now())
 
 
+def _taken(ledger: Ledger, waiting: Waiting, reply: Mapping[str, Any]) -> Review | EditReview:
+    """The same, of an edit of the prompts, too. Raises ReviewError."""
+    if isinstance(waiting, WaitingRound):
+        return taken(ledger, waiting, reply)
+    if reply["decision"] == "edit":
+        raise ReviewError("an edit of prompts is kept or turned down; --edit is for examples")
+    decision = "keep" if reply["decision"] == "accept" else reply["decision"]
+    return read_edit_review({**reply, "decision": decision}, waiting.prompts, now())
+
+
 def filed(ledger: Ledger, waiting: WaitingRound, said: Review) -> tuple[Review, bool]:
     """Files what a person said, in the terminal or on the board; returns what is on record, and
     whether that is it: whoever answered first is heard."""
@@ -174,22 +236,26 @@ def filed(ledger: Ledger, waiting: WaitingRound, said: Review) -> tuple[Review, 
     return found, found == said
 
 
-def _file(console: Console, ledger: Ledger, waiting: WaitingRound, said: Review) -> None:
-    found, first = filed(ledger, waiting, said)
-    name, before = ledger.document(waiting.document_id).name, "" if first else "answered before: "
+def _file(console: Console, ledger: Ledger, waiting: Waiting, said: Review | EditReview) -> None:
+    found: Review | EditReview
+    if isinstance(said, EditReview) and isinstance(waiting, WaitingEdit):
+        name, found = f"iteration {waiting.number}", answer_about_edit(ledger, waiting, said)
+    else:
+        assert isinstance(said, Review) and isinstance(waiting, WaitingRound)  # noqa: PT018
+        name, (found, _) = ledger.document(waiting.document_id).name, filed(ledger, waiting, said)
+    before = "" if found == said else "answered before: "
     console.print(f"{name}  {before}{found.said}", soft_wrap=True)
 
 
-def _ask_about_each(
-    console: Console, ledger: Ledger, waiting: Sequence[WaitingRound], by: str
-) -> None:
+def _ask_about_each(console: Console, ledger: Ledger, waiting: Sequence[Waiting], by: str) -> None:
     """Shows and asks, until all are answered or skipped, or the reviewer has had enough."""
     drafts: dict[str, str] = {}
     for at, each in enumerate(waiting, 1):
         _tell(console, ledger, each, full=False)
         console.print(f"\n{at} of {len(waiting)}, as {by}", style="dim", soft_wrap=True)
         while True:
-            console.print(ANSWERS, soft_wrap=True)
+            edits = isinstance(each, WaitingEdit)
+            console.print(ANSWERS_ABOUT_EDIT if edits else ANSWERS, soft_wrap=True)
             key = click.prompt("", prompt_suffix="> ", default="s", show_default=False).strip()
             if key == "q":
                 return
@@ -202,14 +268,22 @@ def _ask_about_each(
                 reply = _reply(each, key, drafts)
                 if reply is None:
                     continue
-                _file(console, ledger, each, taken(ledger, each, {**reply, "by": by}))
+                _file(console, ledger, each, _taken(ledger, each, {**reply, "by": by}))
                 break
             except ReviewError as error:
                 console.print(str(error), style="red", soft_wrap=True)
     console.print("`autodata resume` goes on with what was answered", soft_wrap=True)
 
 
-def _tell(console: Console, ledger: Ledger, waiting: WaitingRound, *, full: bool) -> None:
+def _tell(console: Console, ledger: Ledger, waiting: Waiting, *, full: bool) -> None:
+    if isinstance(waiting, WaitingEdit):
+        console.print()
+        if ledger.run(waiting.run_id).simulated:
+            console.print(NOTICE, style="yellow", soft_wrap=True)
+        for line in waiting.told(full=full):
+            style = DIFF_STYLES.get(line[:1], "")
+            console.print(Text(harmless(line), style=style), soft_wrap=True)
+        return
     run, document = ledger.run(waiting.run_id), ledger.document(waiting.document_id)
     console.print()
     tell(console, run, document, waiting.rounds, full=full)
@@ -217,14 +291,14 @@ def _tell(console: Console, ledger: Ledger, waiting: WaitingRound, *, full: bool
         console.print(f"the thresholds truly hold with P = {waiting.certainty:.2f}", soft_wrap=True)
 
 
-def _reply(waiting: WaitingRound, key: str, drafts: dict[str, str]) -> dict[str, Any] | None:
+def _reply(waiting: Waiting, key: str, drafts: dict[str, str]) -> dict[str, Any] | None:
     """What a key says, with what it asks for; None where it says nothing. What was written of a
     document stays in `drafts`, to be mended. Raises ReviewError."""
     if key == "a":
         return {"decision": "accept"}
     if key == "r":
         return {"decision": "reject", "reason": click.prompt("why")}
-    if key == "e":
+    if key == "e" and isinstance(waiting, WaitingRound):
         before = editable(waiting.candidate)
         draft = drafts.get(waiting.document_id, HEAD + as_yaml(before))
         text = click.edit(draft, extension=".yaml")

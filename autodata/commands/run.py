@@ -36,6 +36,11 @@ def run(
 ) -> int:
     """Begins a run, or goes on with the one in the folder."""
     settings = with_task(load(config, overrides))
+    if settings.run.review == "before_keep":
+        raise SettingsError(
+            "run.review: before_keep is about prompt edits, which `autodata optimize` makes; a run "
+            "takes before_accept"
+        )
     corpus = _corpus(documents, settings)
     return RunSession(RunFolder(out), settings, screen(), wait).begin(corpus, corpus.skipped)
 
@@ -129,7 +134,11 @@ def optimize(
     **choices: Any,
 ) -> int:
     """Begins an optimization, or goes on with the one in the folder."""
-    from autodata.optimization import OptimizationSession, planned  # with all of the optimizer
+    from autodata.optimization import (  # with all of the optimizer
+        OptimizationSession,
+        planned,
+        reviewed,
+    )
 
     settings = with_task(load(config, overrides))
     if TASKS[settings.run.task or ""].procedure:
@@ -137,6 +146,12 @@ def optimize(
             f"{settings.run.task} has no prompt to improve: code writes and checks its questions, "
             "and what its solvers are told is locked"
         )
+    for override in overrides:
+        if override.source.startswith("--review") and settings.run.review == "before_accept":
+            raise SettingsError(
+                f"{override.source}: an optimization asks no person about examples; it takes "
+                "before-keep"
+            )
     console = screen()
 
     def taken_in(given: Sequence[str]) -> list[Document]:
@@ -153,6 +168,7 @@ def optimize(
         "validation": taken_in(validation),
         "test": taken_in(test),
     }
-    plan = planned(sides, choices)
+    settings, review = reviewed(settings)
+    plan = planned(sides, {**choices, "review": review})
     session = OptimizationSession(RunFolder(out), settings, console, wait, plan)
     return session.begin([document for found in sides.values() for document in found])

@@ -203,12 +203,12 @@ def test_what_does_not_wait_cannot_be_answered(run: Folder) -> None:
     assert f"{name} does not wait for review" in run("review", "run", "--accept", name, code=2)
 
 
-def typed(folder: Folder, *keys: tuple[str, str], editor: str = "true") -> str:
+def typed(folder: Folder, *keys: tuple[str, str], editor: str = "true", place: str = "run") -> str:
     """What a reviewer at a terminal reads who types these keys, each when its prompt is there."""
     ours, theirs = pty.openpty()
     environment = {**folder.env, "EDITOR": editor, "VISUAL": editor}
     with Connection(theirs) as terminal:
-        words = ("review", "run", "--by", "Ann")
+        words = ("review", place, "--by", "Ann")
         process = forked(at_terminal, terminal, command, words, folder.path, environment)
     seen, unread = "", ""
     waiting_keys: Sequence[tuple[str, str]] = keys

@@ -205,6 +205,8 @@ async def test_a_bad_reply_is_refused_in_words_and_asked_again(
         await thread.reply(reply)
         assert said in thread.asked["problem"]
         assert {**first, "problem": thread.asked["problem"]} == thread.asked
+        await thread.reply({**ACCEPT, "decision": "well"})
+        assert "'accept', 'reject' or 'edit'" in thread.asked["problem"]
         assert thread.ledger.outcomes("run") == {}
         await thread.reply(ACCEPT)
         assert thread.story == [("accepted", [])]

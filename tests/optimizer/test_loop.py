@@ -17,6 +17,7 @@ from autodata.optimizer.finals import candidates
 from autodata.optimizer.loop import build, optimize
 from autodata.optimizer.population import pooled
 from autodata.optimizer.selection import Harness
+from autodata.optimizer.state import OptimizerState
 from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.store import Commit, champion_ref
 from autodata.simulation.server import serve
@@ -248,7 +249,7 @@ async def test_analyst_and_editor_work_over_a_real_wire(tmp_path: Path) -> None:
     assert server.stats.roles["analyst"] == server.stats.roles["editor"] - 2 == 2
 
 
-def unopened() -> NoReturn:
+def unopened(state: OptimizerState) -> NoReturn:
     raise AssertionError("drawing opens no optimization")
 
 
