@@ -587,18 +587,13 @@ def reviews_of_edits(database: Database) -> None:
   run_id text not null references runs(id),
   number integer not null,          -- of the iteration that made the edit
   prompts text not null,            -- content hash of the prompts that are shown
-  shown text not null,              -- JSON: what a reviewer is shown
-  asked_at text not null,
-  decision text,                    -- keep, reject; null: it waits
-  reason text, by text, at text,    -- why, who, and when
+  shown text not null, asked_at text not null,   -- JSON: what a reviewer is shown; when
+  decision text, reason text, by text, at text,  -- keep or reject, null: it waits; why, who, when
   primary key (run_id, number, prompts)
 )"""
     )
     database.execute(
-        """create view waiting_edits as
--- What waits for a person, unless its iteration was decided in another way meanwhile.
-select * from edit_reviews where decision is null and not exists (
-  select 1 from iterations
-  where iterations.run_id = edit_reviews.run_id and iterations.number = edit_reviews.number
-)"""
+        """create view waiting_edits as -- unless decided in another way meanwhile
+select * from edit_reviews where decision is null
+  and (run_id, number) not in (select run_id, number from iterations)"""
     )

@@ -58,7 +58,7 @@ class EditReviewReply(Frozen):
     by: str
 
 
-R = TypeVar("R", ReviewReply, EditReviewReply)
+_Reply = TypeVar("_Reply", ReviewReply, EditReviewReply)
 
 
 class EditReview(EditReviewReply):
@@ -143,7 +143,7 @@ def read_edit_review(reply: Any, prompts: str, at: str) -> EditReview:
     return EditReview(decision=read.decision, reason=reason, by=by, at=at, prompts=prompts)
 
 
-def _read(kind: type[R], reply: Any, form: Mapping[str, Any]) -> tuple[R, str]:
+def _read(kind: type[_Reply], reply: Any, form: Mapping[str, Any]) -> tuple[_Reply, str]:
     """A reply as what it says, and by whom. Raises ReviewError."""
     try:
         read = kind.model_validate(reply)
