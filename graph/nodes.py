@@ -4,22 +4,25 @@
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from langgraph.config import get_stream_writer
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
+from pydantic import BaseModel
 
 from autodata.agents.challenger import challenge
 from autodata.agents.extractor import extract
-from autodata.agents.judge import score
+from autodata.agents.judge import marked, sample_of, score
 from autodata.agents.loop_judge import judge_round
 from autodata.agents.orchestrator import instruct
+from autodata.agents.replies import VerdictReply, marks_reply
 from autodata.agents.solver import solve
-from autodata.agents.verifier import numbered, verify
+from autodata.agents.verifier import numbered, verdict, verify
 from autodata.graph.context import RunContext
 from autodata.graph.state import (
     FRESH_DOCUMENT,
@@ -42,6 +45,7 @@ from autodata.ledger.reviews import WaitingRound, answer, ask, on_record
 from autodata.ledger.rows import now
 from autodata.models.chat import labelled
 from autodata.models.errors import CutOff
+from autodata.models.replies import Malformed, parse
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import scores, verdict_objections
 from autodata.tasks.measured import confirmation
@@ -61,6 +65,7 @@ from autodata.tasks.types import (
 )
 
 T = TypeVar("T")
+R = TypeVar("R", bound=BaseModel)
 Update = dict[str, Any]
 
 
@@ -362,10 +367,10 @@ class Nodes:
             )
         return {**FRESH_ROUND, "instruction": instruction, "number": state.number + 1}
 
-    def record(self, state: State) -> Update:
+    def record(self, state: State, runtime: Runtime[RunChoices]) -> Update:
         """Decides once more from what is on record, and files what it finds in one transaction."""
-        context = self.context()
-        ended = self._found(context, state)
+        context, thread = self.context(), runtime.execution_info
+        ended = self._found(context, state, edited=bool(thread and thread.thread_id))
         rounds = kept(state.rounds, [ended])
         run_id = context.run_of(state.task, state.choices)
         known = self._known(context, state, run_id, ended) if ended.decision == "accepted" else None
@@ -389,8 +394,10 @@ class Nodes:
         known = measures.model_copy(update={"prior": prior}).known(weak, strong)
         return believed._replace(holds=known.holds)
 
-    def _found(self, context: RunContext, state: State) -> Round:
+    def _found(self, context: RunContext, state: State, *, edited: bool) -> Round:
         """The last round, accepted only where the record bears it out; a person can edit a state.
+
+        Where one may have `edited` it, since a thread keeps it, what models said is looked up, too.
 
         A round that was decided by hand and never closed is closed here.
         """
@@ -407,6 +414,9 @@ class Nodes:
             found += confirmation(measuring(state).bounds, wanted, last.fresh)
         if state.choices.review and not self._accepted_by_a_person(context, state, last):
             found += (Objection(code="REVIEWED", message="no person on record accepted it"),)
+        if edited and not found:
+            unsaid = _unsaid(context, state, last)
+            found = tuple(Objection(code="MALFORMED", message=reason) for reason in unsaid)
         if last.decision == "accepted" and not found:
             return last
         why = "this state was edited by hand and is not accepted"
@@ -429,6 +439,42 @@ class Nodes:
         context = self.context()
         context.check_task(state.task)
         return context, await context.document(state.document_id)
+
+
+def _unsaid(context: RunContext, state: State, last: Round) -> Iterator[str]:
+    """What the round says of marks and verdicts, and those on record about it say otherwise."""
+    candidate, document_id = _chosen(state), state.document_id
+
+    @cache
+    def asked(role: str) -> list[tuple[int, str, str]]:
+        """What the role was asked about this question: sample, request, reply."""
+        calls = (
+            (sample, "\n".join(message["content"] for message in context.log.request(call)), text)
+            for call, sample, text in context.ledger.replies(document_id, role)
+        )
+        return [found for found in calls if candidate.question in found[1]]
+
+    def said(role: str, shape: type[R], about: str) -> dict[int, R]:
+        """The role's replies to requests that hold this text, by sample."""
+        found: dict[int, R] = {}
+        for sample, request, text in asked(role):
+            if about in request:
+                with suppress(Malformed):  # about another candidate with this question in it
+                    found[sample] = asyncio.run(parse(text, shape))
+        return found
+
+    for attempt in last.attempts:
+        given = said("judge", marks_reply(len(candidate.rubric)), attempt.answer)
+        samples = [sample_of(attempt.number, n) for n in range(1, judgements(state.choices) + 1)]
+        replies = [given[sample] for sample in samples if sample in given]
+        if replies and [m.met for m in marked(candidate, *replies)] != [
+            m.met for m in attempt.marks
+        ]:
+            yield f"the judge marked {attempt.solver} attempt {attempt.number} otherwise"
+    for role in ("verifier", "final_verifier"):
+        verdicts = said(role, VerdictReply, candidate.reference_answer).values()
+        if verdicts and not any(verdict(reply, candidate).passed for reply in verdicts):
+            yield f"the {role.replace('_', ' ')} did not pass it"
 
 
 def _ended_early(found: Objection, decision: Decision) -> Update:

@@ -267,6 +267,15 @@ class Ledger:
         )
         return {row["id"]: row["response"] or "" for row in rows}
 
+    def replies(self, document_id: str, role: str) -> list[tuple[int, int, str]]:
+        """The replies of a role about a document that could be read: call, sample, words."""
+        rows = self.query(
+            "select id, sample, response from calls where scope = ? and role = ? and status = 'ok'"
+            " order by id",
+            [document_id, role],
+        )
+        return [(row["id"], row["sample"], row["response"] or "") for row in rows]
+
     def unreadable(self, document_id: str) -> list[tuple[str, str, str]]:
         """The replies about a document that were no use: role, what was wrong, the words; in order.
 

@@ -426,6 +426,43 @@ def test_a_fork_asks_for_what_is_new_in_it_alone(client: SyncLangGraphClient, fo
     assert calls(folder) == asked + new
 
 
+def scored(attempts: list[dict[str, Any]], met: bool) -> list[dict[str, Any]]:
+    """The attempts as all right or all wrong, with marks that bear this out."""
+    marked = [
+        {**a, "marks": [{**m, "met": met == (m["weight"] > 0)} for m in a["marks"]]}
+        for a in attempts
+    ]
+    return [{**a, "score": float(met)} for a in marked]
+
+
+def test_no_edit_of_scores_or_marks_gets_past_the_gate(
+    client: SyncLangGraphClient, folder: Path
+) -> None:
+    """A thread waits before it is decided; its weak side was too good, and is made to look bad."""
+    choices = {"attempts": "all", "rounds": 1}
+
+    def ended(edit: dict[str, Any]) -> str:
+        thread = client.threads.create()["thread_id"]
+        done(client, INPUT, thread, context=choices, interrupt_before=["decide"])
+        client.threads.update_state(thread, edit, as_node="strong_solver")
+        found = done(client, None, thread, context=choices)
+        assert found["decision"] == "rejected"
+        with Ledger.open(folder / "runs" / "studio", create=False) as ledger:
+            assert not any(ledger.example(r.id, found["document_id"]) for r in ledger.runs())
+        return " ".join(o["message"] for o in found["rounds"][-1]["objections"])
+
+    thread = client.threads.create()["thread_id"]
+    state = done(client, INPUT, thread, context=choices, interrupt_before=["decide"])
+    better = {side: scored(state[side], side == "strong") for side in ("weak", "strong")}
+    scores = {
+        side: [{**a, "score": b["score"]} for a, b in zip(state[side], made, strict=True)]
+        for side, made in better.items()
+    }
+    assert "weak mean" in ended({})
+    assert "edited by hand and is not accepted: weak attempt 1 scored 0.0" in ended(scores)
+    assert "edited by hand and is not accepted: the judge marked weak attempt 1" in ended(better)
+
+
 def test_the_history_can_be_read_and_forked(
     client: SyncLangGraphClient, thread: tuple[str, list[dict[str, Any]]]
 ) -> None:
