@@ -53,6 +53,7 @@ from autodata.ledger.listing import (
     OutcomeKind,
     ReviewKey,
     Shown,
+    asked_about_edit,
     asked_review,
     asks_for_review,
     count_examples,
@@ -71,15 +72,18 @@ from autodata.ledger.listing import (
 )
 from autodata.ledger.measurements import measured, measured_run
 from autodata.ledger.records import EXPORT_FORMATS
+from autodata.ledger.reviews import WaitingEdit, WaitingRound, waiting_edits
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Summary, summarize
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import summary
 from autodata.tasks.review import ReviewError
+from autodata.tasks.types import Candidate
 
 BOARD_PATH = "/board"
 DOCUMENTS, EXAMPLES, RUNS = 50, 20, 30  # rows to a page; runs of a folder that are listed
 REVIEW = "/review/{document}/{number:int}/{fingerprint}"
+EDIT_REVIEW = "/review/{number:int}/{prompts}"  # of an optimization
 MANY = 500  # documents of a folder whose figures are worked out after the page is there
 LARGEST_FORM = 8_000_000  # bytes of a reply, a long edited text in another script included
 MOST_FIELDS = 500  # of it
@@ -99,6 +103,9 @@ def guarded(folders: Iterable[Path], door: Door, hosts: Iterable[str] | None = (
     answers to any name."""
     allowed = None if hosts is None else LOOPBACK | {host.lower() for host in hosts}
     return Guarded(Site(Folders(folders), door).app(), allowed)
+
+
+Asked = AskedReview[WaitingRound] | AskedReview[WaitingEdit]
 
 
 class AnswerRefusedError(HTTPException):
@@ -126,6 +133,7 @@ class Site:
             f"{run}/examples": self.examples,
             f"{run}/review": self.reviews,
             f"{run}{REVIEW}": self.review,
+            f"{run}{EDIT_REVIEW}": self.review,
             f"{run}/calls": self.calls,
             f"{run}/iterations/{{number:int}}": self.iteration,
             f"{run}/export/{{form}}": self.export,
@@ -135,6 +143,7 @@ class Site:
                 Mount("/static", StaticFiles(packages=[("autodata.board", "static")])),
                 *(Route(path, page, methods=["GET"]) for path, page in pages.items()),
                 Route(f"{run}{REVIEW}", self.answer, methods=["POST"]),
+                Route(f"{run}{EDIT_REVIEW}", self.answer, methods=["POST"]),
             ],
             exception_handlers={
                 LedgerError: self._error,
@@ -333,6 +342,15 @@ class Site:
     def reviews(self, request: Request) -> Response:
         """What of a run waits for a person, and what was said last."""
         folder, run = self._asked(request)
+        told_last = {
+            "said": said_before(folder.ledger, run, request.query_params.get("said")),
+            "goes_on": self._door.goes_on(folder.path, run),
+        }
+        if run.kind == "optimization":
+            edits = waiting_edits(folder.ledger, run.id)
+            values = self._frame(request, folder, run, "review") | told_last
+            values |= {"edits": edits, "wait": len(edits)}
+            return self._page(request, "edit_reviews.html", values)
 
         def listed(offset: int) -> Any:
             return list_waiting(folder.ledger, run.id, offset=offset, limit=DOCUMENTS)
@@ -343,16 +361,15 @@ class Site:
             "found": [(one, summary(one.waiting.rounds[-1])) for one in found],
             "paging": paging,
             "asked": {},
-            "said": said_before(folder.ledger, run, request.query_params.get("said")),
-            "goes_on": self._door.goes_on(folder.path, run),
+            **told_last,
         }
         return self._page(request, "reviews.html", values)
 
     def review(self, request: Request) -> Response:
         """What a person is asked, with a form to answer it."""
         folder, run = self._asked(request)
-        one = asked_review(folder.ledger, run.id, _review_key(request))
-        draft = draft_of(run.task, one.waiting.candidate, self._door.reviewer())
+        one = _asked_review(request, folder, run)
+        draft = draft_of(run.task, _candidate(one), self._door.reviewer())
         return self._asking(request, one, draft)
 
     async def answer(self, request: Request) -> Response:
@@ -382,8 +399,7 @@ class Site:
             said = "This page is older than the board that serves it; load it again, then answer."
             raise AnswerRefusedError(403, said)
         folder, run = self._asked(request)
-        one = asked_review(folder.ledger, run.id, _review_key(request))
-        candidate = one.waiting.candidate
+        one, candidate = (asked := _asked_review(request, folder, run)), _candidate(asked)
         reply, draft = reply_of(form, candidate, draft_of(run.task, candidate, ""))
         if not one.waits:
             return self._asking(request, one, draft, 409)
@@ -399,15 +415,13 @@ class Site:
         return RedirectResponse(f"{links.review(further)}?{urlencode({'said': said})}", 303)
 
     def _asking(
-        self, request: Request, one: AskedReview, draft: Draft, status: int = 200, problem: str = ""
+        self, request: Request, one: Asked, draft: Draft, status: int = 200, problem: str = ""
     ) -> Response:
         """The page of one review; with a form while it waits, or what was said."""
         folder, run = self._asked(request)
         values = self._frame(request, folder, run, "review") | {
             "one": one,
             "wait": one.total,
-            "document": folder.ledger.document(one.waiting.document_id),
-            "pages": list(told(one.waiting.rounds)),
             "draft": draft,
             "problem": problem,
             "refused": status == 409,
@@ -418,6 +432,10 @@ class Site:
             "goes_on": self._door.goes_on(folder.path, run),
             "events": "",
         }
+        if isinstance(one.waiting, WaitingEdit):
+            return self._page(request, "edit_review.html", values, status)
+        values["document"] = folder.ledger.document(one.waiting.document_id)
+        values["pages"] = list(told(one.waiting.rounds))
         return self._page(request, "review.html", values, status)
 
     def _token(self, request: Request) -> bytes:
@@ -518,8 +536,19 @@ def _under_loopback(request: Request) -> bool:
 
 
 def _review_key(request: Request) -> ReviewKey:
-    asked = request.path_params
-    return asked["document"], asked["number"], asked["fingerprint"]
+    names = ("document", "number", "fingerprint", "prompts")
+    return tuple(request.path_params[name] for name in names if name in request.path_params)
+
+
+def _asked_review(request: Request, folder: ShownFolder, run: RunRow) -> Asked:
+    key = _review_key(request)
+    if "prompts" in request.path_params:
+        return asked_about_edit(folder.ledger, run.id, key)
+    return asked_review(folder.ledger, run.id, key)
+
+
+def _candidate(one: Asked) -> Candidate | None:
+    return one.waiting.candidate if isinstance(one.waiting, WaitingRound) else None
 
 
 def _evaluation(request: Request, folder: ShownFolder, one: Iteration) -> Links | None:

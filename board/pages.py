@@ -15,9 +15,9 @@ from urllib.parse import urlencode
 from autodata.ledger.database import LedgerError
 from autodata.ledger.iterations import Iteration
 from autodata.ledger.ledger import FILE, Ledger
-from autodata.ledger.listing import ReviewKey, asked_review
+from autodata.ledger.listing import ReviewKey, asked_about_edit, asked_review
 from autodata.ledger.measurements import measured, remeasurements
-from autodata.ledger.reviews import WaitingRound
+from autodata.ledger.reviews import WaitingEdit, WaitingRound
 from autodata.ledger.rows import Example, RunRow
 from autodata.ledger.summary import harmless
 from autodata.prompt_store.git import StoreError
@@ -31,6 +31,7 @@ from autodata.tasks.acceptance import (
     summary,
 )
 from autodata.tasks.measured import MeasuredPolicy, Measurement
+from autodata.tasks.review import EditReview
 from autodata.tasks.rubric import met_by
 from autodata.tasks.types import Candidate, Document, Review, Round
 
@@ -237,17 +238,23 @@ def _criteria(round: Round) -> Iterator[CriterionCount]:
         yield CriterionCount(criterion.criterion, criterion.weight, weak, strong)
 
 
-def said_before(ledger: Ledger, run: RunRow, asked: str | None) -> tuple[str, Review] | None:
-    """The name of a document and what was said of it, where `document/round/fingerprint` is asked
-    for, and somebody has answered."""
-    document, _, rest = (asked or "").partition("/")
-    number, _, fingerprint = rest.partition("/")
+def said_before(
+    ledger: Ledger, run: RunRow, asked: str | None
+) -> tuple[str, Review | EditReview] | None:
+    """The name of a document, or of an iteration, and what was said of it, where its review is
+    asked for as addresses name it, and somebody has answered."""
+    document, number, last = ("", "", *(asked or "").split("/"))[-3:]
+    if not re.fullmatch("[0-9]{1,9}", number):
+        return None
     try:
-        key = document, int(number) if re.fullmatch("[0-9]{1,9}", number) else 0, fingerprint
-        found = asked_review(ledger, run.id, key).review
+        if document:
+            name = ledger.document(document).name or document
+            said = asked_review(ledger, run.id, (document, int(number), last)).review
+            return (name, said) if said else None
+        about = asked_about_edit(ledger, run.id, (int(number), last)).review
+        return (f"Iteration {number}", about) if about else None
     except LedgerError:
         return None
-    return (ledger.document(document).name or document, found) if found else None
 
 
 @dataclass(frozen=True)
@@ -263,10 +270,11 @@ class Draft:
     opened: bool = False
 
 
-def draft_of(task: str, candidate: Candidate, by: str) -> Draft:
-    """A form in which nothing is said yet; nothing can be edited in it that code has made."""
+def draft_of(task: str, candidate: Candidate | None, by: str) -> Draft:
+    """A form in which nothing is said yet; nothing can be edited in it that code has made, nor an
+    edit of the prompts."""
     known = TASKS.get(task)
-    if known is None or known.procedure:
+    if candidate is None or known is None or known.procedure:
         return Draft(by, "", {}, ())
     texts = {name: as_sent(getattr(candidate, name)) for name in _BORDERS}
     short = {name: text for name, text in texts.items() if len(text) <= EDITED_AT_MOST}
@@ -284,7 +292,7 @@ def as_sent(text: str) -> str:
 
 
 def reply_of(
-    form: Mapping[str, Sequence[str]], candidate: Candidate, before: Draft
+    form: Mapping[str, Sequence[str]], candidate: Candidate | None, before: Draft
 ) -> tuple[dict[str, Any], Draft]:
     """The reply that a sent form comes to, with the fields that are not as they were `before`, and
     the form as it was filled in."""
@@ -296,7 +304,7 @@ def reply_of(
     }
     rows = list(zip(sent.get("criterion", ()), sent.get("weight", ()), strict=False))
     rubric = rows if before.rubric and rows else list(before.rubric)
-    if [row for row in rubric if row[0].strip()] != list(before.rubric):
+    if candidate and [row for row in rubric if row[0].strip()] != list(before.rubric):
         changed["rubric"] = list(_criteria_of(rubric, candidate))
     reply: dict[str, Any] = {name: one.get(name, "") for name in ("decision", "reason", "by")}
     if changed or reply["decision"] == "edit":
@@ -386,7 +394,9 @@ class Door:
     iteration: Callable[[RunRow, Iteration], Sequence[tuple[str, str]]]
     reviewer: Callable[[], str]
     goes_on: Callable[[Path, RunRow], tuple[str, str]]
-    answer: Callable[[Path, WaitingRound, Mapping[str, Any]], tuple[Review, bool]]
+    answer: Callable[
+        [Path, WaitingRound | WaitingEdit, Mapping[str, Any]], tuple[Review | EditReview, bool]
+    ]
 
 
 @dataclass(frozen=True)

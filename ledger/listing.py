@@ -1,13 +1,22 @@
 """What a run holds, a page at a time: lists that stay quick over many thousands of documents."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from autodata.ledger.database import LedgerError
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.reviews import WaitingRound, on_record, read_waiting
+from autodata.ledger.reviews import (
+    WaitingEdit,
+    WaitingRound,
+    edit_review,
+    on_record,
+    read_waiting,
+    waiting_edits,
+)
 from autodata.ledger.rows import Example, Row, RunRow, from_text
 from autodata.ledger.summary import ANSWERED, COST_USD, SOURCE, Outcome, read_outcome
+from autodata.tasks.review import EditReview
 from autodata.tasks.types import Frozen, Review
 
 _ENDED = "('accepted', 'rejected', 'skipped')"
@@ -67,6 +76,10 @@ from examples join documents on documents.id = examples.document_id
 where examples.run_id = :run and {shown} and (:kind is null or question_type = :kind)
   and (:text = '' or instr(lower(question), lower(:text)) > 0
     or instr(lower(documents.name), lower(:text)) > 0)
+"""
+WAITING_REVIEWS = """
+select (select count(*) from waiting where run_id = ?1)
+  + (select count(*) from waiting_edits where run_id = ?1) as n
 """
 _LISTED = """
 with chosen as (
@@ -156,18 +169,20 @@ class ListedReview(NamedTuple):
     waiting: WaitingRound
 
 
-ReviewKey = tuple[str, int, str]  # document, number of the round, fingerprint of the candidate
+# Document, number of the round, fingerprint of the candidate; or iteration, hash of the prompts.
+ReviewKey = tuple[str | int, ...]
+W = TypeVar("W", WaitingRound, WaitingEdit)
 
 
-class AskedReview(NamedTuple):
+class AskedReview(NamedTuple, Generic[W]):
     """What a person is or was asked, and what stands on record about it.
 
     `waits` is false where it was answered, or its document decided in another way. Of all `total`
     that wait in the run, so many come up to this one (`place`); `before` and `after` wait, too.
     """
 
-    waiting: WaitingRound
-    review: Review | None
+    waiting: W
+    review: Review | EditReview | None
     waits: bool
     place: int
     total: int
@@ -338,13 +353,15 @@ def latest_calls(ledger: Ledger, limit: int = 20, *, bad: bool = False) -> list[
 
 def count_waiting(ledger: Ledger, run_id: str) -> int:
     """How many reviews of a run wait for a person."""
-    [row] = ledger.query("select count(*) as n from waiting where run_id = ?", [run_id])
+    [row] = ledger.query(WAITING_REVIEWS, [run_id])
     return int(row["n"])
 
 
 def asks_for_review(ledger: Ledger, run_id: str) -> bool:
     """Whether anything of this run ever waited for a person."""
-    return bool(ledger.query("select 1 from reviews where run_id = ? limit 1", [run_id]))
+    asked = "select 1 from {} where run_id = ?1"
+    both = f"{asked.format('reviews')} union all {asked.format('edit_reviews')} limit 1"
+    return bool(ledger.query(both, [run_id]))
 
 
 def list_waiting(
@@ -366,9 +383,9 @@ def waiting_of(ledger: Ledger, run_id: str, document_ids: Sequence[str]) -> dict
     return {row["document_id"]: _key(row) for row in rows}
 
 
-def asked_review(ledger: Ledger, run_id: str, key: ReviewKey) -> AskedReview:
+def asked_review(ledger: Ledger, run_id: str, key: ReviewKey) -> AskedReview[WaitingRound]:
     """What a person is or was asked. Raises LedgerError when nobody was."""
-    asked = key[1] <= MOST_ROUNDS and ledger.query(
+    asked = int(key[1]) <= MOST_ROUNDS and ledger.query(
         "select reviews.*, documents.rowid as place from reviews"
         " join documents on documents.id = document_id"
         " where run_id = ? and document_id = ? and number = ? and fingerprint = ?",
@@ -398,6 +415,31 @@ def asked_review(ledger: Ledger, run_id: str, key: ReviewKey) -> AskedReview:
         int(counted["place"]),
         counted["total"],
         *(_key(rows[0]) if rows else None for rows in near),
+    )
+
+
+def asked_about_edit(ledger: Ledger, run_id: str, key: ReviewKey) -> AskedReview[WaitingEdit]:
+    """What a person is or was asked about an edit of the prompts. Raises LedgerError when nobody
+    was."""
+    number, prompts = int(key[0]), str(key[1])
+    rows = number <= MOST_ROUNDS and ledger.query(
+        "select run_id, number, prompts, shown, asked_at from edit_reviews"
+        " where run_id = ? and number = ? and prompts = ?",
+        [run_id, number, prompts],
+    )
+    if not rows:
+        raise LedgerError(f"no edit of the iteration {number} waited for a person like that")
+    asked = WaitingEdit.model_validate(rows[0] | {"shown": json.loads(rows[0]["shown"])})
+    left = sorted(edit.key[1:] for edit in waiting_edits(ledger, run_id))
+    before, after = ([k for k in left if k < key], [k for k in left if k > key])
+    return AskedReview(
+        asked,
+        edit_review(ledger, run_id, number, prompts),
+        key in left,
+        len(before) + 1,
+        len(left),
+        before[-1] if before else None,
+        after[0] if after else None,
     )
 
 

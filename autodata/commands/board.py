@@ -21,11 +21,12 @@ from autodata.commands.review import filed, taken, who
 from autodata.graph.state import nearest
 from autodata.ledger.iterations import Iteration
 from autodata.ledger.ledger import FILE, Ledger
-from autodata.ledger.reviews import WaitingRound
+from autodata.ledger.reviews import WaitingEdit, WaitingRound
 from autodata.ledger.rows import RunRow
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import Screen, print_table, screen, table
 from autodata.tasks import TASKS
+from autodata.tasks.review import EditReview
 from autodata.tasks.types import Review
 
 HOST = "127.0.0.1"
@@ -158,12 +159,16 @@ def _goes_on(path: Path, run: RunRow) -> tuple[str, str]:
             "",
         )
     if _stands(path, run) == "running":
+        if run.kind == "optimization":
+            return "while it goes on, or when its thread on LangGraph's server is resumed", ""
         return "while the run goes on, before it ends", ""
     near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return "when the run goes on:", f"autodata resume {shlex.quote(str(near))}"
 
 
-def _reviewed(path: Path, waiting: WaitingRound, reply: Mapping[str, Any]) -> tuple[Review, bool]:
+def _reviewed(
+    path: Path, waiting: WaitingRound | WaitingEdit, reply: Mapping[str, Any]
+) -> tuple[Review | EditReview, bool]:
     """Files a reply as `autodata review` does."""
     with Ledger.open(path, create=False) as ledger:
         return filed(ledger, waiting, taken(ledger, waiting, reply))

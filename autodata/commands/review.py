@@ -191,7 +191,7 @@ def _answer(
 ) -> None:
     """Answers all, or none where one cannot be taken. Raises RunFolderError or ReviewError."""
     meant = [(_meant(ledger, waiting, name), said) for name, said in decided.items()]
-    read = [(each, _taken(ledger, each, {**said, "by": by})) for each, said in meant]
+    read = [(each, taken(ledger, each, {**said, "by": by})) for each, said in meant]
     for each, said in read:
         _file(screen(), ledger, each, said)
 
@@ -212,39 +212,39 @@ def _meant(ledger: Ledger, waiting: Sequence[Waiting], name: str) -> Waiting:
     return ours[-1]
 
 
-def taken(ledger: Ledger, waiting: WaitingRound, reply: Mapping[str, Any]) -> Review:
+def taken(ledger: Ledger, waiting: Waiting, reply: Mapping[str, Any]) -> Review | EditReview:
     """The review that a reply comes to. Raises ReviewError."""
-    task = TASKS[ledger.run(waiting.run_id).task]
-    document = ledger.document(waiting.document_id)
-    return read_review(task, document, waiting.candidate, reply, now())
-
-
-def _taken(ledger: Ledger, waiting: Waiting, reply: Mapping[str, Any]) -> Review | EditReview:
-    """The same, of an edit of the prompts, too. Raises ReviewError."""
     if isinstance(waiting, WaitingRound):
-        return taken(ledger, waiting, reply)
+        task = TASKS[ledger.run(waiting.run_id).task]
+        document = ledger.document(waiting.document_id)
+        return read_review(task, document, waiting.candidate, reply, now())
     if reply["decision"] == "edit":
         raise ReviewError("an edit of prompts is kept or turned down; --edit is for examples")
     decision = "keep" if reply["decision"] == "accept" else reply["decision"]
     return read_edit_review({**reply, "decision": decision}, waiting.prompts, now())
 
 
-def filed(ledger: Ledger, waiting: WaitingRound, said: Review) -> tuple[Review, bool]:
+def filed(
+    ledger: Ledger, waiting: Waiting, said: Review | EditReview
+) -> tuple[Review | EditReview, bool]:
     """Files what a person said, in the terminal or on the board; returns what is on record, and
     whether that is it: whoever answered first is heard."""
-    found = answer(ledger, waiting, said)
+    found: Review | EditReview
+    if isinstance(said, EditReview) and isinstance(waiting, WaitingEdit):
+        found = answer_about_edit(ledger, waiting, said)
+    else:
+        assert isinstance(said, Review) and isinstance(waiting, WaitingRound)  # noqa: PT018
+        found = answer(ledger, waiting, said)
     return found, found == said
 
 
 def _file(console: Console, ledger: Ledger, waiting: Waiting, said: Review | EditReview) -> None:
-    found: Review | EditReview
-    if isinstance(said, EditReview) and isinstance(waiting, WaitingEdit):
-        name, found = f"iteration {waiting.number}", answer_about_edit(ledger, waiting, said)
+    found, first = filed(ledger, waiting, said)
+    if isinstance(waiting, WaitingEdit):
+        name = f"iteration {waiting.number}"
     else:
-        assert isinstance(said, Review) and isinstance(waiting, WaitingRound)  # noqa: PT018
-        name, (found, _) = ledger.document(waiting.document_id).name, filed(ledger, waiting, said)
-    before = "" if found == said else "answered before: "
-    console.print(f"{name}  {before}{found.said}", soft_wrap=True)
+        name = ledger.document(waiting.document_id).name
+    console.print(f"{name}  {'' if first else 'answered before: '}{found.said}", soft_wrap=True)
 
 
 def _ask_about_each(console: Console, ledger: Ledger, waiting: Sequence[Waiting], by: str) -> None:
@@ -268,7 +268,7 @@ def _ask_about_each(console: Console, ledger: Ledger, waiting: Sequence[Waiting]
                 reply = _reply(each, key, drafts)
                 if reply is None:
                     continue
-                _file(console, ledger, each, _taken(ledger, each, {**reply, "by": by}))
+                _file(console, ledger, each, taken(ledger, each, {**reply, "by": by}))
                 break
             except ReviewError as error:
                 console.print(str(error), style="red", soft_wrap=True)

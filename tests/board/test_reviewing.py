@@ -19,6 +19,8 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.reviews import WaitingRound, all_waiting, ask
 from autodata.ledger.rows import RunRow
 from autodata.tasks.types import Attempt, Candidate, Criterion, Document, Round
+from tests.autodata.test_optimize import prepared
+from tests.autodata.test_review_of_edits import begun
 from tests.board.browser import CHROMIUM, browser
 from tests.board.test_board import HOSTILE, served
 from tests.outside import Folder
@@ -363,6 +365,47 @@ def test_what_code_has_made_is_not_edited_by_hand(
     page = client.get(by_hand("cs", long)).text
     assert 'name="question"' in page
     assert 'name="context"' not in page
+
+
+@pytest.fixture(scope="module")
+def optimization(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """An optimization that pauses, since an edit that would be kept waits for a person."""
+    return begun(prepared(tmp_path_factory.mktemp("prompts")))
+
+
+def test_an_edit_of_the_prompts_is_kept_or_turned_down(
+    optimization: Folder, tmp_path: Path
+) -> None:
+    """Shown with its change and its numbers, answered once, and filed as in the terminal."""
+    client, columns = asking(optimization.path / "opt"), "number, decision, reason, by"
+    [one] = json.loads(optimization("review", "opt", "--json"))
+    run = f"/board/opt/{one['run']}"
+    assert '<b class="wait">1</b> waits for review' in client.get("/board/").text
+    assert f'href="{run}/review"' in client.get(run).text
+    listed = client.get(f"{run}/review").text
+    [where] = re.findall(rf'href="({run}/review/[^"]+)"', listed)
+    page = unescape(client.get(where).text)
+    for said in (one["subject"], one["intent"], one["score"]["said"], one["parent_score"]["said"]):
+        assert said[:200] in page
+    added = [line for line in one["diff"].splitlines() if line.startswith("+")]
+    assert all(line in page for line in added)
+    assert 'name="question"' not in page
+    slip = answered(client, where, decision="reject", by="Ann")
+    assert slip.status_code == 422
+    assert "reason is missing: say why, since the next analyst reads it" in slip.text
+    assert answered(client, where, decision="edit").status_code == 422
+    second = form(client, where, decision="reject", reason="dull", by="Bo")
+    kept = answered(client, where, decision="accept", by="Ann")
+    assert kept.status_code == 303
+    said = unescape(client.get(kept.headers["location"]).text)
+    assert "was kept by Ann. It takes effect when the run goes on: <code>autodata resume" in said
+    told = client.post(where, data=second, headers=OURS)
+    assert told.status_code == 409
+    assert "It was kept by Ann on 20" in told.text
+    rows = optimization.query(f"select {columns} from edit_reviews", "opt")
+    assert rows == [(one["iteration"], "keep", "", "Ann")]
+    for wrong in ("7/0", "9999999999999999999/0"):
+        assert client.get(f"{run}/review/{wrong}").status_code == 404
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium, and there is none on the path")
