@@ -282,7 +282,7 @@ def as_configured(task: Task, choices: RunChoices, configured: RunChoices) -> Ru
         for name in RunChoices.model_fields
         if getattr(choices, name) == getattr(known, name)
     }
-    return choices.model_copy(update={**same, "task": None})
+    return choices.model_copy(update={**same, "preset": choices.preset, "task": None})
 
 
 def of_one_preset(task: Task, choices: RunChoices, configured: RunChoices) -> RunChoices:
