@@ -39,16 +39,23 @@ from autodata.models.budget import Budget
 from autodata.models.client import Models
 from autodata.models.config import endpoint
 from autodata.models.registry import ModelRegistry
-from autodata.optimization import open_context, optimization_row, plan_of, planned
+from autodata.optimization import (
+    open_context,
+    optimization_row,
+    plan_of,
+    planned,
+    reviewed,
+)
 from autodata.optimizer import loop
 from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.state import OptimizerState, SearchChoices
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
 from autodata.settings import Settings, SettingsError, faults, load
 from autodata.studio import with_assistants
 from autodata.tasks import TASKS
+from autodata.tasks.types import Document, digest
 
-OPTIMIZED = next(iter(TASKS))  # the task whose prompts the served optimizer edits
 TRAINING = 4  # of the demo documents; the others are for validation
 
 OPTIMIZATION = ("AUTODATA_OPTIMIZATION", "runs/studio-optimizer")
@@ -128,34 +135,94 @@ def _limit(models: Models, key: BearerKey) -> None:
     models.budget_tracker.budget = budget
 
 
-def _optimization(folder: RunFolder) -> OptimizationContext:
-    """Goes on with the optimization of the folder, or begins one."""
-    settings = load(folder.config if folder.config.exists() else None)
-    with Ledger.open(folder.path) as ledger:
-        run = next(reversed(ledger.runs()), None)
-        if run is None:
-            settings = _with_store(settings, folder.path / "prompts")
-            run = _begun(ledger, settings)
-            folder.keep(settings)
-    return open_context(folder.path, run, settings, plan_of(run))
+class Optimizations:
+    """The optimizations of a folder, each opened when it is first asked for."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._open: dict[str, OptimizationContext] = {}
+
+    def __call__(self, state: OptimizerState) -> OptimizationContext:
+        """The one that a state names; without a name that of its plan, begun where there is none.
+
+        Raises ValueError for documents that a caller may not name, SettingsError for a plan that
+        cannot be.
+        """
+        known = self._open.get(state.optimization)
+        return known or _opener.submit(self._opened, state).result()
+
+    def _opened(self, state: OptimizerState) -> OptimizationContext:
+        with Ledger.open(self._folder.path) as ledger:
+            run = self._run(ledger, state)
+        settings = load(self._folder.config)
+        ours = settings.run.model_copy(update={"task": run.task})
+        at = settings.prompts.model_copy(update={"revision": run.prompts_revision})
+        settings = settings.model_copy(update={"run": ours, "prompts": at})
+        if run.id not in self._open:
+            opened = open_context(self._folder.path, run, settings, plan_of(run))
+            self._open[run.id] = opened
+        return self._open[run.id]
+
+    def _run(self, ledger: Ledger, state: OptimizerState) -> RunRow:
+        if state.optimization:
+            return ledger.run(state.optimization)
+        begun = ledger.runs()
+        if begun and not state.stated:
+            return begun[0]
+        sides = _sides(ledger, state)
+        search = {name: getattr(state, name) for name in SearchChoices.model_fields}
+        if not state.stated:
+            search["minibatch"] = TRAINING
+        search["review"] = search["review"] or reviewed(_settings())[1]
+        plan = planned(sides, search)
+        own = f"studio-{state.task}-{digest(state.task, plan.model_dump(mode='json'))[:8]}"
+        if known := [run for run in begun if run.id == own]:
+            return known[0]
+        ledger.add_documents(document for found in sides.values() for document in found)
+        settings = self._settings(state.task)
+        if not self._folder.config.exists():
+            self._folder.keep(settings)
+        run = optimization_row(settings, plan)
+        run = run.model_copy(update={"id": own}) if state.stated else run
+        ledger.start_run(run)
+        return run
+
+    def _settings(self, task: str) -> Settings:
+        """The settings of an optimization that begins now, with a prompt store in the folder unless
+        the folder has another one."""
+        kept = self._folder.config
+        settings, path = load(kept) if kept.exists() else _settings(), self._folder.path / "prompts"
+        settings, _ = reviewed(settings)
+        if not kept.exists():
+            Store.init(path)
+            at = settings.prompts.model_copy(update={"path": str(path)})
+            settings = settings.model_copy(update={"prompts": at})
+        at = settings.prompts.model_copy(update={"revision": None})
+        rounds = settings.run.rounds or 4
+        ours = settings.run.model_copy(update={"task": task, "rounds": rounds})
+        return resolve(settings.model_copy(update={"run": ours, "prompts": at}), task)[0]
 
 
-def _with_store(settings: Settings, path: Path) -> Settings:
-    """The settings, resolved, with a new prompt store."""
-    Store.init(path)
-    task = settings.run.model_copy(update={"task": OPTIMIZED, "rounds": settings.run.rounds or 4})
-    store = settings.prompts.model_copy(update={"path": str(path), "revision": None})
-    return resolve(settings.model_copy(update={"run": task, "prompts": store}), OPTIMIZED)[0]
+def _sides(ledger: Ledger, state: OptimizerState) -> dict[str, list[Document]]:
+    """The documents for each purpose; the demo documents where none are stated."""
+    if TASKS[state.task].procedure:
+        raise ValueError(f"{state.task} has no prompt to improve: code writes its questions")
+    if not (state.training or state.validation or state.test):
+        demo = list(ingest([str(files("autodata").joinpath("demo", state.task))]))
+        return {"training": demo[:TRAINING], "validation": demo[TRAINING:]}
+    if not (state.training and state.validation):
+        raise ValueError("state both training and validation documents; those for test are free")
+    return {
+        side: [document for name in getattr(state, side) for document in _named(ledger, name)]
+        for side in ("training", "validation", "test")
+    }
 
 
-def _begun(ledger: Ledger, settings: Settings) -> RunRow:
-    """An optimization over the demo documents."""
-    documents = list(ingest([str(files("autodata").joinpath("demo", OPTIMIZED))]))
-    ledger.add_documents(documents)
-    sides = {"training": documents[:TRAINING], "validation": documents[TRAINING:]}
-    run = optimization_row(settings, planned(sides, {"minibatch": TRAINING}))
-    ledger.start_run(run)
-    return run
+def _named(ledger: Ledger, name: str) -> list[Document]:
+    """The document with this id, or those of a folder that callers may name."""
+    if name in ledger.document_ids():
+        return [ledger.document(name)]
+    return list(_folder(name)[1])
 
 
 def _folder(named: str) -> tuple[Path, Ingest]:
@@ -195,8 +262,8 @@ def _graphs(key: BearerKey | None) -> Mapping[str, Any]:
 
 
 autodata, batch, example = _graphs(None).values()
-_the_optimization = once(lambda: _place(*OPTIMIZATION), _optimization)
-optimizer = loop.build(lambda state: _the_optimization())
+_optimizations = once(lambda: _place(*OPTIMIZATION), Optimizations)
+optimizer = loop.build(lambda state: _optimizations()(state))
 auth = hook(keys)
 
 

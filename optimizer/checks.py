@@ -4,6 +4,7 @@ A fixed set of control questions is put to the weak solver again, and a second j
 of answers. No edit may reach either; if they move, the score says nothing about the edit.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
@@ -49,7 +50,8 @@ async def winner(context: OptimizationContext, number: int, mutant: PromptSet) -
     """The checks of one winning mutant, made by iteration `number`."""
     found = await context.evaluator.trajectories(mutant, context.validation_order(), 1)
     name = context.evaluator.name(mutant, 1)
-    control = context.iterations()[0].checks.get("control", ())
+    start = (await asyncio.to_thread(context.iterations))[0]
+    control = start.checks.get("control", ())
     changes = [c for c in [await _change(context, number, *q) for q in control] if c is not None]
     doubted = [d for evaluation, d in context.evaluator.doubted if evaluation == name]
     figures = {
@@ -80,7 +82,8 @@ async def _change(
     """By how much the weak solver's score on one control question moved, asked afresh; None when
     it got no score."""
     models = context.evaluator.models.apart(f"iteration-{number}/control", number + 1)
-    rounds = context.ledger.rounds(context.iterations()[0].evaluation(), document_id)
+    start = (await asyncio.to_thread(context.iterations))[0]
+    rounds = await asyncio.to_thread(context.ledger.rounds, start.evaluation(), document_id)
     candidate = next(r.candidate for r in rounds if r.number == round_number)
     assert candidate is not None
     solver = locked(context.task, "solver")

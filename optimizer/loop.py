@@ -17,12 +17,12 @@ from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.finals import settle
 from autodata.optimizer.nodes import OptimizerNodes
 from autodata.optimizer.population import counts, visible
-from autodata.optimizer.state import Lane, OptimizerState
+from autodata.optimizer.state import OptimizationRequest, OptimizerState
 
-STEPS = 11  # of the graph in one iteration, at most
+STEPS = 12  # of the graph in one iteration, at most
 FREQUENT = 3  # failures that are named
 
-OptimizerGraph = CompiledStateGraph[OptimizerState, None, Lane, OptimizerState]
+OptimizerGraph = CompiledStateGraph[OptimizerState, None, OptimizationRequest, OptimizerState]
 
 
 def after_start(state: OptimizerState) -> Literal["select", "__end__"]:
@@ -67,10 +67,10 @@ def told(state: OptimizerState, found: Mapping[str, Any]) -> tuple[list[str], li
     number = state.number if "revision" in found else found.get("number", state.number)
     now = state.model_copy(update={**found, "number": number})
     head = f"iteration {number} · "
-    began = f"start · {now.begun}, with the prompts that the run started from"
+    began = [f"start · {now.begun}, with the prompts that the run started from"]
     before = [line for line in known if not line.startswith((head, "start · "))]
     own = [f"{head}{line}" for line in story(now)]
-    lines = [began, *before, *own]
+    lines = [*(began if now.begun else []), *before, *own]
     return lines, [line for line in lines if line not in known]
 
 
@@ -87,10 +87,10 @@ def story(state: OptimizerState) -> list[str]:
 def _lines(state: OptimizerState) -> Iterator[str]:
     if state.other_parent is not None:
         yield f"merges the edits of iterations {state.parent} and {state.other_parent}"
-    elif state.minibatch:
+    elif state.studying:
         likely = state.chances.get(state.parent)
         chance = "" if likely is None else f", drawn with P = {likely:.2f}"
-        yield f"parent {state.parent}{chance}; training documents to study: {len(state.minibatch)}"
+        yield f"parent {state.parent}{chance}; training documents to study: {len(state.studying)}"
     if state.studied.tried:
         most = ", ".join(f"{code} {n}" for code, n in [*state.failures.items()][:FREQUENT])
         yield f"studied: {state.studied.accepted} of {state.studied.tried} accepted" + (
@@ -131,8 +131,9 @@ def build(
 ) -> OptimizerGraph:
     """The compiled outer loop. `context` is called by the first node that runs."""
     nodes = OptimizerNodes(context)
-    graph = StateGraph(OptimizerState, input_schema=Lane)
+    graph = StateGraph(OptimizerState, input_schema=OptimizationRequest)
     for node in (
+        nodes.prepare,
         nodes.start,
         nodes.select,
         nodes.evaluate,
@@ -145,7 +146,8 @@ def build(
         nodes.record,
     ):
         graph.add_node(node.__name__, telling(node, _labelled, told))
-    graph.add_edge(START, "start")
+    graph.add_edge(START, "prepare")
+    graph.add_edge("prepare", "start")
     graph.add_conditional_edges("start", after_start)
     graph.add_conditional_edges("select", after_select)
     graph.add_conditional_edges("evaluate", after_evaluate)
@@ -172,7 +174,7 @@ async def optimize(context: OptimizationContext) -> None:
 
     async def lane(first: int) -> None:
         steps = STEPS * (plan.iterations // plan.parallel + 2)
-        begun = Lane(number=first, last=plan.iterations)
+        begun = OptimizationRequest(number=first, last=plan.iterations, iterations=plan.iterations)
         try:
             ended = await loop.ainvoke(begun, {"recursion_limit": steps})
         except ReviewsWait:  # of another lane, on which this one builds

@@ -51,6 +51,16 @@ class OptimizerNodes:
 
     context: Callable[[OptimizerState], OptimizationContext]
 
+    def prepare(self, state: OptimizerState) -> Update:
+        """Finds the optimization of the plan that is asked for, or begins it. Raises ValueError for
+        documents that a caller may not name."""
+        context = self.context(state.model_copy(update={"optimization": ""}))
+        return {
+            **BLANK,
+            "optimization": context.run_id,
+            "last": max(state.last, state.iterations),
+        }
+
     async def start(self, state: OptimizerState) -> Update:
         """Scores the prompts that the run starts from, once; finds what is left to be made."""
         context = self.context(state)
@@ -100,8 +110,8 @@ class OptimizerNodes:
         context = self.context(state)
         parent = await self._parent(state)
         tell = _teller(f"iteration {state.number} · parent")
-        outcomes = await context.evaluator.evaluate(parent, state.minibatch, 1, tell)
-        found = await context.evaluator.trajectories(parent, state.minibatch, 1)
+        outcomes = await context.evaluator.evaluate(parent, state.studying, 1, tell)
+        found = await context.evaluator.trajectories(parent, state.studying, 1)
         studied = {
             "studied": PassCount.of(outcomes.values()),
             "failures": failures([t.rounds for t in found]),
@@ -114,7 +124,7 @@ class OptimizerNodes:
         """Lays the trajectories out as evidence and has them read."""
         context = self.context(state)
         parent = await self._parent(state)
-        found = await context.evaluator.trajectories(parent, state.minibatch, 1)
+        found = await context.evaluator.trajectories(parent, state.studying, 1)
         seen = await asyncio.to_thread(context.visible, state.number)
         past = history(seen, await asyncio.to_thread(context.population.diffs, seen))
         files = evidence(found, _mine(context, parent), past)
@@ -314,7 +324,7 @@ def _select(context: OptimizationContext, number: int) -> Update:
     studied = min(plan.minibatch, len(plan.training))
     parent = draw(population, shares, chance(plan.seed, number, "parent"))
     minibatch = chance(plan.seed, number, "documents").sample(plan.training, studied)
-    return {**fresh, "parent": parent.number, "minibatch": tuple(minibatch)}
+    return {**fresh, "parent": parent.number, "studying": tuple(minibatch)}
 
 
 def _crossover(context: OptimizationContext, seen: list[Iteration], one: int, other: int) -> Update:
@@ -359,7 +369,7 @@ def _record(context: OptimizationContext, state: OptimizerState) -> Iteration:
         parent_pass_count=state.parent_pass_count.model_dump(exclude_none=True),
         pass_count=state.pass_count.model_dump(exclude_none=True),
         chances=state.chances,
-        minibatch=state.minibatch,
+        minibatch=state.studying,
         rates_before=state.rates_before,
         rates_after=state.rates_after,
         checks=state.checks,

@@ -3,14 +3,15 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from autodata.graph.state import Hyphened
+from autodata.graph.state import Hyphened, TaskName
 from autodata.ledger.iterations import EditDecision
 from autodata.optimizer.acceptance import AcceptanceRule, PassCount, Scoring
 from autodata.optimizer.selection import TEMPERATURE, Select
+from autodata.tasks import TASKS
 from autodata.tasks.review import EditReview
 from autodata.tasks.types import Document, Frozen, digest
 
@@ -111,23 +112,55 @@ class Lane(BaseModel):
     last: int = Field(1, ge=0, description="the last one")
 
 
-class OptimizerState(Lane):
+class OptimizationRequest(Lane, SearchChoices):
+    """What a caller asks the served graph for. With nothing stated the first optimization of the
+    folder goes on; any other plan has an optimization of its own there."""
+
+    task: TaskName = Field(next(iter(TASKS)), description="the task whose prompts are improved")
+    training: tuple[str, ...] = Field(
+        (),
+        description="what analyst and editor may study: ids of documents on record, or folders "
+        "below the one that the server's AUTODATA_DOCUMENTS names ('.' is all of it); with no "
+        "document stated, the demo documents",
+    )
+    validation: tuple[str, ...] = Field(
+        (), description="what decides which edits are kept, likewise"
+    )
+    test: tuple[str, ...] = Field(
+        (), description="sealed, likewise: kept for `autodata resume`, which scores the winner"
+    )
+    iterations: int = Field(
+        1, ge=0, le=10_000, description="edits to try in all; those on record are passed over"
+    )
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """What a plan of its own is made of: all that differs from the form as it comes."""
+        ours = {*OptimizationRequest.model_fields} - {*Lane.model_fields, "iterations"}
+        fields = {name: OptimizationRequest.model_fields[name].default for name in ours}
+        said = {name: getattr(self, name) for name in fields}
+        return {name: value for name, value in said.items() if value != fields[name]}
+
+
+class OptimizerState(OptimizationRequest):
     """One iteration on its way. Texts of documents stay in the ledger; ids travel.
 
-    `asks` says whether a person is asked before an edit is kept, `begun` how the prompts did from
-    which all started. `edited` maps paths to the texts that the edit changed. `decision` is None
+    `optimization` names the run in the ledger. `asks` says whether a person is asked before an edit
+    is kept, `begun` how the prompts did from which all started. `studying` are the training
+    documents drawn, `edited` maps paths to the texts that the edit changed. `decision` is None
     while the iteration is open; `reason` says why it was decided so, `revision` is its commit once
     it is on record. `summary` tells all iterations of the walk in lines for people.
     """
 
     model_config = ConfigDict(extra="forbid")
 
+    optimization: str = ""
     asks: bool = False
     begun: str = ""
     parent: int = 0
     other_parent: int | None = None
     chances: Mapping[int, float] = Field(default_factory=dict)
-    minibatch: tuple[str, ...] = ()
+    studying: tuple[str, ...] = ()
     studied: PassCount = PassCount()
     failures: Mapping[str, int] = Field(default_factory=dict)
     cause: str = ""
@@ -149,7 +182,10 @@ class OptimizerState(Lane):
     summary: str = ""
 
 
-_OF_THE_WALK = {*Lane.model_fields, "asks", "begun", "summary"}
+_OF_THE_WALK = {
+    *OptimizationRequest.model_fields,
+    *("optimization", "asks", "begun", "summary"),
+}
 
 BLANK: dict[str, object] = {
     name: field.get_default(call_default_factory=True)

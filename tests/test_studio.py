@@ -654,7 +654,7 @@ def test_the_optimizer_is_served_beside_the_loop(client: SyncLangGraphClient, fo
     )
     assert [part.data for part in parts if part.event == "error"] == []
     nodes = [node for part in parts if part.event == "updates" for node in part.data]
-    assert nodes[:4] == ["start", "select", "evaluate", "analyse"]
+    assert nodes[:5] == ["prepare", "start", "select", "evaluate", "analyse"]
     assert nodes[-1] == "record"
     values = client.threads.get_state(thread_id)["values"]
     assert values["decision"] in ("kept", "rejected", "invalid")
@@ -666,3 +666,96 @@ def test_a_run_without_a_thread_leaves_none(client: SyncLangGraphClient) -> None
     before = client.threads.count()
     done(client, INPUT)
     assert client.threads.count() == before
+
+
+SEARCH = {"rule": "paper", "score": "accepted", "crossover": 0.0}
+
+
+def test_the_optimizers_plan_is_a_form(client: SyncLangGraphClient) -> None:
+    [assistant] = client.assistants.search(graph_id="optimizer")
+    form = client.assistants.get_schemas(assistant["assistant_id"])["input_schema"]["properties"]
+    assert {"task", "training", "validation", "test", "iterations", "rule", "review"} <= set(form)
+    assert all(field["description"] and "default" in field for field in form.values())
+    assert form["rule"]["enum"] == ["strict", "paper", "confirm"]
+
+
+def test_an_iteration_streams_a_line_per_event_and_its_state_tells_it(
+    client: SyncLangGraphClient, folder: Path
+) -> None:
+    """A plan of its own has an optimization of its own, which a second walk finds made."""
+    thread = client.threads.create()["thread_id"]
+    parts = list(client.runs.stream(thread, "optimizer", input=SEARCH, stream_mode="custom"))
+    lines = [part.data for part in parts if part.event == "custom"]
+    assert any(line.startswith("start · ") and line.endswith(".md: rejected") for line in lines)
+    heads = [line.split(" · ")[1].split(":")[0] for line in lines if line.startswith("iteration 1")]
+    assert heads[0].startswith("parent 0, drawn with P = 1.00; training documents to study")
+    assert [h for h in heads if h in ("studied", "cause")] == ["studied", "cause"]
+    values = client.threads.get_state(thread)["values"]
+    told = values["summary"].splitlines()
+    assert told[0].startswith("start · ")
+    assert [line for line in told if line not in lines] == []
+    assert told[-1].startswith(f"iteration 1 · {values['decision']} · ")
+    assert values["optimization"].startswith("studio-cs-")
+    with Ledger.open(folder / "runs" / "studio-optimizer") as ledger:
+        [before] = ledger.query("select count(*) as calls from calls")
+        again = client.runs.wait(None, "optimizer", input=SEARCH)
+        assert isinstance(again, dict)
+        assert again["optimization"] == values["optimization"]
+        assert ledger.query("select count(*) as calls from calls") == [before]
+        assert [i.number for i in iterations(ledger, values["optimization"])] == [0, 1]
+
+
+def test_a_fork_and_a_breakpoint_of_an_iteration_ask_no_model_again(
+    client: SyncLangGraphClient, folder: Path
+) -> None:
+    thread = client.threads.create()["thread_id"]
+    plan = {**SEARCH, "seed": 3}
+    client.runs.wait(thread, "optimizer", input=plan, interrupt_before=["validate"])
+    if client.threads.get_state(thread)["next"]:
+        client.runs.wait(thread, "optimizer", input=None)
+    ended = client.threads.get_state(thread)["values"]
+    history = client.threads.get_history(thread, limit=100)
+    [before] = [state for state in history if list(state["next"]) == ["edit"]]
+    with Ledger.open(folder / "runs" / "studio-optimizer") as ledger:
+        [paid] = ledger.query("select count(*) as calls from calls")
+        again = client.runs.wait(
+            thread, "optimizer", input=None, checkpoint_id=before["checkpoint"]["checkpoint_id"]
+        )
+        assert isinstance(again, dict)
+        assert again["revision"] == ended["revision"]
+        assert ledger.query("select count(*) as calls from calls") == [paid]
+
+
+def test_a_person_keeps_an_edit_over_http(client: SyncLangGraphClient, folder: Path) -> None:
+    thread = client.threads.create()["thread_id"]
+    plan = {**SEARCH, "review": "before_keep", "iterations": 8}
+    client.runs.wait(thread, "optimizer", input=plan)
+    asked = interrupted(client, thread)
+    assert asked["diff"].startswith("--- a/cs/")
+    assert asked["score"]["score"] > asked["parent_score"]["score"]
+    client.runs.wait(thread, "optimizer", input=None, command={"resume": {"decision": "keep"}})
+    assert "by: field required" in interrupted(client, thread)["problem"]
+    keep = {"decision": "keep", "by": "Ann"}
+    client.runs.wait(thread, "optimizer", input=None, command={"resume": keep})
+    name = client.threads.get_state(thread)["values"]["optimization"]
+    with Ledger.open(folder / "runs" / "studio-optimizer") as ledger:
+        [kept] = [i for i in iterations(ledger, name) if i.number == asked["iteration"]]
+    assert (kept.decision, kept.review and kept.review.by) == ("kept", "Ann")
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"training": ["."]}, "state both training and validation documents"),
+        ({"training": ["."], "validation": ["."]}, "reads no folders; AUTODATA_DOCUMENTS names"),
+        ({"task": "procedural"}, "procedural has no prompt to improve"),
+        ({"rule": "lucky"}, "should be 'strict', 'paper' or 'confirm'"),
+    ],
+    ids=str,
+)
+def test_a_refused_plan_says_what_is_wrong(
+    client: SyncLangGraphClient, plan: dict[str, Any], said: str
+) -> None:
+    ended = client.runs.wait(None, "optimizer", input=plan, raise_error=False)
+    assert isinstance(ended, dict)
+    assert said in ended["__error__"]["message"]

@@ -14,7 +14,7 @@ from autodata.ledger.iterations import Iteration
 from autodata.ledger.reviews import answer_about_edit, waiting_edits
 from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.loop import OptimizerGraph, build
-from autodata.optimizer.state import Lane
+from autodata.optimizer.state import OptimizationRequest
 from autodata.tasks.review import read_edit_review
 from tests.optimizer.context import RUN, optimization_context
 
@@ -73,7 +73,7 @@ async def waiting(folder: Path, review: str | None = "before_keep") -> AsyncIter
         folder, iterations=1, validation=4, seed=SEED, crossover=0.0, review=review
     ) as context:
         walk = Walk(build(lambda state: context, InMemorySaver()), context)
-        await walk.say(Lane(number=1, last=1))
+        await walk.say(OptimizationRequest())
         yield walk
 
 
