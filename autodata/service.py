@@ -56,6 +56,7 @@ from autodata.studio import with_assistants
 from autodata.tasks import TASKS
 from autodata.tasks.types import Document, digest
 
+OF_A_PLAN = "studio-"  # how optimizations begin to be called that were begun for a stated plan
 TRAINING = 4  # of the demo documents; the others are for validation
 
 OPTIMIZATION = ("AUTODATA_OPTIMIZATION", "runs/studio-optimizer")
@@ -167,15 +168,16 @@ class Optimizations:
         if state.optimization:
             return ledger.run(state.optimization)
         begun = ledger.runs()
-        if begun and not state.stated:
-            return begun[0]
+        unstated = [run for run in begun if not run.id.startswith(OF_A_PLAN)]
+        if unstated and not state.stated:
+            return unstated[0]
         sides = _sides(ledger, state)
         search = {name: getattr(state, name) for name in SearchChoices.model_fields}
         if not state.stated:
             search["minibatch"] = TRAINING
         search["review"] = search["review"] or reviewed(_settings())[1]
         plan = planned(sides, search)
-        own = f"studio-{state.task}-{digest(state.task, plan.model_dump(mode='json'))[:8]}"
+        own = f"{OF_A_PLAN}{state.task}-{digest(state.task, plan.model_dump(mode='json'))[:8]}"
         if known := [run for run in begun if run.id == own]:
             return known[0]
         ledger.add_documents(document for found in sides.values() for document in found)

@@ -113,8 +113,8 @@ class Lane(BaseModel):
 
 
 class OptimizationRequest(Lane, SearchChoices):
-    """What a caller asks the served graph for. With nothing stated the first optimization of the
-    folder goes on; any other plan has an optimization of its own there."""
+    """What a caller asks the served graph for. With nothing stated the folder's optimization goes
+    on, else one over demo documents; any other plan has an optimization of its own there."""
 
     task: TaskName = Field(next(iter(TASKS)), description="the task whose prompts are improved")
     training: tuple[str, ...] = Field(
