@@ -20,7 +20,7 @@ from autodata.agents.extractor import extract
 from autodata.agents.judge import marked, sample_of, score
 from autodata.agents.loop_judge import judge_round
 from autodata.agents.orchestrator import instruct
-from autodata.agents.replies import VerdictReply, marks_reply
+from autodata.agents.replies import JudgementReply, VerdictReply, marks_reply
 from autodata.agents.solver import solve
 from autodata.agents.verifier import numbered, verdict, verify
 from autodata.graph.context import RunContext
@@ -475,6 +475,11 @@ def _unsaid(context: RunContext, state: State, last: Round) -> Iterator[str]:
         verdicts = said(role, VerdictReply, candidate.reference_answer).values()
         if verdicts and not any(verdict(reply, candidate).passed for reply in verdicts):
             yield f"the {role.replace('_', ' ')} did not pass it"
+    if found := last.judgement:
+        worth = found.verdict, found.grpo_suitability
+        read = said("loop_judge", JudgementReply, "").values()
+        if not any((r.verdict, r.grpo_suitability) == worth for r in read):
+            yield "the loop judge did not say so"
 
 
 def _ended_early(found: Objection, decision: Decision) -> Update:

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +461,53 @@ def test_no_edit_of_scores_or_marks_gets_past_the_gate(
     assert "weak mean" in ended({})
     assert "edited by hand and is not accepted: weak attempt 1 scored 0.0" in ended(scores)
     assert "edited by hand and is not accepted: the judge marked weak attempt 1" in ended(better)
+
+
+def stopped(
+    client: SyncLangGraphClient, task: str, wanted: Callable[[dict[str, Any]], bool], **how: Any
+) -> tuple[str, dict[str, Any]]:
+    """The first demo document whose state is as wanted where its thread stops, and the thread."""
+    for number in range(8):
+        thread = client.threads.create()["thread_id"]
+        state = done(client, demo(task, number), thread, **how)
+        if wanted(state):
+            return thread, state
+    raise AssertionError("no document came to that")
+
+
+def test_a_judgement_that_the_loop_judge_did_not_give_is_none(client: SyncLangGraphClient) -> None:
+    choices = {"rounds": 1}
+    thread, state = stopped(
+        client,
+        "legal",
+        lambda state: (state.get("judgement") or {}).get("verdict") == "improve",
+        context=choices,
+        interrupt_before=["decide"],
+    )
+    better = {**state["judgement"], "verdict": "accept", "grpo_suitability": "high"}
+    client.threads.update_state(thread, {"judgement": better}, as_node="loop_judge")
+    ended = done(client, None, thread, context=choices)
+    assert ended["decision"] == "rejected"
+    [objection] = ended["objections"]
+    assert "edited by hand and is not accepted: the loop judge did not" in objection["message"]
+
+
+def test_a_verdict_that_the_verifier_did_not_give_is_none(client: SyncLangGraphClient) -> None:
+    choices = {"weak_max": 1, "strong_min": 0, "gap_min": 0}
+    thread, state = stopped(
+        client,
+        "cs",
+        lambda state: not (state.get("verdict") or {}).get("passed", True),
+        context=choices,
+        interrupt_after=["verifier"],
+    )
+    passed = {**state["verdict"], "passed": True, "problems": []}
+    edit = {"verdict": passed, "objections": [], "decision": None}
+    client.threads.update_state(thread, edit, as_node="verifier")
+    ended = done(client, None, thread, context=choices)
+    assert ended["decision"] == "rejected"
+    [objection] = ended["objections"]
+    assert "not accepted: the verifier did not pass it" in objection["message"]
 
 
 def test_the_history_can_be_read_and_forked(
