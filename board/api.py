@@ -32,10 +32,10 @@ from autodata.board.app import BOARD_PATH, guarded
 from autodata.board.pages import Door, Folders, ShownFolder
 from autodata.ledger.database import LedgerError
 from autodata.ledger.export import ExportError, export
-from autodata.ledger.listing import cost_of, count_outcomes, endpoint_health
+from autodata.ledger.listing import cost_of, count_outcomes, count_waiting, endpoint_health
 from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import WAITING, Summary, proportion, summarize
+from autodata.ledger.summary import Summary, proportion, summarize
 
 LISTED_RUNS = 30  # on one page unless stated, and 100 at most
 SPENT = ("usd", "calls", "tokens")
@@ -247,7 +247,6 @@ class Api:
         """A run in a list. What its documents took is counted, fresh attempts included; what two
         runs share is counted in both."""
         counts = count_outcomes(folder.ledger, run)
-        [row] = folder.ledger.query(WAITING, [run.id])
         decided = {name: counts[name] for name in ("accepted", "rejected", "skipped")}
         tried = decided["accepted"] + decided["rejected"]
         return {
@@ -257,7 +256,7 @@ class Api:
             "status": self._door.stands(folder.path, run),
             "started_at": run.started_at,
             "simulated": run.simulated,
-            "documents": decided | {"waiting": row["documents"]},
+            "documents": decided | {"waiting": count_waiting(folder.ledger, run.id)},
             **proportion(decided["accepted"], tried).plain("pass_rate"),
             **folder.kept(("cost", run.id), lambda ledger: cost_of(ledger, run)),
         }

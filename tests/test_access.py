@@ -1,5 +1,6 @@
 """LangGraph's own server with keys: who is let in, what is whose, and what each may spend."""
 
+import json
 import os
 import re
 import shutil
@@ -8,12 +9,16 @@ import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autodata.board.access import AccessError, KeyFile, Refused, admitted, check_listening
 from autodata.ledger.records import EXPORT_FORMATS
@@ -64,8 +69,8 @@ class Caller:
 class Server:
     """A server at work, what it printed and what it answered."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
-        self.process = process
+    def __init__(self, process: subprocess.Popen[str], address: str, said: list[str]) -> None:
+        self.process, self.said = process, said
         self.http = httpx.Client(base_url=address, timeout=60)
         self.answered: list[str] = []
 
@@ -91,7 +96,7 @@ def server(folder: Path, said: list[str], *options: str) -> Iterator[Server]:
             assert line, "".join(said)
         reading = threading.Thread(target=said.extend, args=(process.stdout,))
         reading.start()
-        ready = Server(process, f"http://127.0.0.1:{port}")
+        ready = Server(process, f"http://127.0.0.1:{port}", said)
         try:
             with ready.http:
                 yield ready
@@ -149,7 +154,9 @@ def nobody(served: Server) -> Caller:
 def run(alice: Caller) -> str:
     """Alice's run over two documents."""
     assert [alice.made(number)["decision"] for number in (0, 3)] == ["accepted"] * 2
-    [row] = alice("GET", "/runs").json()["runs"]
+    told = alice("GET", "/runs")
+    assert told.status_code == 200, "".join(alice.server.said)[-3000:]
+    [row] = told.json()["runs"]
     found: str = row["id"]
     return found
 
@@ -331,6 +338,92 @@ def test_files_are_those_of_the_commands_byte_for_byte(
     page = alice("GET", f"/runs/{run}/report")
     assert page.text == (place.folder.path / "report.html").read_text()
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+ODD: list[Any] = [None, True, -1, 1e308, "", "\0", "x" * 500, "\ud800", [], [[]], {"a": {}}]
+PARTS: list[dict[str, Any]] = [
+    {"document": 5},
+    {"document": {"name": None, "text": "x"}},
+    {"document": {"name": "a", "text": ""}},
+    {"document": {"name": "a", "text": "t", "more": 1}},
+    {"document_id": "\0"},
+    {"document_id": "x", "task": 7},
+    {"rounds": [{"number": "a"}]},
+    {"decision": "accepted"},
+    {"documents": [{"name": "a"}]},
+    {"folder": "../.."},
+    {"text": [], "task": "cs"},
+]
+GRAPHS = ("autodata", "batch", "example")
+BODIES = [
+    *(
+        {"assistant_id": g, "input": x}
+        for g in ("autodata", "batch", "example")
+        for x in PARTS + ODD
+    ),
+    *({"assistant_id": "autodata", "input": PARTS[4], "context": x} for x in ODD),
+    *({"assistant_id": "autodata", "input": PARTS[4], "command": x} for x in ODD[:-1]),
+    *({"assistant_id": x, "input": {}} for x in ODD),
+    *ODD,
+]
+RAW = [
+    b"",
+    b"{",
+    b"\xff",
+    b"nan",
+    b"[1" * 1000,
+    b'{"assistant_id": "autodata", "input": "\\ud800"}',
+]
+
+
+def test_a_malformed_body_is_told_what_is_wrong_with_it(alice: Caller) -> None:
+    """By its status, or by the error of the run that was begun; nothing breaks the server."""
+    sent = [*(json.dumps(body).encode() for body in BODIES), *RAW]
+    assert len(sent) > 100
+    with ThreadPoolExecutor(8) as at_once:
+        answers = list(at_once.map(lambda body: alice("POST", "/runs/wait", content=body), sent))
+    for body, answer in zip(sent, answers, strict=True):
+        assert answer.status_code in (200, 400, 404, 422), f"{body!r}: {answer.text}"
+        said = answer.json()
+        if answer.status_code != 200:
+            assert len(said["detail"]) > 5
+        elif "__error__" in said:
+            assert len(said["__error__"]["message"]) > 10, body
+            assert "internal error" not in said["__error__"]["message"].lower(), body
+    assert alice("GET", "/health").status_code == 200
+
+
+NUMBERS = st.integers(-2, 101).map(str) | st.text(max_size=5)
+QUERY = st.fixed_dictionaries(
+    {},
+    optional={
+        "limit": NUMBERS,
+        "offset": NUMBERS,
+        "format": st.sampled_from([*EXPORT_FORMATS, "x"]) | st.text(max_size=9),
+        "confirmed": st.sampled_from(["0", "1", "yes"]),
+        "card": st.sampled_from(["0", "1", ""]),
+    },
+)
+
+
+def test_the_routes_answer_whatever_is_asked_for_in_words(alice: Caller, run: str) -> None:
+    names = st.just(run) | st.text(min_size=1, max_size=9).map(lambda name: quote(name, safe=""))
+    paths = names.flatmap(
+        lambda name: st.sampled_from(
+            ["/health", "/runs", *(f"/runs/{name}{end}" for end in ("", "/export", "/report"))]
+        )
+    )
+
+    @settings(max_examples=120, deadline=None, derandomize=True, database=None)
+    @given(path=paths, query=QUERY, method=st.sampled_from(["GET", "GET", "HEAD", "PUT", "DELETE"]))
+    def asked(path: str, query: dict[str, str], method: str) -> None:
+        answer = alice(method, path, params=query)
+        assert answer.status_code in (200, 400, 404, 405, 409, 422), f"{path} {query}"
+        if answer.status_code != 200 and method != "HEAD":
+            assert answer.headers["content-type"] == "application/json", f"{method} {path}"
+            assert isinstance(answer.json()["detail"], str)
+
+    asked()
 
 
 HOME = ("127.0.0.1", 2024)

@@ -127,6 +127,10 @@ def test_the_board_is_served_beside_the_graphs(
     assert http.get("/board/static/board.css").status_code == 200
     assert http.get("/board/", headers={"origin": "https://smith.example"}).status_code == 403
     assert http.get("/ok").status_code == 200
+    assert http.get("/health").json()["simulated"] is True
+    [listed, *_] = [one for one in http.get("/runs").json()["runs"] if one["task"] == "cs"]
+    assert http.get(f"/runs/{listed['id']}/report").status_code == 200
+    assert http.get("/runs", headers={"host": "rebound.example"}).status_code == 403
 
 
 def test_a_fork_may_be_the_first_that_a_server_sees(client: SyncLangGraphClient) -> None:
