@@ -129,9 +129,11 @@ def _files(path: str | Path | Document) -> Iterator[File | Document | Skipped]:
         yield path
         return
     root = Path(path)
-    if root.is_dir():
+    if path == "":  # which is this very folder as a path, and rather a variable without a value
+        yield Skipped('""', "neither a path nor a text: it is empty")
+    elif os.path.isdir(root):
         yield from _walk(root)
-    elif root.exists():
+    elif os.path.exists(root):
         yield File(root, _shown(Path(root.name)))
     elif glob.has_magic(str(path)):
         found = [
@@ -286,8 +288,8 @@ def sources(documents: Documents) -> Iterable[str | Path | Document]:
     """
     if _is_one(documents):
         return [_one(documents)]
-    if not isinstance(documents, Iterable):
-        raise TypeError(f"documents are paths, texts or objects with a text, not {documents!r}")
+    if isinstance(documents, bytes) or not isinstance(documents, Iterable):
+        raise TypeError(f"documents are paths, texts or objects with a text, not {documents!r:.99}")
     return map(_one, documents)
 
 
@@ -302,6 +304,8 @@ def _one(given: Any) -> str | Path | Document:
         return _text(given, {}) if "\n" in given or len(given) > TEXT_FROM else given
     if isinstance(given, Mapping):
         text, meta = given.get("text"), {k: v for k, v in given.items() if k != "text"}
+        if text is None and "text" in given:  # a row like others of its dataset, without a text
+            text = ""
     else:  # as LangChain's documents are
         text, meta = getattr(given, "page_content", None), getattr(given, "metadata", {})
     if not isinstance(text, str):
@@ -316,6 +320,8 @@ def _text(text: str, meta: Mapping[str, Any]) -> Document:
     kept = {
         key: value
         for key, value in meta.items()
-        if isinstance(value, str | int | float | bool) and key not in Document.model_fields
+        if isinstance(key, str)
+        and isinstance(value, str | int | float | bool)
+        and key not in Document.model_fields
     }
     return Document.of(name, text, **kept)

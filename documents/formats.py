@@ -2,13 +2,14 @@
 
 import io
 import logging
-import multiprocessing
 import re
 import resource
-import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import TimeoutError as ConversionTimeout
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -18,7 +19,6 @@ from zipfile import BadZipFile
 import mammoth
 from bs4 import BeautifulSoup, Comment, Tag
 from markdownify import markdownify
-from pebble import ProcessExpired, ProcessPool
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
@@ -226,12 +226,14 @@ PACKED = frozenset({".pdf", ".docx"})  # formats whose size on disk says little
 class Converter:
     """Converts files to Markdown within limits: `with Converter() as convert: convert(path)`.
 
-    One worker process is started for the first file that needs it.
+    One worker process is started for the first file that needs it. Those of `multiprocessing` would
+    run the caller's script once more, to its end, where it lacks `if __name__ == "__main__":`.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits
-        self._pool: ProcessPool | None = None
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._asked: Connection | None = None
 
     def __enter__(self) -> "Converter":
         return self
@@ -239,37 +241,80 @@ class Converter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.stop()  # type: ignore[no-untyped-call]
-            self._pool.join()
+        self._end()
 
     def __call__(self, path: Path) -> str:
-        """The file's text. Raises FormatError, with the limit that it goes beyond."""
+        """The file's text. Raises FormatError, with the limit that it goes beyond, and OSError."""
         if path.suffix.lower() not in PACKED and path.stat().st_size <= self.limits.here_bytes:
             return convert(path)
-        if self._pool is None:
-            self._pool = ProcessPool(
-                max_workers=1,
-                max_tasks=0,
-                initializer=_confine,
-                initargs=(self.limits.memory_bytes,),
-                context=multiprocessing.get_context("spawn"),
-            )
-        future = self._pool.schedule(convert, args=(path,), timeout=self.limits.seconds)
+        asked = self._asked or self._start()
         try:
-            text: str = future.result()
-        except ConversionTimeout as error:
-            seconds = f"{self.limits.seconds:g} s"
-            raise FormatError(f"reading it takes longer than {seconds}: split it") from error
-        except (MemoryError, ProcessExpired) as error:
+            asked.send(path.absolute())
+            if not asked.poll(self.limits.seconds):
+                self._end()
+                seconds = f"{self.limits.seconds:g} s"
+                raise FormatError(f"reading it takes longer than {seconds}: split it")
+            answer: str | FormatError | OSError | MemoryError = asked.recv()
+        except (EOFError, ConnectionError) as error:  # it was killed, or failed without a word
+            if self._end(patience=10) == 1:
+                raise RuntimeError(f"{path}: converting it failed, as said above") from error
+            answer = MemoryError()
+        if isinstance(answer, MemoryError):
             memory = f"{self.limits.memory_bytes / MEGABYTE:,.0f} MB"
-            raise FormatError(f"reading it takes more than {memory} of memory") from error
-        return text
+            raise FormatError(f"reading it takes more than {memory} of memory") from answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _start(self) -> Connection:
+        """Starts the worker, apart from the terminal's signals. Raises OSError."""
+        here, there = Pipe()
+        places = [str(place) for place in sys.path]
+        program = (
+            f"import sys; sys.path[:] = {places!r}; from autodata.documents.formats import serve; "
+            f"serve({there.fileno()}, {self.limits.memory_bytes})"
+        )
+        with there:
+            self._worker = subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[there.fileno()],
+                start_new_session=True,
+            )
+        self._asked = here
+        try:
+            here.recv()  # its imports are not the first file's time
+        except (EOFError, ConnectionError) as error:
+            self._end()
+            raise OSError("the process that converts files does not start") from error
+        return here
+
+    def _end(self, patience: float = 0) -> int | None:
+        """Ends the worker, or lets it end for so many seconds; returns its exit code."""
+        worker, self._worker, asked, self._asked = self._worker, None, self._asked, None
+        if asked is not None:
+            asked.close()
+        if worker is None:
+            return None
+        with suppress(subprocess.TimeoutExpired):
+            return worker.wait(patience)
+        worker.kill()
+        return worker.wait()
 
 
-def _confine(memory_bytes: int) -> None:
-    """Bounds the worker's memory, and leaves the terminal's signals to the parent process."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+def serve(file: int, memory_bytes: int) -> None:
+    """Converts the files whose paths come over a connection, within so much memory, until it is
+    closed: the work of `Converter`'s process."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, hard))
+    with Connection(file) as asking:
+        asking.send(None)
+        while True:
+            try:
+                path = asking.recv()
+            except (EOFError, ConnectionError):
+                return
+            try:
+                asking.send(convert(path))
+            except (FormatError, OSError, MemoryError) as error:
+                asking.send(error.with_traceback(None))

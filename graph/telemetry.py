@@ -116,7 +116,7 @@ class JsonLines:
 
     def __init__(self, place: str) -> None:
         file = None if place == STDERR else open(place, "a", encoding="utf-8")  # noqa: SIM115
-        self._file = file  # closed below
+        self._file, self._place = file, place  # closed below
         self._writing = Lock()
 
     @contextmanager
@@ -152,14 +152,24 @@ class JsonLines:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         known = {name: value for name, value in said.items() if value is not None}
         line = json.dumps({"time": time, "event": event, **known}) + "\n"
-        with self._writing:
+        with self._writing, self._named():
             file = self._file or sys.stderr
             file.write(line)
             file.flush()
 
     def close(self) -> None:
         if self._file:
-            self._file.close()
+            with self._named():
+                self._file.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """An error of writing names the file, as one of opening it does."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = self._place
+            raise
 
 
 def _telemetry(endpoints: Mapping[str, EndpointConfig]) -> Sink | None:

@@ -55,7 +55,7 @@ class Document(Frozen):
     meta: Mapping[str, Any] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, text: str, **meta: Any) -> "Document":
+    def of(cls, name: str, text: str, /, **meta: Any) -> "Document":
         """The document with this text; its id follows from the text alone."""
         return cls(id=digest(text)[:16], name=name, text=text, meta=meta)
 

@@ -98,14 +98,17 @@ def test_documents_are_paths_texts_or_objects(tmp_path: Path) -> None:
         Page(f"{TEXT} Loaded.", source="loaded.pdf"),
         autodata.Document.of("made.md", f"{TEXT} Made."),
         {"name": "short", "text": "Too short."},
+        {"name": "null", "text": None},
+        {"name": "odd keys", "text": f"{TEXT} Odd.", 3: "three", "cls": "X", "self": 1},
     ]
-    with pytest.warns(UserWarning, match="without a result: short: too little text"):
+    with pytest.warns(UserWarning, match=r"short: too little text.*; null: empty: no text in it"):
         run = autodata.run(
             iter(given), out=tmp_path / "run", config={}, task="cs", rounds=1, budget_calls=200
         )
+    others = ["mapped", "loaded.pdf", "made.md", "odd keys"]
     names = [outcome.name for outcome in run.documents()]
-    assert names == [NAMES[1], "The scheduler of a ray tracer", "mapped", "loaded.pdf", "made.md"]
-    assert [skipped.path for skipped in run.skipped] == ["short"]
+    assert names == [NAMES[1], "The scheduler of a ray tracer", *others]
+    assert [skipped.path for skipped in run.skipped] == ["short", "null"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,10 @@ def test_documents_are_paths_texts_or_objects(tmp_path: Path) -> None:
     [
         ({"documents": TEXT}, autodata.SettingsError, "which task is it? Say task='cs'"),
         ({"documents": "nowhere/*.md", "task": "cs"}, autodata.CorpusError, "nowhere"),
+        ({"documents": "", "task": "cs"}, autodata.CorpusError, "neither a path nor a text"),
+        ({"documents": "word " * 199, "task": "cs"}, autodata.CorpusError, "no such file"),
         ({"documents": 7, "task": "cs"}, TypeError, "documents are paths, texts or objects"),
+        ({"documents": TEXT.encode(), "task": "cs"}, TypeError, "objects with a text, not b"),
         ({"documents": [{"body": ""}], "task": "cs"}, TypeError, "has no text"),
         ({"documents": TEXT, "task": "cs", "round": 3}, TypeError, "did you mean rounds"),
         ({"documents": TEXT, "task": "cs", "rounds": 0}, autodata.SettingsError, "rounds=0"),
@@ -146,6 +152,25 @@ def test_the_same_call_goes_on_with_the_same_folder(tmp_path: Path) -> None:
     assert resumed.status == "done"
     again = autodata.run(FILES, out=out, **SIMULATED)
     assert (again, again.summary().calls) == (resumed, calls)
+
+
+def test_a_script_that_guards_nothing_is_run_once(tmp_path: Path) -> None:
+    """Long files are read in a process of their own, which is none of the script."""
+    (tmp_path / "long.md").write_text(f"{TEXT}\n\n" * 50)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import autodata\nprint('begun')\n"
+        "print(autodata.run('long.md', task='cs', out='run', config={}, rounds=1).status)\n"
+    )
+    for program in ([script.name], ["-c", script.read_text()]):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        ran = subprocess.run(
+            [sys.executable, "-X", "dev", "-W", "error", *program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert (ran.stdout, ran.stderr) == ("begun\ndone\n", "")
 
 
 async def test_it_runs_where_an_event_loop_runs_already(tmp_path: Path, done: autodata.Run) -> None:

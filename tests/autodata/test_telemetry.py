@@ -231,6 +231,15 @@ def test_log_lines_say_what_each_call_and_document_took(seen: Seen) -> None:
     assert told == {(outcome.name, outcome.decision) for outcome in ids.values()}
 
 
+def test_a_log_that_cannot_be_written_is_named_and_the_run_goes_on_without(
+    folder: Folder,
+) -> None:
+    run = ("run", "docs", "--task", "cs", "--out", "run", "--rounds", "1")
+    said = folder(*run, "--log-json", "/dev/full", code=2)
+    assert said == "autodata: /dev/full: No space left on device\n"
+    assert "done" in folder("resume", "run")
+
+
 def test_no_key_is_in_traces_logs_database_or_files(seen: Seen) -> None:
     everything = seen.everything()
     assert b"work-stealing-scheduler.md" in everything
