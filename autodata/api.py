@@ -40,7 +40,7 @@ from autodata.models.errors import Interrupted, Paused
 from autodata.options import FLAGS
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import Screen, counted
-from autodata.session import STOPPED, RunSession, RunWork, Work
+from autodata.session import STOPPED, RunSession, RunWork, Work, begun_in
 from autodata.settings import Override, Settings, SettingsError, load, read
 from autodata.tasks import TASKS
 from autodata.tasks.types import Document
@@ -410,9 +410,11 @@ def _began(
 def _went_on(
     run: "str | Path | Run", wait: bool, progress: bool | None, choices: Mapping[str, Any]
 ) -> _Begun:
+    if "task" in choices:
+        raise TypeError("a run keeps its task; begin another one in a folder of its own")
     folder = RunFolder(run.path if isinstance(run, Run) else Path(run)).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        row = ledger.run()
+        row = begun_in(folder, ledger)
     if row.kind != "documents":
         raise RunFolderError(
             f"{folder.path} holds an {row.kind}; `autodata resume {folder.path}` goes on with it"
@@ -464,8 +466,10 @@ def _overrides(choices: Mapping[str, Any]) -> list[Override]:
         for name, value in choices.items()
         if name != "settings" and value is not None
     ]
-    others = (choices.get("settings") or {}).items()
-    return said + [Override(key, value, f"settings[{key!r}]") for key, value in others]
+    others = choices.get("settings") or {}
+    if not isinstance(others, Mapping) or not all(isinstance(k, str) and "." in k for k in others):
+        raise TypeError("settings are keys as --set has them: {'run.passage_tokens': 2000}")
+    return said + [Override(key, value, f"settings[{key!r}]") for key, value in others.items()]
 
 
 def _with_task(settings: Settings) -> Settings:

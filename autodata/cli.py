@@ -63,7 +63,7 @@ def call(module: str, name: str, /, **given: Any) -> NoReturn:
             given["overrides"] = _overrides(given)
         code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):  # the latter where a question was to be answered
         _say("stopped")
         code = INTERRUPTED
     except task_error() as error:  # nothing else can be imported then

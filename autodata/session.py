@@ -31,7 +31,7 @@ from autodata.progress import Progress
 from autodata.prompt_store.prompt import locked_revision, unchanged_since
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import print_summary
-from autodata.settings import Settings, changes
+from autodata.settings import Settings, SettingsError, changes
 from autodata.tasks import TASKS
 from autodata.tasks.types import Document
 
@@ -246,10 +246,29 @@ def _silence(terminals: Sequence[int]) -> None:
     os.close(nowhere)
 
 
+def begun_in(folder: RunFolder, ledger: Ledger) -> RunRow:
+    """The latest run of a folder. Raises RunFolderError where it was stopped before it had one."""
+    if not ledger.runs():
+        raise RunFolderError(
+            f"{folder.path} was stopped while it began, before all documents were read; give the "
+            "command that began it once more, or make the same call"
+        )
+    return ledger.run()
+
+
 class RunSession(Session):
     """A session of a run: documents in, examples out."""
 
     kind = "documents"
+
+    def begin(self, documents: Iterable[Document], skipped: Sequence[Skipped] = ()) -> int:
+        """As any session; raises SettingsError where reviews are asked for that no run has."""
+        if self.settings.run.review == "before_keep":
+            raise SettingsError(
+                "run.review: before_keep is about prompt edits, which `autodata optimize` makes; a "
+                "run takes before_accept"
+            )
+        return super().begin(documents, skipped)
 
     def opened(self, run: RunRow, settings: Settings) -> "RunWork":
         """What is undecided yet."""

@@ -10,7 +10,7 @@ from autodata.ledger.measurements import accepted
 from autodata.ledger.rows import RunRow
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import Screen, screen
-from autodata.session import RunSession
+from autodata.session import RunSession, begun_in
 from autodata.settings import (
     ASKING,
     Override,
@@ -36,11 +36,6 @@ def run(
 ) -> int:
     """Begins a run, or goes on with the one in the folder."""
     settings = with_task(load(config, overrides))
-    if settings.run.review == "before_keep":
-        raise SettingsError(
-            "run.review: before_keep is about prompt edits, which `autodata optimize` makes; a run "
-            "takes before_accept"
-        )
     corpus = _corpus(documents, settings)
     return RunSession(RunFolder(out), settings, screen(), wait).begin(corpus, corpus.skipped)
 
@@ -54,12 +49,7 @@ def resume(run: Path, wait: bool, overrides: Sequence[Override]) -> int:
     """Goes on with the run in the folder, whatever its kind."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        if not ledger.runs():
-            raise RunFolderError(
-                f"{run} was stopped while it began, before all documents were read; give the "
-                "command that began it once more"
-            )
-        begun = ledger.run()
+        begun = begun_in(folder, ledger)
     settings = folder.settings(begun, overrides)
     if begun.kind != "optimization":
         return RunSession(folder, settings, screen(), wait).go_on()

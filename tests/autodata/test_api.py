@@ -124,6 +124,12 @@ def test_documents_are_paths_texts_or_objects(tmp_path: Path) -> None:
         ({"documents": TEXT, "task": "cs", "round": 3}, TypeError, "did you mean rounds"),
         ({"documents": TEXT, "task": "cs", "rounds": 0}, autodata.SettingsError, "rounds=0"),
         ({"documents": TEXT, "task": "c"}, autodata.SettingsError, "task='c'"),
+        ({"documents": TEXT, "task": "cs", "settings": {"run": {}}}, TypeError, "as --set has"),
+        (
+            {"documents": TEXT, "task": "cs", "review": "before_keep"},
+            autodata.SettingsError,
+            "a run takes before_accept",
+        ),
         (
             {"documents": TEXT, "task": "cs", "settings": {"run.round": 3}},
             autodata.SettingsError,
@@ -137,6 +143,19 @@ def test_wrong_use_is_said_in_words_before_anything_is_begun(
     with pytest.raises(error, match=re.escape(said)):
         autodata.run(**{"config": {}, "out": tmp_path / "run", **called})
     assert not (tmp_path / "run" / "run.db").exists()
+
+
+def test_what_cannot_go_on_says_why(tmp_path: Path, done: autodata.Run) -> None:
+    def breaks() -> Iterator[str]:
+        yield TEXT
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        autodata.run(breaks(), out=tmp_path / "run", **SIMULATED)
+    with pytest.raises(autodata.RunFolderError, match="stopped while it began"):
+        autodata.resume(tmp_path / "run")
+    with pytest.raises(TypeError, match="a run keeps its task"):
+        autodata.resume(done, task="legal")  # type: ignore[call-arg]
 
 
 def test_the_same_call_goes_on_with_the_same_folder(tmp_path: Path) -> None:

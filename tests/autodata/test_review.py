@@ -203,7 +203,9 @@ def test_what_does_not_wait_cannot_be_answered(run: Folder) -> None:
     assert f"{name} does not wait for review" in run("review", "run", "--accept", name, code=2)
 
 
-def typed(folder: Folder, *keys: tuple[str, str], editor: str = "true", place: str = "run") -> str:
+def typed(
+    folder: Folder, *keys: tuple[str, str], editor: str = "true", place: str = "run", code: int = 0
+) -> str:
     """What a reviewer at a terminal reads who types these keys, each when its prompt is there."""
     ours, theirs = pty.openpty()
     environment = {**folder.env, "EDITOR": editor, "VISUAL": editor}
@@ -223,7 +225,7 @@ def typed(folder: Folder, *keys: tuple[str, str], editor: str = "true", place: s
             os.write(ours, f"{key}\n".encode())
     os.close(ours)  # which ends whoever still reads from it
     process.join()
-    assert process.exitcode == 0, seen + unread
+    assert process.exitcode == code, seen + unread
     return seen + unread
 
 
@@ -245,6 +247,11 @@ def test_a_reviewer_at_a_terminal_is_shown_each_example_and_asked(run: Folder) -
         "select json_extract(edited, '$.reference_answer') from reviews where edited is not null"
     )
     assert edited == f"In short: {before[0]['candidate']['reference_answer']}"
+
+
+def test_a_reviewer_who_leaves_at_the_prompt_stops_as_any_command_does(run: Folder) -> None:
+    said = typed(run, ("> ", "\x04"), code=130)
+    assert said.rstrip().endswith("autodata: stopped")
 
 
 def test_a_reviewer_at_a_terminal_skips_accepts_and_sends_back(run: Folder) -> None:

@@ -414,6 +414,10 @@ def test_a_reviewer_at_the_keyboard_moves_accepts_sends_back_and_edits(
 ) -> None:
     [one, two, three, *_] = waiting(folder)
     with served(folder.path / "run") as board, browser(tmp_path / "profile") as page:
+        page.open(board.removesuffix("/board/") + address(one))
+        widths = "bar => bar.getBoundingClientRect().width"
+        [weak, strong, *_] = page.tell(f"[...document.querySelectorAll('.bar')].map({widths})")
+        assert weak == strong > 0  # one scale for both sides
         page.look(390, 844, phone=True)
         page.open(board.removesuffix("/board/") + address(one))
         assert page.tell("document.documentElement.scrollWidth <= innerWidth")
