@@ -8,6 +8,7 @@ was begun, one begins over the demo documents, with a prompt store inside the fo
 run folder of its own, beside that of AUTODATA_RUN; all of them call models within the same limits.
 """
 
+import asyncio
 import atexit
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +26,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from autodata.assembly import documents_in_flight, open_context_of_all, resolve
-from autodata.board.access import SERVED_RUN, BearerKey, hook, key_file
+from autodata.board.access import SERVED_RUN, AccessError, BearerKey, hook, key_file
 from autodata.board.api import served
 from autodata.commands.board import door, other_hosts
 from autodata.documents.corpus import Ingest, ingest
@@ -38,6 +39,7 @@ from autodata.ledger.rows import RunRow
 from autodata.models.budget import Budget
 from autodata.models.client import Models
 from autodata.models.config import endpoint
+from autodata.models.errors import Interrupted
 from autodata.models.registry import ModelRegistry
 from autodata.optimization import (
     open_context,
@@ -134,6 +136,23 @@ def _limit(models: Models, key: BearerKey) -> None:
     for config in models.registry.models.values() if budget.usd is not None else ():
         models.prices.check(config, endpoint(config.endpoint, models.registry.configs))
     models.budget_tracker.budget = budget
+    models.budget_tracker.permitted = lambda: asyncio.to_thread(_go_on, key.name)
+
+
+def _opening(name: str) -> BearerKey:
+    """The key of this name. Raises AccessError for its holder, who is told of no other key."""
+    try:
+        return keys.named(name)
+    except AccessError as error:
+        raise AccessError(f"the key {name} opens nothing here any more") from error
+
+
+def _go_on(name: str) -> None:
+    """Raises Interrupted where the key was removed: nothing is spent for it from then on."""
+    try:
+        _opening(name)
+    except AccessError as error:
+        raise Interrupted(str(error), "What was answered is on record") from error
 
 
 class Optimizations:
@@ -272,7 +291,7 @@ auth = hook(keys)
 async def key_of(runtime: ServerRuntime[Any]) -> BearerKey | None:
     """The caller's key; None where the server has none. Raises AccessError where it was removed."""
     name = runtime.user.identity if runtime.user else ""
-    return await run_in_threadpool(keys.named, name) if name else None
+    return await run_in_threadpool(_opening, name) if name else None
 
 
 def checked(name: str) -> Callable[[ServerRuntime[Any]], Awaitable[Any]]:

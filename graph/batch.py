@@ -38,6 +38,7 @@ from autodata.graph.state import (
     TaskName,
     in_force,
 )
+from autodata.ledger.database import NotWritten
 from autodata.ledger.reviews import waiting_documents
 from autodata.models.errors import Paused
 from autodata.tasks import TASKS, Task
@@ -52,6 +53,7 @@ MOST_CHARACTERS = 20 * LONGEST_TEXT
 
 MCP_PATH = "/mcp"  # of LangGraph's server
 WAITS = "waits for a person's review"
+WORDED = {"missing": "is missing", "model_type": "must be an object"}  # faults, by Pydantic's types
 
 G = TypeVar("G", bound=BaseModel)
 T = TypeVar("T")
@@ -192,7 +194,7 @@ def _faults(error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         where = ".".join(map(str, fault["loc"]))
         said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        yield f"{where}: {'is missing' if fault['type'] == 'missing' else said}"
+        yield f"{where}: {WORDED.get(fault['type'], said)}"
 
 
 async def beside(work: Coroutine[Any, Any, T]) -> T:
@@ -269,7 +271,7 @@ class Submissions:
         pass on no more of an error than its name."""
         try:
             reply = await self._example(given(ExampleRequest, _texted(state)), runtime.context)
-        except (Paused, ValueError) as error:
+        except (Paused, NotWritten, ValueError) as error:
             reply = ExampleReply(decision="undecided", why=str(error))
         return {"messages": [AIMessage(reply.model_dump_json())], **reply.model_dump()}
 
@@ -333,9 +335,12 @@ def _counts(batch: Batch) -> dict[str, int]:
 
 
 def _texted(state: ExampleState) -> Mapping[str, Any]:
-    """The request; of one that came as a message, its words are the document."""
+    """The request; of one that came as a message, its words are the document. An answer of ours,
+    the last word where a message on a thread brings none, is no document."""
     said = state.get("messages") or []
-    return state if "text" in state or not said else {**state, "text": said[-1].text}
+    if "text" in state or not said or isinstance(said[-1], AIMessage):
+        return state
+    return {**state, "text": said[-1].text}
 
 
 def _reply(context: RunContext, batch: Batch, document: Document) -> ExampleReply:

@@ -56,8 +56,9 @@ def _known(name: str) -> str:
 
 
 def _written(text: str) -> str:
-    if not text.strip():
-        raise ValueError("the document's text is blank; a document needs text to ask about")
+    if not any(map(str.isalnum, text)):
+        what = "has no letter and no digit" if text.strip() else "is blank"
+        raise ValueError(f"the document's text {what}; a document needs text to ask about")
     if len(text) > LONGEST_TEXT:
         raise ValueError(
             f"the document's text has {len(text):,} characters, of at most {LONGEST_TEXT:,}; send "

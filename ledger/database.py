@@ -149,8 +149,7 @@ def transaction(database: Database) -> Iterator[None]:
 
 # Whether a folder can hold a database that several connections write: found out by trying. The
 # write-ahead log needs locks and memory shared between processes. Network file systems often lack
-# one of them and say so late or never; a run that finds out after its first calls has paid for
-# them.
+# one of them and say so late or never, when a run has already paid for its first calls.
 
 PREFIX = ".probe-"  # of the folder, deleted again, that a probe works in
 MOUNTS = Path("/proc/mounts")
@@ -180,11 +179,13 @@ class FolderProbe:
 def probe_folder(folder: Path) -> FolderProbe:
     """Try locks, shared memory and a write-ahead log in the folder, which must exist.
 
-    Raises OSError where nothing can be created at all.
+    Raises OSError where nothing can be created at all, and where the disk is full.
     """
     mounts = MOUNTS.read_text(errors="replace") if MOUNTS.exists() else ""
     with TemporaryDirectory(prefix=PREFIX, dir=folder) as within:
         problem = _locks(Path(within) / "file") or _log(Path(within) / "probe.db")
+        if problem and shutil.disk_usage(within).free < 65_536:  # bytes, of which it needs fewer
+            raise OSError(0, "the disk is full")
     return FolderProbe(problem, file_system_of(folder.resolve(), mounts))
 
 
@@ -212,7 +213,7 @@ def _locks(path: Path) -> str:
         except OSError as error:
             return f"does not lock files ({error.strerror})"
         try:
-            os.truncate(file.fileno(), mmap.PAGESIZE)
+            os.pwrite(file.fileno(), bytes(mmap.PAGESIZE), 0)  # or the map kills us on a full disk
             with mmap.mmap(file.fileno(), mmap.PAGESIZE) as shared:
                 shared[:4] = b"seen"
                 shared.flush()

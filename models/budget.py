@@ -1,7 +1,7 @@
 """What a run may use, what a call costs, and what was used: reserved before, settled after it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -106,6 +106,8 @@ class BudgetTracker:
         self.reserved = Spent()
         self._waiting: list[asyncio.Future[None]] = []
         self._closed: Paused | None = None
+        self.permitted: Callable[[], Awaitable[None]] | None = None
+        """Asked before each call where it is set; raises Paused once nothing more may be spent."""
 
     def close(self, reason: Paused) -> None:
         """Hand out nothing more: `check` raises `reason` from now on."""
@@ -141,7 +143,9 @@ class BudgetTracker:
         return Reservation(self, worst)
 
     async def take(self, worst: Spent) -> None:
-        """Set aside `worst`. Raises BudgetReached."""
+        """Set aside `worst`. Raises BudgetReached, and what `permitted` raises."""
+        if self.permitted:
+            await self.permitted()
         while problem := self._beyond(_sum(self.spent, self.reserved, worst)):
             if self._beyond(_sum(self.spent, worst)):
                 raise BudgetReached(

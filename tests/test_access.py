@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -338,6 +338,38 @@ def test_files_are_those_of_the_commands_byte_for_byte(
     page = alice("GET", f"/runs/{run}/report")
     assert page.text == (place.folder.path / "report.html").read_text()
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def errors_told(caller: Caller, body: dict[str, Any], begun: Callable[[], object]) -> list[str]:
+    """What a streamed run says of errors; `begun` is called at its first word."""
+    headers = {"authorization": f"Bearer {caller.key}"}
+    body, at = {"stream_mode": "custom", **body}, f"event: {body.pop('at')}"
+    with caller.server.http.stream("POST", "/runs/stream", json=body, headers=headers) as told:
+        lines = told.iter_lines()
+        found = [next(line for line in lines if line == at)]
+        begun()
+        found += lines
+    return [line for line in found if "message" in line]
+
+
+def test_what_a_removed_key_has_under_way_ends_and_names_nobody_else(
+    place: Place, served: Server
+) -> None:
+    eve = Caller(served, place.file.add("eve"))
+    documents = [{"name": "a.md", "text": f"Replica {n} answers alone. " * 30} for n in range(60)]
+    sent = {"assistant_id": "batch", "input": {"documents": documents, "task": "cs"}}
+    [said] = errors_told(eve, {**sent, "at": "custom"}, lambda: place.file.remove("eve"))
+    assert "Interrupted" in said
+    assert "the key eve opens nothing here any more" in said
+    at = "runs/studio-keys/eve"
+    made = place.folder.query("select count(distinct document_id) from rounds", at)
+    assert made[0][0] < len(documents)
+    eve.key = place.file.add("eve")
+    [said] = errors_told(
+        eve, {**sent, "at": "metadata", "after_seconds": 1}, lambda: place.file.remove("eve")
+    )
+    assert "the key eve opens nothing here any more" in said
+    assert not any(name in said for name in ("alice", "bob", "dan"))
 
 
 ODD: list[Any] = [None, True, -1, 1e308, "", "\0", "x" * 500, "\ud800", [], [[]], {"a": {}}]

@@ -290,6 +290,7 @@ async def test_an_agent_finds_one_tool_and_gets_a_small_reply(
                 documents("asked", 1)[0],
                 {"text": " "},
                 {"text": "x", "task": "medicine"},
+                {"text": "\0\u200b"},
             )
         ]
     assert tool.name == "example"
@@ -299,9 +300,10 @@ async def test_an_agent_finds_one_tool_and_gets_a_small_reply(
     texts = [reply.content[0].text for reply in replies if reply.content[0].type == "text"]
     assert len(texts[0]) < 10_000
     assert [json.loads(text) for text in texts] == [reply.structured_content for reply in replies]
-    assert [reply.is_error for reply in replies] == [False, True, True]
+    assert [reply.is_error for reply in replies] == [False, True, True, True]
     assert "text is blank" in texts[1]
     assert "there is no task 'medicine'" in texts[2]
+    assert "no letter and no digit" in texts[3]
     found = replies[0].structured_content or {}
     rounds = folder.query(
         f"select max(number) from rounds where run_id = '{found['run_id']}'"
@@ -312,7 +314,8 @@ async def test_an_agent_finds_one_tool_and_gets_a_small_reply(
 
 
 def test_an_agent_may_send_the_parts_of_a_request_as_data(server: Served) -> None:
-    """A thread that is asked again about another text says nothing of the first."""
+    """A thread that is asked again about another text says nothing of the first, and without one it
+    does not take its own answer for the text."""
     [agent] = server.client.assistants.search(graph_id="example")
 
     def asked(data: dict[str, str], context: str | None = None) -> dict[str, Any]:
@@ -332,8 +335,11 @@ def test_an_agent_may_send_the_parts_of_a_request_as_data(server: Served) -> Non
 
     first = asked(documents("data", 1)[0])
     second = asked({"text": " "}, first["contextId"])
-    replies = [json.loads(said["artifacts"][0]["parts"][0]["text"]) for said in (first, second)]
+    third = asked({"task": "cs"}, first["contextId"])
+    said = [answer["artifacts"][0]["parts"][0]["text"] for answer in (first, second, third)]
+    replies = [json.loads(text) for text in said]
     assert replies[0]["question"]
+    assert replies[2]["why"] == "text: is missing"
     assert replies[1] == {**replies[1], "decision": "undecided", "question": "", "rounds": 0}
 
 

@@ -1,5 +1,6 @@
 """Where a run can live: tried on the spot, and said in one sentence."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,21 @@ def test_a_folder_that_cannot_share_memory_is_refused_before_anything_is_written
     assert "local disk" in done.stdout
     assert done.stderr == ""
     assert list(run.iterdir()) == []
+
+
+FULL = 'mount -t tmpfs -o size=4k none "$0" && exec "$@"'  # the probe's file has not even one page
+APART = ("unshare", "--map-root-user", "--mount", "sh", "-c", FULL)
+
+
+def test_a_full_disk_is_told_and_kills_nobody(tmp_path: Path) -> None:
+    """A page that is mapped and has no room on the disk ends the process that writes to it."""
+    if not shutil.which("unshare") or subprocess.run([*APART, tmp_path, "true"]).returncode:
+        pytest.skip("a small file system of its own cannot be mounted here")
+    fill = 'head -c 4096 /dev/zero > "$0/full" && exec "$@"'
+    begin = ("sh", "-c", fill, tmp_path, sys.executable, "-c", BEGIN, tmp_path, str(1 << 20))
+    done = subprocess.run([*APART, tmp_path, *begin], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{tmp_path} cannot be written: the disk is full" in done.stdout
 
 
 READ = BEGIN.replace(
