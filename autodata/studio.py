@@ -6,6 +6,7 @@ configuration, else the task's own. The assistants are kept up to date whenever 
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -30,6 +31,7 @@ from autodata.tasks import TASKS
 from autodata.tasks.types import digest
 
 GRAPH = "autodata"
+SENT_KEY = "AUTODATA_KEY"  # names the variable with the key that a server with keys asks for
 NAMESPACE = UUID("5a0b9d3c-6f1e-4d4b-9c57-2f6f3a1f7e10")  # ids of our assistants and threads follow
 STATED = "stated"  # under which metadata keeps which numbers we wrote into an assistant
 
@@ -102,29 +104,35 @@ async def keep(client: LangGraphClient, wanted: Mapping[str, Any]) -> None:
 
 def example_threads(url: str, console: Console) -> int:
     """Puts two threads on a running server, where they are not yet: with simulated models one that
-    is accepted, and one that is revised and rejected. Their names say what came of them.
+    is accepted, and one that is revised and rejected. Their names say what came of them. To a
+    server with keys AUTODATA_KEY is sent, whose threads they are.
 
     Returns 1 where a document was refused. Raises SettingsError where no such server answers.
     """
-    refused = 0
-    with get_sync_client(url=url) as client:
+    refused, key = 0, os.environ.get(SENT_KEY, "")
+    with get_sync_client(url=url, headers={"Authorization": f"Bearer {key}"} if key else None) as c:
         try:
             for name, choices in EXAMPLES.items():
-                refused |= _example_thread(client, console, name, choices)
+                refused |= _example_thread(c, console, name, choices, digest(key) if key else "")
         except (httpx.TransportError, LangGraphError) as error:
             raise SettingsError(
                 f"no LangGraph server with our graphs answers at {url}: {error}. Start one with "
-                "`make studio`, or name another one: --studio URL"
+                "`make studio`, or name another one: --studio URL. To one with keys, "
+                f"{SENT_KEY} is sent"
             ) from error
     console.print(f"Open {STUDIO}{url} and choose the graph {GRAPH}", soft_wrap=True)
     return refused
 
 
 def _example_thread(
-    client: SyncLangGraphClient, console: Console, name: str, choices: Mapping[str, Any]
+    client: SyncLangGraphClient,
+    console: Console,
+    name: str,
+    choices: Mapping[str, Any],
+    owner: str,
 ) -> bool:
     """Whether the document was refused. A thread that is done already is left as it is."""
-    thread = str(uuid5(NAMESPACE, f"thread/{name}"))
+    thread = str(uuid5(NAMESPACE, f"thread/{owner}{name}"))
     client.threads.create(thread_id=thread, graph_id=GRAPH, if_exists="do_nothing")
     found: Any = client.threads.get(thread)["values"] or {}
     if found.get("decision") not in ("accepted", "rejected"):

@@ -320,6 +320,22 @@ def test_the_runs_of_a_caller_are_told_to_it_alone(alice: Caller, bob: Caller, r
     assert bob("GET", f"/board/alice/{run}").status_code == 404
 
 
+def test_example_threads_are_those_of_the_key_that_is_sent(
+    place: Place, alice: Caller, bob: Caller
+) -> None:
+    address, env = str(alice.server.http.base_url), place.folder.env
+    assert "To one with keys, AUTODATA_KEY" in place.folder("demo", "--studio", address, code=2)
+    for caller in (alice, bob):
+        place.folder.env = {**env, "AUTODATA_KEY": caller.key}
+        told = place.folder("demo", "--studio", address)
+        names = sorted(re.findall(r"^(\S+): (?:accepted|rejected) in round", told, re.M))
+        assert names == ["leader-lease-reads.md", "query-planner-correlation.md"]
+        threads = caller("POST", "/threads/search", json={"limit": 100}).json()
+        documents = [thread["metadata"].get("document") for thread in threads]
+        assert sorted(filter(None, documents)) == names
+    place.folder.env = env
+
+
 def test_files_are_those_of_the_commands_byte_for_byte(
     alice: Caller, run: str, place: Place
 ) -> None:
