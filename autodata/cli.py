@@ -5,6 +5,7 @@ What a command does stands in `autodata/commands/`, loaded when called: help nee
 
 import os
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -61,7 +62,9 @@ def call(module: str, name: str, /, **given: Any) -> NoReturn:
             os.environ["AUTODATA_LOG_JSON"] = place  # whatever is begun reads it there
         if "sets" in given:
             given["overrides"] = _overrides(given)
-        code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda said, *_, **__: _say(said)  # not the line of code
+            code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):  # the latter where a question was to be answered
         _say("stopped")

@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from io import IOBase
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -288,7 +289,7 @@ def sources(documents: Documents) -> Iterable[str | Path | Document]:
     """
     if _is_one(documents):
         return [_one(documents)]
-    if isinstance(documents, bytes) or not isinstance(documents, Iterable):
+    if isinstance(documents, bytes | IOBase) or not isinstance(documents, Iterable):
         raise TypeError(f"documents are paths, texts or objects with a text, not {documents!r:.99}")
     return map(_one, documents)
 

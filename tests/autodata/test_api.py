@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def test_documents_are_paths_texts_or_objects(tmp_path: Path) -> None:
         ({"documents": "word " * 199, "task": "cs"}, autodata.CorpusError, "no such file"),
         ({"documents": 7, "task": "cs"}, TypeError, "documents are paths, texts or objects"),
         ({"documents": TEXT.encode(), "task": "cs"}, TypeError, "objects with a text, not b"),
+        ({"documents": StringIO(TEXT), "task": "cs"}, TypeError, "objects with a text, not <"),
         ({"documents": [{"body": ""}], "task": "cs"}, TypeError, "has no text"),
         ({"documents": TEXT, "task": "cs", "round": 3}, TypeError, "did you mean rounds"),
         ({"documents": TEXT, "task": "cs", "rounds": 0}, autodata.SettingsError, "rounds=0"),

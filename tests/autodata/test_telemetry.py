@@ -240,6 +240,14 @@ def test_a_log_that_cannot_be_written_is_named_and_the_run_goes_on_without(
     assert "done" in folder("resume", "run")
 
 
+def test_an_exporter_that_is_not_there_is_named_in_words(folder: Folder) -> None:
+    folder.env |= {"OTEL_TRACES_EXPORTER": "nowhere", "OTEL_METRICS_EXPORTER": "none"}
+    with folder.started("run", "docs", "--task", "cs", "--out", "run", "--rounds", "1") as command:
+        said = command.stdout.read()
+    assert "autodata: OTEL_TRACES_EXPORTER: nowhere is not installed\n" in said
+    assert "UserWarning" not in said
+
+
 def test_no_key_is_in_traces_logs_database_or_files(seen: Seen) -> None:
     everything = seen.everything()
     assert b"work-stealing-scheduler.md" in everything
