@@ -37,6 +37,7 @@ from autodata.graph.state import (
     SourceText,
     TaskName,
     in_force,
+    input_faults,
 )
 from autodata.ledger.database import NotWritten
 from autodata.ledger.reviews import waiting_documents
@@ -53,7 +54,6 @@ MOST_CHARACTERS = 20 * LONGEST_TEXT
 
 MCP_PATH = "/mcp"  # of LangGraph's server
 WAITS = "waits for a person's review"
-WORDED = {"missing": "is missing", "model_type": "must be an object"}  # faults, by Pydantic's types
 
 G = TypeVar("G", bound=BaseModel)
 T = TypeVar("T")
@@ -187,14 +187,7 @@ def given(model: type[G], values: Mapping[str, Any]) -> G:
     try:
         return model.model_validate({n: values[n] for n in model.model_fields if n in values})
     except ValidationError as error:
-        raise ValueError("; ".join(_faults(error))) from error
-
-
-def _faults(error: ValidationError) -> Iterator[str]:
-    for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(map(str, fault["loc"]))
-        said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        yield f"{where}: {WORDED.get(fault['type'], said)}"
+        raise ValueError("; ".join(input_faults(error))) from error
 
 
 async def beside(work: Coroutine[Any, Any, T]) -> T:

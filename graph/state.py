@@ -1,11 +1,21 @@
 """What the graph carries: the typed state of one document, and the choices of a run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from autodata.tasks import TASKS, Task
 from autodata.tasks.acceptance import (
@@ -150,7 +160,41 @@ class SourceText(Frozen):
     text: DocumentText = Field(description="its plain text or Markdown")
 
 
-class Input(BaseModel):
+class InputRefused(RuntimeError):
+    """An input, or a state that was edited by hand, that is none; the message says what is wrong.
+
+    No ValueError, of which Pydantic would make an error of its own, for programmers."""
+
+
+class InWords(BaseModel):
+    """Raises InputRefused instead of ValidationError: LangGraph shows it to whoever asked."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, given: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return read(given)
+        except ValidationError as error:
+            raise InputRefused("; ".join(input_faults(error))) from error
+
+
+def input_faults(error: ValidationError) -> Iterator[str]:
+    """Each fault with its place, in words."""
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        where = ".".join(map(str, fault["loc"]))
+        said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        yield f"{where}: {WORDED.get(fault['type'], said)}"
+
+
+WORDED = {  # faults, by Pydantic's types
+    "missing": "is missing",
+    "model_type": "must be an object",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+}
+
+
+class Input(InWords):
     """One document in: its text, or the id of one that the ledger already holds."""
 
     document: SourceText | None = Field(None, description="a document, by its text")

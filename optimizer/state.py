@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from autodata.graph.state import Hyphened, TaskName
+from autodata.graph.state import Hyphened, InWords, TaskName
 from autodata.ledger.iterations import EditDecision
 from autodata.optimizer.acceptance import AcceptanceRule, PassCount, Scoring
 from autodata.optimizer.selection import TEMPERATURE, Select
@@ -112,7 +112,7 @@ class Lane(BaseModel):
     last: int = Field(1, ge=0, description="the last one")
 
 
-class OptimizationRequest(Lane, SearchChoices):
+class OptimizationRequest(InWords, Lane, SearchChoices):
     """What a caller asks the served graph for. With nothing stated the folder's optimization goes
     on, else one over demo documents; any other plan has an optimization of its own there."""
 

@@ -32,6 +32,9 @@ class ReviewError(ValueError):
     """A reply that cannot be taken; the message says what is wrong with it."""
 
 
+LONGEST_REPLY = 100_000  # characters: what a reviewer writes goes into every later request
+
+
 class CandidateEdit(Frozen):
     """The fields of a candidate that a reviewer changes."""
 
@@ -149,6 +152,8 @@ def _read(kind: type[_Reply], reply: Any, form: Mapping[str, Any]) -> tuple[_Rep
         read = kind.model_validate(reply)
     except ValidationError as error:
         raise ReviewError("; ".join(_worded(error, form))) from error
+    if (characters := len(repr(read))) > LONGEST_REPLY:
+        raise ReviewError(f"the reply has {characters:,} characters, of at most {LONGEST_REPLY:,}")
     by = " ".join(read.by.encode("utf-8", "replace").decode().split())
     if not by:
         raise ReviewError("by is blank: say who you are")

@@ -439,6 +439,14 @@ def test_what_is_too_much_is_refused_in_words(server: Served) -> None:
     together = [full] * (MOST_CHARACTERS // LONGEST_TEXT) + [{"name": "a", "text": "a"}]
     assert "more than the 20,000,000" in server.failed("batch", {"documents": together})
     assert "give documents" in server.failed("batch", {"task": "cs"})
+    said = [
+        server.failed("autodata", {"document": "a.md"}),
+        server.failed("optimizer", {"training": "cs", "minibatch": 0}),
+    ]
+    assert said == [
+        "document: must be an object",
+        "minibatch: must be greater than or equal to 1; training: must be a list",
+    ]
     assert "there is no task 'sience'; did you mean science?" in server.failed(
         "batch", {"documents": [{"name": "a", "text": "a"}], "task": "sience"}
     )

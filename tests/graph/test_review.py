@@ -189,6 +189,7 @@ BAD = [
     ({**EDIT, "candidate": {}}, "the edit changes nothing"),
     ({**EDIT, "candidate": {"question": GOOD["question"]}}, "the edit changes nothing"),
     ({**EDIT, "candidate": {"question": " "}}, "candidate.question is blank"),
+    ({**EDIT, "candidate": {"question": "q " * 60_000}}, "of at most 100,000"),
     ({**EDIT, "candidate": {"questoin": "?"}}, "candidate.questoin: extra inputs"),
     ({**EDIT, "candidate": {"rubric": "all"}}, "candidate.rubric: input should be a valid"),
     ({**EDIT, "candidate": {"rubric": LIGHT}}, "weight"),
