@@ -23,6 +23,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autodata.documents.corpus import Ingest
@@ -404,8 +406,23 @@ class AgentTools:
         """Rewrites the answers below /mcp; all else passes as it is."""
         if scope["type"] != "http" or scope["path"].rstrip("/") != MCP_PATH:
             return await self.app(scope, receive, send)
+        try:
+            asked = _asked(await Request(scope, receive).body())
+        except ClientDisconnect:
+            return None
+        if asked is None:
+            fault = {"code": -32602, "message": "params, and arguments in them, are objects"}
+            refused = JSONResponse({"jsonrpc": "2.0", "id": None, "error": fault}, 400)
+            return await refused(scope, receive, send)
+        sent = MutableHeaders(scope=scope)
+        if "content-length" in sent:
+            sent["content-length"] = str(len(asked))
+        handed: list[Message] = [{"type": "http.request", "body": asked}]
         started: Message = {}
         body = b""
+
+        async def hand() -> Message:
+            return handed.pop() if handed else await receive()
 
         async def keep(message: Message) -> None:
             nonlocal started, body
@@ -419,7 +436,28 @@ class AgentTools:
                 await send(started)
                 await send({"type": "http.response.body", "body": said})
 
-        return await self.app(scope, receive, keep)
+        return await self.app(scope, hand, keep)
+
+
+def _asked(body: bytes) -> bytes | None:
+    """A request without the nulls that clients send for nothing: the server takes objects alone.
+    None where something else stands there; what is no request stays as it is."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    nulls, within = False, asked
+    for name in ("params", "arguments"):
+        if not isinstance(within, dict) or name not in within:
+            break
+        if within[name] is None:
+            nulls = True
+            del within[name]
+            break
+        if not isinstance(within[name], dict):
+            return None
+        within = within[name]
+    return json.dumps(asked).encode() if nulls else body
 
 
 def _for_agents(body: bytes) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 from mcp import Client as McpClient
 
@@ -311,6 +312,25 @@ async def test_an_agent_finds_one_tool_and_gets_a_small_reply(
         "runs/studio",
     )
     assert rounds == [(found["rounds"],)]
+
+
+def test_what_agents_send_that_is_no_object_is_refused_and_null_is_nothing(server: Served) -> None:
+    def asked(method: str, params: Any) -> httpx.Response:
+        return httpx.post(
+            f"{server.url}/mcp",
+            json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params},
+            headers={"accept": "application/json, text/event-stream"},
+            timeout=60,
+        )
+
+    for wrong in ([1], "x", 5, {"name": "example", "arguments": ["x"]}):
+        refused = asked("tools/call", wrong)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"] == "params, and arguments in them, are objects"
+    [tool] = asked("tools/list", None).json()["result"]["tools"]
+    assert tool["name"] == "example"
+    told = asked("tools/call", {"name": "example", "arguments": None}).json()["result"]
+    assert told["structuredContent"]["why"] == "text: is missing"
 
 
 def test_an_agent_may_send_the_parts_of_a_request_as_data(server: Served) -> None:
