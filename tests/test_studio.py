@@ -801,7 +801,7 @@ def test_a_person_keeps_an_edit_over_http(client: SyncLangGraphClient, folder: P
         ({"training": ["."]}, "state both training and validation documents"),
         ({"training": ["."], "validation": ["."]}, "reads no folders; AUTODATA_DOCUMENTS names"),
         ({"task": "procedural"}, "procedural has no prompt to improve"),
-        ({"rule": "lucky"}, "should be 'strict', 'paper' or 'confirm'"),
+        ({"rule": "lucky"}, "rule: must be 'strict', 'paper' or 'confirm'"),
     ],
     ids=str,
 )
