@@ -116,7 +116,7 @@ def example_threads(url: str, console: Console) -> int:
                 refused |= _example_thread(c, console, name, choices, digest(key) if key else "")
         except (httpx.TransportError, LangGraphError) as error:
             raise SettingsError(
-                f"no LangGraph server with our graphs answers at {url}: {str(error).rstrip('.')}. Start one with "
+                f"no LangGraph server with our graphs answers at {url}: {error}. Start one with "
                 "`make studio`, or name another one: --studio URL. To one with keys, "
                 f"{SENT_KEY} is sent"
             ) from error

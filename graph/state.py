@@ -160,14 +160,9 @@ class SourceText(Frozen):
     text: DocumentText = Field(description="its plain text or Markdown")
 
 
-class InputRefused(RuntimeError):
-    """An input, or a state that was edited by hand, that is none; the message says what is wrong.
-
-    No ValueError, of which Pydantic would make an error of its own, for programmers."""
-
-
 class InWords(BaseModel):
-    """Raises InputRefused instead of ValidationError: LangGraph shows it to whoever asked."""
+    """Raises InvalidUpdateError instead of ValidationError: LangGraph shows it to whoever asked,
+    and takes it for a bad request. Of a ValueError Pydantic would make an error of its own."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -175,7 +170,9 @@ class InWords(BaseModel):
         try:
             return read(given)
         except ValidationError as error:
-            raise InputRefused("; ".join(input_faults(error))) from error
+            from langgraph.errors import InvalidUpdateError  # commands need not wait for it
+
+            raise InvalidUpdateError("; ".join(input_faults(error))) from error
 
 
 def input_faults(error: ValidationError) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
+from langgraph_sdk.errors import BadRequestError
 from mcp import Client as McpClient
 
 from autodata.graph.batch import MOST_CHARACTERS, MOST_DOCUMENTS
@@ -459,6 +460,7 @@ def test_what_is_too_much_is_refused_in_words(server: Served) -> None:
     together = [full] * (MOST_CHARACTERS // LONGEST_TEXT) + [{"name": "a", "text": "a"}]
     assert "more than the 20,000,000" in server.failed("batch", {"documents": together})
     assert "give documents" in server.failed("batch", {"task": "cs"})
+    given = {"document": documents("edited", 1)[0], "task": "cs"}
     said = [
         server.failed("autodata", {"document": "a.md"}),
         server.failed("optimizer", {"training": "cs", "minibatch": 0}),
@@ -467,6 +469,10 @@ def test_what_is_too_much_is_refused_in_words(server: Served) -> None:
         "document: must be an object",
         "minibatch: must be greater than or equal to 1; training: must be a list",
     ]
+    thread = server.client.threads.create()["thread_id"]
+    server.client.runs.wait(thread, "autodata", input=given, interrupt_before=["verifier"])
+    with pytest.raises(BadRequestError, match="candidate: must be an object"):
+        server.client.threads.update_state(thread, {"candidate": "yes"})
     assert "there is no task 'sience'; did you mean science?" in server.failed(
         "batch", {"documents": [{"name": "a", "text": "a"}], "task": "sience"}
     )
