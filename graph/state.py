@@ -209,7 +209,10 @@ def kept(rounds: list[Round], found: list[Any]) -> list[Round]:
     """The reducer of `rounds`: a round takes the place of one with its number, nothing begins anew.
 
     `found` may hold plain values, as a caller sends them who edits the state over HTTP.
+    Raises ValueError at what are no rounds.
     """
+    if not isinstance(found, list | tuple):
+        raise ValueError("rounds: must be a list")
     numbered = {round.number: round for round in _ROUNDS.validate_python([*rounds, *found])}
     return [numbered[number] for number in sorted(numbered)] if found else []
 

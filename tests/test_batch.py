@@ -471,8 +471,9 @@ def test_what_is_too_much_is_refused_in_words(server: Served) -> None:
     ]
     thread = server.client.threads.create()["thread_id"]
     server.client.runs.wait(thread, "autodata", input=given, interrupt_before=["verifier"])
-    with pytest.raises(BadRequestError, match="candidate: must be an object"):
-        server.client.threads.update_state(thread, {"candidate": "yes"})
+    for edit, wanted in (({"candidate": "yes"}, "an object"), ({"rounds": 5}, "a list")):
+        with pytest.raises(BadRequestError, match=f"must be {wanted}"):
+            server.client.threads.update_state(thread, edit)
     assert "there is no task 'sience'; did you mean science?" in server.failed(
         "batch", {"documents": [{"name": "a", "text": "a"}], "task": "sience"}
     )
