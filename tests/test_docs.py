@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -55,7 +54,7 @@ def test_the_walkthrough_shows_what_really_happens(
 ) -> None:
     """Its blocks run in order in one folder; a command must print what the page shows."""
     page = WALKTHROUGH.read_text()
-    shutil.copytree(ROOT / "autodata" / "demo", tmp_path / "autodata" / "demo")
+    (tmp_path / "autodata").symlink_to(ROOT / "autodata")  # as in a checkout
     monkeypatch.chdir(tmp_path)
     for block in blocks(WALKTHROUGH, "console", "python"):
         if block.language == "python":
@@ -113,7 +112,7 @@ def _programs(texts: Sequence[str], folder: Path) -> list[str]:
 def test_the_page_on_python_shows_what_its_programs_print(tmp_path: Path) -> None:
     """Each program is followed by what it prints."""
     page = ROOT / "docs" / "python.md"
-    shutil.copytree(ROOT / "autodata" / "demo", tmp_path / "autodata" / "demo")
+    (tmp_path / "autodata").symlink_to(ROOT / "autodata")  # as in a checkout
     programs = [block.text for block in blocks(page, "python")]
     text = page.read_text()
     for program, printed in zip(programs, apart(_programs, programs, tmp_path), strict=True):
