@@ -272,7 +272,8 @@ def _ask_about_each(console: Console, ledger: Ledger, waiting: Sequence[Waiting]
                 break
             except ReviewError as error:
                 console.print(str(error), style="red", soft_wrap=True)
-    console.print("`autodata resume` goes on with what was answered", soft_wrap=True)
+    goes_on = f"`autodata resume {ledger.path}` goes on with what was answered"
+    console.print(goes_on, soft_wrap=True)
 
 
 def _tell(console: Console, ledger: Ledger, waiting: Waiting, *, full: bool) -> None:
