@@ -28,6 +28,7 @@ DEMO = ROOT / "autodata" / "demo"
 IN_FLIGHT = 4  # requests at once that the endpoint may have
 NO_NETWORK = "http://127.0.0.1:9"  # nothing listens there: a call to the outside would fail
 READY = "Application started up"
+READ_OUT = 10.0  # seconds for the last lines of a server: a worker of a killed one may live on
 
 
 class Folder:
@@ -134,14 +135,16 @@ def free_port() -> str:
 
 
 @contextmanager
-def serving(folder: Path, **environment: str) -> Iterator[Served]:
+def serving(
+    folder: Path, *options: str, said: list[str] | None = None, **environment: str
+) -> Iterator[Served]:
     """The server that `make studio` starts, over this folder, with no key and no network; killed
-    where it has not ended by itself."""
+    where it has not ended by itself. What it prints is added to `said`."""
     shutil.copy(ROOT / "langgraph.json", folder)
-    port = free_port()
+    port, lines = free_port(), [] if said is None else said
     keys = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     with subprocess.Popen(
-        [BIN / "langgraph", "dev", *_studio_options(), "--no-reload", "--port", port],
+        [BIN / "langgraph", "dev", *_studio_options(), "--no-reload", "--port", port, *options],
         cwd=folder,
         env={**keys, "HTTPS_PROXY": NO_NETWORK, "LANGGRAPH_CLI_NO_ANALYTICS": "1", **environment},
         stdout=subprocess.PIPE,
@@ -149,14 +152,15 @@ def serving(folder: Path, **environment: str) -> Iterator[Served]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        said: list[str] = []
         while READY not in (line := process.stdout.readline()):
-            assert line, "".join(said)
-            said.append(line)
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+            lines.append(line)
+            assert line, "".join(lines)
+        reading = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+        reading.start()
         url = f"http://127.0.0.1:{port}"
         with get_sync_client(url=url) as client:
             try:
                 yield Served(url, process, client)
             finally:
                 process.terminate()
+                reading.join(READ_OUT)

@@ -1,12 +1,9 @@
 """LangGraph's own server with keys: who is let in, what is whose, and what each may spend."""
 
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
-import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +19,9 @@ from hypothesis import strategies as st
 
 from autodata.board.access import AccessError, KeyFile, Refused, admitted, check_listening
 from autodata.ledger.records import EXPORT_FORMATS
-from tests.outside import BIN, DEMO, Folder
+from tests.outside import DEMO, Folder, serving
 from tests.processes import simulation, started
 
-ROOT = Path(__file__).parents[1]
-OPTIONS = ("--no-browser", "--no-reload", "--n-jobs-per-worker", "8")
-READY = "Application started up"
 CALLS = 30  # that dan's key may make: not enough for three documents
 SECRET = "planted-secret-7f3a"  # of the endpoint, in the environment
 LENIENT = {"weak_max": 0.95, "strong_min": 0.1, "gap_min": 0.01}
@@ -78,31 +72,10 @@ class Server:
 @contextmanager
 def server(folder: Path, said: list[str], *options: str) -> Iterator[Server]:
     """A server in the folder, when it is ready. Raises AssertionError where it ends instead."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    shutil.copy(ROOT / "langgraph.json", folder)
-    env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    with subprocess.Popen(
-        [BIN / "langgraph", "dev", *OPTIONS, "--port", port, *options],
-        cwd=folder,
-        env={**env, "SIMULATED_KEY": SECRET, "LANGGRAPH_CLI_NO_ANALYTICS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        while READY not in (line := process.stdout.readline()):
-            said.append(line)
-            assert line, "".join(said)
-        reading = threading.Thread(target=said.extend, args=(process.stdout,))
-        reading.start()
-        ready = Server(process, f"http://127.0.0.1:{port}", said)
-        try:
-            with ready.http:
-                yield ready
-        finally:
-            process.terminate()
-            reading.join()
+    with serving(folder, *options, said=said, SIMULATED_KEY=SECRET) as served:
+        ready = Server(served.process, served.url, said)
+        with ready.http:
+            yield ready
 
 
 class Place:
