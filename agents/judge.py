@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from autodata.agents.comparison import ComparisonPool
 from autodata.agents.replies import MarkReply, MarksReply, marks_reply
-from autodata.models.client import Models, StructuredReply, TextReply
+from autodata.models.client import Models
 from autodata.models.errors import CutOff
+from autodata.models.replies import StructuredReply, TextReply
 from autodata.prompt_store.prompt import Prompt, locked
 from autodata.tasks import Task, rubric
 from autodata.tasks.task import Comparison, Unreadable

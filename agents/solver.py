@@ -5,7 +5,8 @@ A model that is configured to be shown worked examples sees these first, as earl
 
 from collections.abc import Sequence
 
-from autodata.models.client import Models, TextReply
+from autodata.models.client import Models
+from autodata.models.replies import TextReply
 from autodata.prompt_store.prompt import Message, Prompt
 from autodata.tasks.task import Worked
 from autodata.tasks.types import Candidate, Side

@@ -8,41 +8,53 @@ the reply.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
 from autodata.ledger.calls import Call, CallLog, CallLogError, CallStatus
-from autodata.models.budget import OUTPUT, Budget, BudgetTracker, Cost, Prices, WorstCase
+from autodata.models.budget import (
+    OUTPUT,
+    Budget,
+    BudgetTracker,
+    Cost,
+    Prices,
+    Reservation,
+    WorstCase,
+)
 from autodata.models.chat import LIMIT_NAMES, decode, plain
 from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
-from autodata.models.errors import (
-    CONTEXT_FULL,
-    CallRefused,
-    CutOff,
-    Paused,
-    WireError,
-)
-from autodata.models.limits import SMALLER, EndpointState
+from autodata.models.errors import CONTEXT_FULL, CallRefused, CutOff, Paused, WireError
+from autodata.models.limits import SMALLER, EndpointState, Permit
 from autodata.models.registry import ContextWindow, ModelRegistry, RoleModel, Usage
-from autodata.models.replies import BOUNDS, Malformed, Reading, parse, response_format, without
+from autodata.models.replies import (
+    BOUNDS,
+    Malformed,
+    Reading,
+    StructuredReply,
+    TextReply,
+    faulted,
+    parse,
+    response_format,
+    without,
+)
 from autodata.models.transport import Transport
 from autodata.prompt_store.prompt import Message
-from autodata.tasks.types import Frozen, digest
+from autodata.tasks.types import digest
 
 R = TypeVar("R", bound=BaseModel)
 
 REASKS = 2  # times that a malformed or cut off reply is asked for again, with its fault
 MORE_ROOM = 2  # times the tokens, for a reply that was cut off
-BEGINNING = 300  # characters of a reply that was cut off, as a reminder
 KEY = 32  # hex digits: 128 bits tell any two requests apart
 BYTES_PER_TOKEN = 3  # of UTF-8 per token, at the least, in ordinary text of any script
 FRAME = 16  # tokens that a chat template puts around a message, at the most
@@ -137,24 +149,6 @@ class Request:
         )
 
 
-class TextReply(Frozen):
-    """A reply in words; `truncated` by the token limit or the context window, as the `problem`
-    says (then `text` may be empty)."""
-
-    text: str
-    truncated: bool
-    problem: str = ""
-    call_id: int
-
-
-class StructuredReply(Frozen, Generic[R]):
-    """A structured reply; without a `value` the `problem` says what stayed wrong with it."""
-
-    value: R | None
-    problem: str = ""
-    call_id: int
-
-
 class Models:
     """The models of a run, by role.
 
@@ -192,6 +186,7 @@ class Models:
         self._order: dict[str, int] = {}
         self._numbers = count()
         self._asking = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
+        self._in_flight: dict[tuple[str, str], asyncio.Task[tuple[Call, Any]]] = {}
         self._full: dict[tuple[str, str], int] = {}  # model → tokens of a prompt; see `_limit`
         self._within = ""
         if self.budget_tracker.budget.usd is not None:
@@ -250,7 +245,7 @@ class Models:
                 return StructuredReply(value=value, call_id=call_id)
             if call.status == "truncated":
                 room = _more_room(role_model, call, room)
-            conversation = [*asked, *_complaint(call)]
+            conversation = [*asked, *faulted(call.response, call.error, call.status == "truncated")]
         if call.status == "truncated":
             raise _cut_off(role_model, call)
         return StructuredReply(value=None, problem=call.error, call_id=call_id)
@@ -306,7 +301,11 @@ class Models:
         self.log.forget(self._scope(scope))
 
     async def aclose(self) -> None:
-        """Close the connections. The log stays open: it belongs to whoever opened it."""
+        """Drop what is in flight still, and close the connections. The log stays open: it belongs
+        to whoever opened it."""
+        for asked in (dropped := list(self._in_flight.values())):
+            asked.cancel()
+        await asyncio.gather(*dropped, return_exceptions=True)
         for at in self.registry.endpoints.values():
             await at.transport.aclose()
 
@@ -318,6 +317,8 @@ class Models:
         of a structured reply, which is not read twice."""
         # Who asks the same at the same time waits, and then reads the answer of the first.
         async with self._asking.setdefault((request.scope, request.key), asyncio.Lock()):
+            if left := self._in_flight.get((request.scope, request.key)):  # by one cancelled
+                await asyncio.wait([left])
             if not self.log.loaded(request.scope):
                 await asyncio.to_thread(self.log.load, request.scope)
             if recorded := self.log.recorded(request.scope, request.key):
@@ -364,34 +365,56 @@ class Models:
         return None if stated(config) or no_room or not budget.bounds_replies else OUTPUT
 
     async def _try(self, request: Request, limit: int | None) -> tuple[Call, Any]:
-        """Ask once, when it is this request's turn, and write down what came. Raises WireError."""
+        """Ask once, when it is this request's turn. Raises WireError. What is under way is paid
+        for: it ends and is written down even when whoever waits for it is cancelled."""
         role_model = request.role_model
         priority = self._order.setdefault(request.scope, next(self._numbers))
         expected = request.tokens + role_model.usage.usual
         worst = self._worst(request)
+        async with AsyncExitStack() as turn:
+            permit = await turn.enter_async_context(
+                role_model.endpoint.limiter.permit(role_model.role, priority, expected)
+            )
+            reservation = await turn.enter_async_context(
+                self.budget_tracker.reserve(worst.cost.spent(calls=1))
+            )
+            self.budget_tracker.check()
+            work = self._under_way(request, limit, worst, permit, reservation, turn.pop_all())
+        asked = asyncio.ensure_future(work)
+        self._in_flight[request.scope, request.key] = asked
+        asked.add_done_callback(lambda _: self._in_flight.pop((request.scope, request.key)))
+        return await asyncio.shield(asked)
+
+    async def _under_way(
+        self,
+        request: Request,
+        limit: int | None,
+        worst: WorstCase,
+        permit: Permit,
+        reservation: Reservation,
+        turn: AsyncExitStack,
+    ) -> tuple[Call, Any]:
+        """Ask, and write down what came before the turn ends. Raises WireError."""
         cost: Cost | None = None
         lost: Cost | None = None
         began = time.time()
         try:
-            async with (
-                role_model.endpoint.limiter.permit(role_model.role, priority, expected) as permit,
-                self.budget_tracker.reserve(worst.cost.spent(calls=1)) as reservation,
-            ):
-                self.budget_tracker.check()
-                began = time.time()
+            async with turn:
                 try:
                     reading = await _invoke(request, limit)
-                    cost = _cost(reading, worst)
+                    cost = worst.settle(
+                        reading.input_tokens, reading.cached_tokens, reading.output_tokens
+                    )
                     reading.check()
-                    verdict = await _judge(reading, request.reply, role_model.window)
+                    verdict = await _judge(reading, request.reply, request.role_model.window)
                 except (WireError, asyncio.CancelledError) as error:
                     if not isinstance(error, WireError) or error.paid:
                         lost = cost or worst.cost
                         reservation.used = lost.spent(calls=0)
                     raise
                 reservation.used = cost.spent(calls=1)
-                permit.used = expected if cost.estimated else cost.tokens
-                role_model.window.saw(request.size, reading.input_tokens or 0)
+                permit.used = permit.tokens if cost.estimated else cost.tokens
+                request.role_model.window.saw(request.size, reading.input_tokens or 0)
                 status, problem, value = verdict
                 # On disk before its place goes to another: a kill loses what was in flight only.
                 return await self._record(
@@ -499,10 +522,6 @@ async def _judge(
     return ("malformed", problem, None) if problem else ("ok", "", value)
 
 
-def _cost(reading: Reading, worst: WorstCase) -> Cost:
-    return worst.settle(reading.input_tokens, reading.cached_tokens, reading.output_tokens)
-
-
 def _failed(
     request: Request, began: float, error: str, worst: WorstCase, lost: Cost | None
 ) -> Call:
@@ -552,25 +571,6 @@ def _call(
 
 def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in messages]
-
-
-def _complaint(call: Call) -> tuple[dict[str, str], dict[str, str]]:
-    """The reply and what is wrong with it, as the conversation goes on.
-
-    Of one that was cut off its beginning is enough, and a shorter one is wanted: a small context
-    holds no two of them.
-    """
-    said, in_full = call.response, "in full"
-    if call.status == "truncated":
-        said, in_full = f"{said[:BEGINNING]}…", "in full but much shorter"
-    return (
-        {"role": "assistant", "content": said},
-        {
-            "role": "user",
-            "content": f"This reply cannot be used: {call.error}. Reply once more, {in_full}, with "
-            "one JSON object of the form that was asked for and nothing else.",
-        },
-    )
 
 
 def _digest(messages: Sequence[Mapping[str, str]]) -> str:

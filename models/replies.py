@@ -12,16 +12,18 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import json_repair
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from autodata.models.errors import WireError
+from autodata.tasks.types import Frozen
 
 R = TypeVar("R", bound=BaseModel)
 
+BEGINNING = 300  # characters of a reply that was cut off, as a reminder
 EXCERPT = 500  # characters of a server's words that are worth repeating
 HIDDEN = "[hidden]"  # in place of a key that a server repeats
 LARGE = 2**17  # bytes or characters that are not read on the event loop
@@ -236,6 +238,43 @@ def _within(value: Any, depth: int) -> bool:
 def _count(value: Any) -> int | None:
     """The endpoint's token count, as far as it is one."""
     return value if type(value) is int and 0 <= value < 2**53 else None
+
+
+class TextReply(Frozen):
+    """A reply in words; `truncated` by the token limit or the context window, as the `problem`
+    says (then `text` may be empty)."""
+
+    text: str
+    truncated: bool
+    problem: str = ""
+    call_id: int
+
+
+class StructuredReply(Frozen, Generic[R]):
+    """A structured reply; without a `value` the `problem` says what stayed wrong with it."""
+
+    value: R | None
+    problem: str = ""
+    call_id: int
+
+
+def faulted(text: str, problem: str, cut_off: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """A reply and what is wrong with it, as the conversation goes on.
+
+    Of one that was cut off its beginning is enough, and a shorter one is wanted: a small context
+    holds no two of them.
+    """
+    said, in_full = text, "in full"
+    if cut_off:
+        said, in_full = f"{text[:BEGINNING]}…", "in full but much shorter"
+    return (
+        {"role": "assistant", "content": said},
+        {
+            "role": "user",
+            "content": f"This reply cannot be used: {problem}. Reply once more, {in_full}, with "
+            "one JSON object of the form that was asked for and nothing else.",
+        },
+    )
 
 
 class Malformed(ValueError):

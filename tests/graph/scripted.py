@@ -20,7 +20,8 @@ from autodata.graph.state import Input, RunChoices, TaskName
 from autodata.ledger.calls import Call, CallLog
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
-from autodata.models.client import Models, StructuredReply, TextReply
+from autodata.models.client import Models
+from autodata.models.replies import StructuredReply, TextReply
 from autodata.prompt_store.prompt import Message, packaged
 from autodata.tasks.types import Document, Round
 

@@ -322,7 +322,8 @@ async def test_what_is_dropped_while_under_way_may_be_paid_for(tmp_path: Path) -
         await dropped.wait()
         asking.cancel()
         await asyncio.wait([asking])
-        spent = models.budget_tracker.spent
+        assert models.budget_tracker.spent == Spent()  # it may be answered yet
+    spent = models.budget_tracker.spent
     assert spent.tokens > 15
     assert log.spent() == spent
     log.close()

@@ -2,6 +2,8 @@
 
 import asyncio
 from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,25 +46,56 @@ async def test_what_is_asked_several_times_at_once_is_asked_once(tmp_path: Path)
         assert (len(server.requests), models.usage()["weak_solver"].replayed) == (1, 2)
 
 
-async def test_who_waits_for_the_answer_of_one_who_gives_up_asks_for_it(tmp_path: Path) -> None:
+async def test_what_one_who_gives_up_has_asked_is_answered_and_nobody_asks_it_again(
+    tmp_path: Path,
+) -> None:
+    """Whether another waits already or comes when nobody does, and its place is kept meanwhile."""
     asked = asyncio.Event()
 
-    def hangs(_: dict[str, Any]) -> Reply:
+    def slowly(_: dict[str, Any]) -> Reply:
         asked.set()
-        return Reply(hang=True)
+        return replace(says("because"), seconds=0.2)
 
     async with (
-        scripted(hangs, otherwise=says("because")) as server,
+        scripted(otherwise=slowly) as server,
+        calling(tmp_path, server.url, endpoint={"max_concurrency": 1}) as models,
+    ):
+        for waits in (True, False):
+            asked.clear()
+            again = partial(models.complete, "weak_solver", ASKED, scope=f"waits {waits}")
+            first, second = asyncio.create_task(again()), None
+            await asked.wait()
+            if waits:
+                second = asyncio.create_task(again())
+                for _ in range(100):  # until it waits
+                    await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.wait([first])
+            [state] = models.endpoints_state()
+            assert state.in_flight == 1
+            assert (await (second or again())).text == "because"
+            assert first.cancelled()
+    assert len(server.requests) == 2
+    assert rows(tmp_path, "status") == ["ok", "ok"]
+
+
+async def test_what_one_who_gives_up_has_asked_in_vain_is_asked_anew(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    def fails(_: dict[str, Any]) -> Reply:
+        asked.set()
+        return Reply(status=500, seconds=0.2)
+
+    async with (
+        scripted(fails, otherwise=says("because")) as server,
         calling(tmp_path, server.url) as models,
     ):
         first = asyncio.create_task(models.complete("weak_solver", ASKED, scope="d1"))
         await asked.wait()
-        second = asyncio.create_task(models.complete("weak_solver", ASKED, scope="d1"))
-        for _ in range(100):  # until it waits
-            await asyncio.sleep(0)
         first.cancel()
-        assert (await second).text == "because"
+        assert (await models.complete("weak_solver", ASKED, scope="d1")).text == "because"
     assert len(server.requests) == 2
+    assert rows(tmp_path, "status") == ["ok"]
 
 
 async def test_each_attempt_is_a_call_of_its_own(tmp_path: Path) -> None:
