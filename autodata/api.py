@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
 
 from autodata.assembly import open_context_of_all
-from autodata.cli import DONE, FAILED
 from autodata.documents.corpus import Copied, Documents, Skipped, ingest, sources
 from autodata.graph.build import OpenLoop
 from autodata.graph.context import RunContext
@@ -37,7 +36,7 @@ from autodata.ledger.summary import (
     summary_rows,
 )
 from autodata.models.errors import Interrupted, Paused
-from autodata.options import FLAGS
+from autodata.options import DONE, FAILED, FLAGS
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import Screen, counted
 from autodata.session import STOPPED, RunSession, RunWork, Work, begun_in

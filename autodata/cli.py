@@ -3,34 +3,29 @@
 What a command does stands in `autodata/commands/`, loaded when called: help needs click alone.
 """
 
-import os
-import sys
-import warnings
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from autodata.cli_datasets import export, redecide
 from autodata.options import (
     BUDGETS,
-    FLAGS,
     InOrder,
     ManyValues,
     answers,
     as_json,
     board_port,
+    call,
     config_file,
     documents,
     each_run,
-    examples_file,
     flags,
     fresh_attempts,
     future_runs,
     key_tasks,
     other_models,
     page_file,
-    paused,
     revision,
     run_folder,
     run_folders,
@@ -41,68 +36,9 @@ from autodata.options import (
     settings,
     store,
     studio_server,
-    task_error,
-    thresholds,
     trial,
-    user_errors,
     wait,
 )
-
-DONE = 0
-FAILED = 1  # finished, with a failure that the user must see
-WRONG_USE = 2
-PAUSED = 3  # an endpoint is down, a budget reached, or reviews outstanding; resumable
-INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
-
-
-def call(module: str, name: str, /, **given: Any) -> NoReturn:
-    """Does what a command does and exits with its code; a user's error becomes one message."""
-    try:
-        if place := given.pop("log_json", None):
-            os.environ["AUTODATA_LOG_JSON"] = place  # whatever is begun reads it there
-        if "sets" in given:
-            given["overrides"] = _overrides(given)
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda said, *_, **__: _say(said)  # not the line of code
-            code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)
-        sys.stdout.flush()
-    except (KeyboardInterrupt, click.Abort):  # the latter where a question was to be answered
-        _say("stopped")
-        code = INTERRUPTED
-    except task_error() as error:  # nothing else can be imported then
-        _say(error)
-        code = WRONG_USE
-    except user_errors() as error:
-        _say(error)
-        code = WRONG_USE
-    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
-    except OSError as error:
-        _say(f"{error.filename or 'the system'}: {error.strerror or error}")
-        code = WRONG_USE
-    except paused() as pause:
-        _say(pause)
-        code = PAUSED
-    sys.exit(code or DONE)
-
-
-def _overrides(given: dict[str, Any]) -> list[Any]:
-    """Takes out what sets a key of the configuration: flags, then `--set`. Raises SettingsError."""
-    from autodata.settings import Override
-
-    said = [
-        Override(flag.key, value, f"--{name} {value}")
-        for name, flag in FLAGS.items()
-        if (value := given.pop(name.replace("-", "_"), None)) is not None
-    ]
-    return said + [Override.parse(text) for text in given.pop("sets")]
-
-
-def _say(error: object) -> None:
-    from autodata.ledger.summary import harmless
-
-    print(f"autodata: {harmless(str(error))}", file=sys.stderr)
 
 
 @click.group(
@@ -184,6 +120,10 @@ def resume(**given: Any) -> None:
       autodata resume runs/cs --set endpoints.local.base_url=http://localhost:8001/v1
     """
     call("run", "resume", **given)
+
+
+for command in (export, redecide):
+    main.add_command(command)
 
 
 @main.command(
@@ -269,51 +209,6 @@ def remeasure(**given: Any) -> None:
       autodata remeasure runs/cs --config student.yaml --json | jq .passed_again
     """
     call("run", "remeasure", **given)
-
-
-@main.command(short_help="Write the accepted examples to a file for training.")
-@run_folder
-@click.option("--format", "form", required=True, metavar="F", help="jsonl, parquet, trl-grpo, …")
-@examples_file
-@click.option("--confirmed", is_flag=True, help="Only what fresh attempts bear out; see remeasure.")
-@each_run
-def export(**given: Any) -> None:
-    """Write the accepted examples to a file for training, with a dataset card beside it.
-
-    --confirmed takes what a remeasurement bears out, or, where there is none, what
-    acceptance.confirm let in.
-
-    \b
-    Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
-    these trainers read. parquet, verl and every file named *.parquet need the extra:
-    pip install 'autodata-loop[parquet]'.
-
-    \b
-    Examples:
-      autodata export runs/cs --format jsonl
-      autodata export runs/cs --format trl-grpo -o train.jsonl
-      autodata export runs/cs --format trl-grpo --confirmed
-    """
-    call("show", "export_examples", **given)
-
-
-@main.command(short_help="Decide a run's recorded scores by other thresholds; asks no model.")
-@run_folder
-@flags("preset")
-@thresholds
-@run_id
-def redecide(**given: Any) -> None:
-    """Decide a run's recorded scores by other thresholds. Asks no model and changes nothing.
-
-    A document is open where the record does not say: it would take attempts, fresh ones where
-    acceptance.confirm asks for them, or the final check, that were not needed at the time.
-
-    \b
-    Examples:
-      autodata redecide runs/cs --preset deployed
-      autodata redecide runs/cs --set acceptance.weak_max=0.45
-    """
-    call("show", "redecide_run", **given)
 
 
 @main.command(

@@ -17,7 +17,6 @@ from autodata.assembly import (
     resolve,
     run_row,
 )
-from autodata.cli import DONE
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.reviews import waiting_edits
 from autodata.ledger.rows import RunRow, RunStatus
@@ -32,6 +31,7 @@ from autodata.optimizer.guard import Sources
 from autodata.optimizer.loop import optimize
 from autodata.optimizer.population import Population
 from autodata.optimizer.state import Plan, repeated
+from autodata.options import DONE
 from autodata.prompt_store.store import Store
 from autodata.session import Session
 from autodata.settings import Settings, SettingsError

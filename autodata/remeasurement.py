@@ -12,7 +12,6 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from autodata.assembly import documents_in_flight, open_run_context, run_row
-from autodata.cli import DONE, FAILED
 from autodata.graph.context import RunContext
 from autodata.graph.run import Remeasurement, remeasure
 from autodata.graph.state import (
@@ -32,6 +31,7 @@ from autodata.ledger.measurements import (
 from autodata.ledger.rows import RunRow, RunStatus
 from autodata.ledger.summary import NOTICE, harmless, number, share
 from autodata.models.client import Models
+from autodata.options import DONE, FAILED
 from autodata.prompt_store.prompt import locked_revision, packaged, unchanged_since
 from autodata.screen import print_table, table
 from autodata.session import STOPPED, Session

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Protocol
 from rich.console import Console
 
 from autodata.assembly import documents_in_flight, open_prompts, open_run_context, resolve, run_row
-from autodata.cli import DONE, FAILED, INTERRUPTED, PAUSED
 from autodata.documents.corpus import Copied, Skipped
 from autodata.graph.context import RunContext
 from autodata.graph.run import Admission, Batch, run_documents
@@ -27,6 +26,7 @@ from autodata.ledger.rows import Kind, RunRow, RunStatus
 from autodata.ledger.summary import summarize, waiting_line
 from autodata.models.client import Models
 from autodata.models.errors import Interrupted, Paused, ReviewsWait
+from autodata.options import DONE, FAILED, INTERRUPTED, PAUSED
 from autodata.progress import Progress
 from autodata.prompt_store.prompt import locked_revision, unchanged_since
 from autodata.run_folder import RunFolder, RunFolderError

@@ -9,13 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.rule import Rule
 
-from autodata.cli import DONE
 from autodata.documents.corpus import ingest
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.summary import Outcome, outcomes
 from autodata.models.config import EndpointConfig, ModelConfig, Price
 from autodata.models.errors import WireError
 from autodata.models.transport import HttpTransport
+from autodata.options import DONE
 from autodata.run_folder import RunFolder
 from autodata.screen import screen
 from autodata.session import RunSession

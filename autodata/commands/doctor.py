@@ -13,13 +13,13 @@ from rich.text import Text
 
 from autodata.agents.probe import Probe, probe
 from autodata.assembly import open_prompts
-from autodata.cli import DONE, FAILED
 from autodata.graph.state import judgements
 from autodata.ledger.calls import CallLog
 from autodata.ledger.database import LedgerError, check_folder
 from autodata.models.budget import Prices
 from autodata.models.client import Models, stated
 from autodata.models.config import SIMULATED
+from autodata.options import DONE, FAILED
 from autodata.screen import screen
 from autodata.settings import Override, Settings, load
 from autodata.simulation.transport import SimulatedTransport

@@ -22,7 +22,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from autodata.cli import DONE
+from autodata.options import DONE
 from autodata.screen import print_table, screen, table
 from autodata.settings import SettingsError
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from autodata.assembly import DEFAULT_STORE
-from autodata.cli import DONE, FAILED
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.summary import harmless
 from autodata.optimizer.evidence import compared, moved_lines
 from autodata.optimizer.guard import Sources, faults
+from autodata.options import DONE, FAILED
 from autodata.prompt_store.check import problems
 from autodata.prompt_store.prompt import PromptSet
 from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown, superproject

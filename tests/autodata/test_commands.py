@@ -15,8 +15,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from autodata.cli import FLAGS, main
+from autodata.cli import main
 from autodata.ledger.summary import NOTICE
+from autodata.options import FLAGS
 from autodata.settings import Settings
 from autodata.tasks import TASKS
 from tests.outside import BIN, DEMO, Folder, Simulated
@@ -68,7 +69,7 @@ def test_help_loads_nothing_but_the_command_line(tmp_path: Path, words: list[str
     *_, modules = done.stdout.splitlines()
     loaded = set(literal_eval(modules))
     ours = {name for name in loaded if name.startswith("autodata")}
-    assert ours == {"autodata", "autodata.cli", "autodata.options"}
+    assert ours == {"autodata", "autodata.cli", "autodata.cli_datasets", "autodata.options"}
     assert not loaded & {"pydantic", "langchain_core", "langgraph", "rich", "yaml", "sqlite_utils"}
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,52 @@
+"""The commands about what was made: to export, compare and foretell it."""
+
+from typing import Any
+
+import click
+
+from autodata.options import call, each_run, examples_file, flags, run_folder, run_id, thresholds
+
+
+@click.command(short_help="Write the accepted examples to a file for training.")
+@run_folder
+@click.option("--format", "form", required=True, metavar="F", help="jsonl, parquet, trl-grpo, …")
+@examples_file
+@click.option("--confirmed", is_flag=True, help="Only what fresh attempts bear out; see remeasure.")
+@each_run
+def export(**given: Any) -> None:
+    """Write the accepted examples to a file for training, with a dataset card beside it.
+
+    --confirmed takes what a remeasurement bears out, or, where there is none, what
+    acceptance.confirm let in.
+
+    \b
+    Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
+    these trainers read. parquet, verl and every file named *.parquet need the extra:
+    pip install 'autodata-loop[parquet]'.
+
+    \b
+    Examples:
+      autodata export runs/cs --format jsonl
+      autodata export runs/cs --format trl-grpo -o train.jsonl
+      autodata export runs/cs --format trl-grpo --confirmed
+    """
+    call("show", "export_examples", **given)
+
+
+@click.command(short_help="Decide a run's recorded scores by other thresholds; asks no model.")
+@run_folder
+@flags("preset")
+@thresholds
+@run_id
+def redecide(**given: Any) -> None:
+    """Decide a run's recorded scores by other thresholds. Asks no model and changes nothing.
+
+    A document is open where the record does not say: it would take attempts, fresh ones where
+    acceptance.confirm asks for them, or the final check, that were not needed at the time.
+
+    \b
+    Examples:
+      autodata redecide runs/cs --preset deployed
+      autodata redecide runs/cs --set acceptance.weak_max=0.45
+    """
+    call("show", "redecide_run", **given)
