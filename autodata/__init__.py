@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from autodata.models.errors import Unauthorized as Unauthorized
     from autodata.models.errors import UnknownPrice as UnknownPrice
     from autodata.models.errors import UnknownRole as UnknownRole
-    from autodata.prompt_store.git import StoreError as StoreError
     from autodata.prompt_store.prompt import PromptError as PromptError
+    from autodata.prompt_store.store import StoreError as StoreError
     from autodata.run_folder import RunFolderError as RunFolderError
     from autodata.settings import SettingsError as SettingsError
     from autodata.tasks.task import TaskError as TaskError
@@ -49,7 +49,7 @@ _NAMES = {
         *("BudgetReached", "EndpointDown", "Interrupted", "ModelMissing", "Paused"),
         *("ReviewsWait", "Unauthorized", "UnknownPrice", "UnknownRole"),
     ),
-    "prompt_store.git": ("StoreError",),
+    "prompt_store.store": ("StoreError",),
     "prompt_store.prompt": ("PromptError",),
     "run_folder": ("RunFolderError",),
     "settings": ("SettingsError",),

@@ -310,8 +310,8 @@ def user_errors() -> tuple[type[Exception], ...]:
     from autodata.documents.corpus import CorpusError
     from autodata.ledger import calls, database, export
     from autodata.models.errors import UnknownPrice, UnknownRole
-    from autodata.prompt_store.git import StoreError
     from autodata.prompt_store.prompt import PromptError
+    from autodata.prompt_store.store import StoreError
     from autodata.run_folder import RunFolderError
     from autodata.settings import SettingsError
     from autodata.tasks.review import ReviewError

@@ -49,7 +49,7 @@ from autodata.optimization import (
     reviewed,
 )
 from autodata.optimizer import loop
-from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.population import OptimizationContext
 from autodata.optimizer.state import OptimizerState, SearchChoices
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder

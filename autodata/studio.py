@@ -24,8 +24,8 @@ from autodata.assembly import resolve
 from autodata.board.access import EVERYBODY
 from autodata.board.pages import gate_of
 from autodata.graph.state import spelled_out
-from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import PromptError
+from autodata.prompt_store.store import StoreError
 from autodata.settings import Settings, SettingsError, load
 from autodata.tasks import TASKS
 from autodata.tasks.types import digest

@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from autodata.ledger.iterations import Iteration, finals, iterations
-from autodata.optimization_screen import sentence
+from autodata.optimization import sentence
 from autodata.optimizer.acceptance import verdict
 from autodata.optimizer.loop import optimize
 from tests.optimizer.context import RUN, optimization_context

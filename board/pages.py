@@ -20,8 +20,7 @@ from autodata.ledger.measurements import measured, remeasurements
 from autodata.ledger.reviews import WaitingEdit, WaitingRound
 from autodata.ledger.rows import Example, RunRow
 from autodata.ledger.summary import harmless
-from autodata.prompt_store.git import StoreError
-from autodata.prompt_store.store import Store
+from autodata.prompt_store.store import Store, StoreError
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import (
     Acceptance,

@@ -41,8 +41,7 @@ from pydantic import PrivateAttr
 from autodata.models.config import ModelConfig, Streaming
 from autodata.models.errors import TIMED_OUT, WireError
 from autodata.models.replies import Reading, clean, hide, keywords, read, without
-from autodata.models.stream import LISTENER, Listener
-from autodata.models.transport import Transport
+from autodata.models.transport import LISTENER, Listener, Transport
 
 Messages = Sequence[Mapping[str, str]]
 

@@ -1,12 +1,14 @@
-"""An agent at work: a role's model with tools, until it is done or out of calls or tokens.
+"""An agent at work, and the two there are: the analyst, evidence in and a root-cause analysis with
+quotes out, and the editor, a diagnosis in and the smallest edit that addresses it out.
 
-The tools look at files in memory: what is not among them does not exist for the agent.
+An agent is a role's model with tools, until it is done or out of calls or tokens. The tools look at
+files in memory: what is not among them does not exist for it.
 """
 
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
@@ -21,11 +23,13 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.runtime import Runtime
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from autodata.models.client import Models
-from autodata.prompt_store.prompt import Message
-from autodata.tasks.types import Frozen
+from autodata.optimizer.evidence import HISTORY, INDEX, Effect, Prediction
+from autodata.optimizer.guard import Sources, faults
+from autodata.prompt_store.prompt import Message, locked
+from autodata.tasks.types import Code, Frozen
 
 
 class RoleChat(BaseChatModel):
@@ -231,3 +235,168 @@ def tool(method: Tool) -> BaseTool:
 
 def _flat(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().casefold()
+
+
+ANALYST_LIMITS = AgentLimits(calls=40, tokens=150_000)
+
+
+class Quote(BaseModel):
+    """Words that stand in a file of the evidence."""
+
+    path: str = Field(description="the file")
+    words: str = Field(description="the words, exactly as they stand there; a line or two")
+
+
+class Diagnosis(Frozen):
+    """What goes wrong again and again, and why; every quote stands in the evidence."""
+
+    text: str
+    quotes: tuple[tuple[str, str], ...]
+
+
+class EvidenceTools(FileTools):
+    """The evidence that the analyst may look at, and the diagnosis once it is reported."""
+
+    diagnosis: Diagnosis | None = None
+
+    def tools(self) -> list[BaseTool]:
+        return [*super().tools(), tool(self.report)]
+
+    async def report(self, analysis: str, quotes: list[Quote]) -> str:
+        """End the work with the root-cause analysis (Markdown) and the quotes that bear it out,
+        from at least two files."""
+        wrong = [quote for quote in quotes if not self.holds(quote.path, quote.words)]
+        if wrong:
+            listed = "; ".join(f"{quote.path}: “{quote.words[:80]}”" for quote in wrong)
+            return f"not reported: these quotes do not stand where you say: {listed}"
+        if not analysis.strip() or len({quote.path for quote in quotes}) < 2:
+            return "not reported: an analysis and quotes from at least two files are needed"
+        self.diagnosis = Diagnosis(
+            text=analysis.strip(), quotes=tuple((quote.path, quote.words) for quote in quotes)
+        )
+        return "reported"
+
+
+async def analyse(
+    models: Models, files: Mapping[str, str], *, scope: str, limits: AgentLimits = ANALYST_LIMITS
+) -> Diagnosis | str:
+    """The diagnosis, or why the analyst came to none.
+
+    `files` are those of `evidence.evidence`. Raises Paused and CallRefused.
+    """
+    tools = EvidenceTools(files)
+    prompt = locked("optimizer", "analyst").render(index=files[INDEX], history=files[HISTORY])
+    reason = await work(
+        models,
+        "analyst",
+        scope,
+        prompt,
+        tools.tools(),
+        done=lambda: bool(tools.diagnosis),
+        ends="report",
+        limits=limits,
+    )
+    return tools.diagnosis or reason
+
+
+EDITOR_LIMITS = AgentLimits(calls=40, tokens=100_000)
+
+
+class Edit(Frozen):
+    """A finished edit: the files that changed, what it says, what it is for, what it predicts."""
+
+    files: Mapping[str, str]
+    subject: str
+    intent: str
+    predicts: Prediction
+
+
+class EditWorkspace(FileTools):
+    """A task's editable prompts as the editor changes them, and the edit once finished."""
+
+    edit: Edit | None = None
+
+    def __init__(self, task: str, before: Mapping[str, str], sources: Sources) -> None:
+        super().__init__({p: text for p, text in before.items() if p.startswith(f"{task}/")})
+        self._task = task
+        self._before = before
+        self._sources = sources
+
+    def tools(self) -> list[BaseTool]:
+        changing: tuple[Tool, ...] = (self.replace, self.create, self.check, self.finish)
+        return [*super().tools(), *map(tool, changing)]
+
+    async def replace(self, path: str, old: str, new: str) -> str:
+        """Replace a passage that stands in a file exactly once; give enough of it to be unique."""
+        if path not in self.files:
+            return self.missing(path)
+        times = self.files[path].count(old) if old else 0
+        if times != 1:
+            return f"not replaced: the passage stands {times} times in {path}"
+        self.files[path] = self.files[path].replace(old, new)
+        return "replaced"
+
+    async def create(self, path: str, text: str) -> str:
+        """Write a whole file anew, such as a rubric.yaml; only the files listed may be written."""
+        if path not in self.files:
+            return self.missing(path)
+        self.files[path] = text
+        return "written"
+
+    async def check(self) -> str:
+        """Say whether the edit may stand as it is, and what is wrong with it if not."""
+        found = faults(self._task, self._before, {**self._before, **self.files}, self._sources)
+        return "\n".join(map(str, found)) or "the edit may stand"
+
+    async def finish(
+        self,
+        subject: str,
+        intent: str,
+        predicted: Code | Literal["ACCEPTED"],
+        effect: Effect,
+    ) -> str:
+        """End the work: what the new rule says in one line of at most 72 characters; which cause
+        the edit addresses and how; which rate will move (an objection code, or ACCEPTED for the
+        pass rate) and whether it rises or falls."""
+        if not subject.strip() or not intent.strip():
+            return "not finished: a subject and an intent are needed"
+        changed = {p: text for p, text in self.files.items() if text != self._before[p]}
+        self.edit = Edit(
+            files=changed,
+            subject=" ".join(subject.split()),
+            intent=intent.strip(),
+            predicts=Prediction(what=predicted, effect=effect),
+        )
+        return "finished"
+
+
+async def edit(
+    models: Models,
+    task: str,
+    before: Mapping[str, str],
+    diagnosis: Diagnosis,
+    history: str,
+    sources: Sources,
+    *,
+    scope: str,
+    limits: AgentLimits = EDITOR_LIMITS,
+) -> Edit | str:
+    """The edit, or why the editor finished none.
+
+    It may be blocked: that is for the guard to say. Raises Paused and CallRefused.
+    """
+    workspace = EditWorkspace(task, before, sources)
+    prompt = locked("optimizer", "editor").render(
+        analysis=diagnosis.text, history=history, files=await workspace.list_files()
+    )
+    reason = await work(
+        models,
+        "editor",
+        scope,
+        prompt,
+        workspace.tools(),
+        done=lambda: bool(workspace.edit),
+        ends="finish",
+        limits=limits,
+    )
+    return workspace.edit or reason

@@ -15,9 +15,9 @@ from autodata.agents.judge import judge, marked, score
 from autodata.agents.solver import solve
 from autodata.graph.state import judgements
 from autodata.models.errors import CallRefused
-from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.acceptance import chance
 from autodata.optimizer.evidence import Trajectory
-from autodata.optimizer.selection import chance
+from autodata.optimizer.population import OptimizationContext
 from autodata.prompt_store.prompt import PromptSet, locked
 from autodata.tasks import TASKS
 from autodata.tasks.types import Attempt, Candidate, Document

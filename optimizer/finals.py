@@ -13,13 +13,12 @@ from autodata.ledger.summary import would_show
 from autodata.optimizer.acceptance import (
     EvaluationOutcome,
     FinalVerdict,
+    Harness,
     PassCount,
     placed,
     verdict,
 )
-from autodata.optimizer.context import OptimizationContext
-from autodata.optimizer.population import counts, members
-from autodata.optimizer.selection import Harness
+from autodata.optimizer.population import OptimizationContext, counts, members
 from autodata.optimizer.state import same_text
 from autodata.tasks.measurement import MIN_PAIRS, Pairs, in_percent
 

@@ -11,8 +11,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from autodata.optimizer.directives import directives, sentences
-from autodata.prompt_store.check import problems, prompt_faults
-from autodata.prompt_store.prompt import USER_LINE, Prompt, PromptSet
+from autodata.prompt_store.prompt import USER_LINE, Prompt, PromptSet, problems, prompt_faults
 from autodata.tasks.types import Frozen
 
 FILE_MAX = 20_000  # characters; the longest seed has 8,000

@@ -13,10 +13,9 @@ from autodata.graph.run import INTERRUPT
 from autodata.graph.state import shortened
 from autodata.models.chat import labelled
 from autodata.models.errors import ReviewsWait
-from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.finals import settle
 from autodata.optimizer.nodes import OptimizerNodes
-from autodata.optimizer.population import counts, visible
+from autodata.optimizer.population import OptimizationContext, counts, visible
 from autodata.optimizer.state import OptimizationRequest, OptimizerState
 
 STEPS = 12  # of the graph in one iteration, at most

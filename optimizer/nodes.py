@@ -19,10 +19,16 @@ from autodata.ledger.reviews import (
 from autodata.ledger.rows import now
 from autodata.models.errors import CallRefused
 from autodata.optimizer import checks
-from autodata.optimizer.acceptance import PassCount, decide, evaluations_wanted, more_documents
-from autodata.optimizer.analyst import Diagnosis, analyse
-from autodata.optimizer.context import OptimizationContext
-from autodata.optimizer.editor import edit
+from autodata.optimizer.acceptance import (
+    PassCount,
+    chance,
+    decide,
+    draw,
+    evaluations_wanted,
+    more_documents,
+    probabilities,
+)
+from autodata.optimizer.agent import Diagnosis, analyse, edit
 from autodata.optimizer.evidence import (
     CODES,
     HISTORY,
@@ -35,8 +41,7 @@ from autodata.optimizer.evidence import (
 )
 from autodata.optimizer.evidence import counts as failures
 from autodata.optimizer.guard import faults
-from autodata.optimizer.population import counts, edit_shown, made
-from autodata.optimizer.selection import chance, draw, probabilities
+from autodata.optimizer.population import OptimizationContext, counts, edit_shown, made
 from autodata.optimizer.state import BLANK, OptimizerState
 from autodata.prompt_store.prompt import PromptSet
 from autodata.tasks.review import EditReview, ReviewError, read_edit_review

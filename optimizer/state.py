@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autodata.graph.state import Hyphened, InWords, TaskName
 from autodata.ledger.iterations import EditDecision
-from autodata.optimizer.acceptance import AcceptanceRule, PassCount, Scoring
-from autodata.optimizer.selection import TEMPERATURE, Select
+from autodata.optimizer.acceptance import TEMPERATURE, AcceptanceRule, PassCount, Scoring, Select
 from autodata.tasks import TASKS
 from autodata.tasks.review import EditReview
 from autodata.tasks.types import Document, Frozen, digest

@@ -5,8 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from autodata.prompt_store.git import IDENTITY, Git, StoreError
-from autodata.prompt_store.store import MAIN, NOTES, Store
+from autodata.prompt_store.store import IDENTITY, MAIN, NOTES, Git, Store, StoreError
 
 # Decision and score of each commit, then what it says. Works with plain `git log`, too.
 FORMAT = (

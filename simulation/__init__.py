@@ -6,6 +6,6 @@ that it finds in them. They prove nothing about quality, and everything that sho
 says "simulated".
 """
 
-from autodata.simulation.responder import SimulatedReply, respond
+from autodata.simulation.roles import SimulatedReply, respond
 
 __all__ = ["SimulatedReply", "respond"]

@@ -6,9 +6,8 @@ import contextlib
 import click
 from pydantic import ValidationError
 
-from autodata.simulation.faults import Faults, Latency
 from autodata.simulation.server import NotLoopback, Server, serve
-from autodata.simulation.transport import complaint
+from autodata.simulation.transport import Faults, Latency, complaint
 
 
 @click.command()

@@ -18,15 +18,18 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from autodata.simulation.faults import REFUSALS, Fault, Faults, refusal, spoilt
 from autodata.simulation.messages import read
-from autodata.simulation.responder import respond
-from autodata.simulation.roles import ABILITIES
+from autodata.simulation.roles import ABILITIES, respond
 from autodata.simulation.transport import (
+    REFUSALS,
     CompletionRequest,
+    Fault,
+    Faults,
     Samples,
     complaint,
     completion,
+    refusal,
+    spoilt,
     streamed,
 )
 

@@ -11,8 +11,7 @@ from autodata.ledger.summary import harmless
 from autodata.optimizer.evidence import compared, moved_lines
 from autodata.optimizer.guard import Sources, faults
 from autodata.options import DONE, FAILED
-from autodata.prompt_store.check import problems
-from autodata.prompt_store.prompt import PromptSet
+from autodata.prompt_store.prompt import PromptSet, problems
 from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown, superproject
 from autodata.prompt_store.store import Commit, Store
 from autodata.screen import harmless_but_colours, screen

@@ -61,7 +61,7 @@ def status(run: Path, as_json: bool, run_id: str | None) -> None:
             print(json.dumps(summary.plain() | {"status": stands}, indent=2))
         elif summary.run.kind == "optimization":
             # It brings the optimizer and LangChain along, which take seconds to load.
-            from autodata.optimization_screen import print_result
+            from autodata.optimization import print_result
 
             print_result(screen(), ledger, summary.run, stands)
         else:

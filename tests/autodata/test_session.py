@@ -24,6 +24,8 @@ from tests.processes import apart, at_terminal, command, forked, simulation, sta
 
 OLD_RUN = Path(__file__).parents[1] / "data" / "run-before-rooms"
 RUN = ("run", "docs", "--task", "cs", "--out", "run")
+# Most of it is left to do when the first document is accepted, however late that is noticed.
+SLOWLY = (*RUN, "--set", "run.documents_in_flight=1")
 
 
 def status(folder: Folder) -> str:
@@ -32,7 +34,7 @@ def status(folder: Folder) -> str:
 
 
 def test_a_hangup_stops_a_run_that_goes_on_later(folder: Folder, server: Simulated) -> None:
-    with folder.started(*RUN) as process:
+    with folder.started(*SLOWLY) as process:
         assert any(line.startswith("accepted") for line in process.stdout)
         process.send_signal(signal.SIGHUP)
         said = process.stdout.read()
@@ -62,7 +64,7 @@ def test_a_disk_that_fills_up_pauses_the_run(
 def test_a_terminal_that_is_closed_stops_the_run(folder: Folder, server: Simulated) -> None:
     ours, theirs = pty.openpty()
     with Connection(theirs) as terminal:
-        process = forked(at_terminal, terminal, command, RUN, folder.path, folder.env)
+        process = forked(at_terminal, terminal, command, SLOWLY, folder.path, folder.env)
     seen = b""
     while b"accepted  " not in seen:
         seen += os.read(ours, 4096)

@@ -3,7 +3,7 @@
 import pytest
 
 from autodata.ledger.iterations import Final, Iteration
-from autodata.optimization_screen import iteration_line
+from autodata.optimization import iteration_line
 from autodata.optimizer.acceptance import PassCount, placed, verdict
 from autodata.optimizer.finals import findings, sentence
 from autodata.optimizer.report import curve

@@ -17,8 +17,7 @@ from autodata.models.chat import labelled
 from autodata.models.client import Models
 from autodata.models.errors import EndpointDown, WireError
 from autodata.models.replies import read
-from autodata.models.stream import AnswerStream
-from autodata.models.transport import encode
+from autodata.models.transport import AnswerStream, encode
 from tests.models.calling import ASKED, calling, rows
 from tests.models.scripted_server import Reply, refuses, says, scripted, streams
 

@@ -12,10 +12,9 @@ from autodata.ledger.rows import RunRow
 from autodata.models.budget import Budget
 from autodata.models.client import Models
 from autodata.models.config import SIMULATED, EndpointConfig, ModelConfig
-from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.evaluator import Evaluator
 from autodata.optimizer.guard import Sources
-from autodata.optimizer.population import Population
+from autodata.optimizer.population import OptimizationContext, Population
 from autodata.optimizer.state import Plan
 from autodata.prompt_store.prompt import locked_revision
 from autodata.prompt_store.store import Store

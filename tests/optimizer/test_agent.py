@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from autodata.optimizer.agent import AgentLimits
-from autodata.optimizer.analyst import Diagnosis, analyse
+from autodata.optimizer.agent import AgentLimits, Diagnosis, analyse
 from autodata.optimizer.loop import optimize
 from tests.models.calling import calling
 from tests.models.scripted_server import Reply, Script, says, scripted

@@ -6,9 +6,8 @@ from pathlib import Path
 from autodata.ledger.iterations import Iteration, record_iteration
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig
-from autodata.optimizer.context import OptimizationContext
-from autodata.optimizer.population import made
-from autodata.optimizer.selection import Harness
+from autodata.optimizer.acceptance import Harness
+from autodata.optimizer.population import OptimizationContext, made
 from tests.models.scripted_server import refuses, scripted
 from tests.optimizer.context import RUN, optimization_context
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from autodata.optimizer.guard import FaultCode, Sources, faults
-from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import packaged
-from autodata.prompt_store.store import Store
+from autodata.prompt_store.store import Store, StoreError
 from autodata.simulation.behaviour import RULES, Rule
 
 SEEDS = packaged().files

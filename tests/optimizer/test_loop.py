@@ -12,14 +12,12 @@ from typing import NoReturn
 import pytest
 
 from autodata.ledger.iterations import Final, Iteration, finals
-from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.acceptance import Harness
 from autodata.optimizer.finals import candidates
 from autodata.optimizer.loop import build, optimize
-from autodata.optimizer.population import pooled
-from autodata.optimizer.selection import Harness
+from autodata.optimizer.population import OptimizationContext, pooled
 from autodata.optimizer.state import OptimizerState
-from autodata.prompt_store.git import StoreError
-from autodata.prompt_store.store import Commit, champion_ref
+from autodata.prompt_store.store import Commit, StoreError, champion_ref
 from autodata.simulation.server import serve
 from autodata.tasks.measurement import in_percent, wilson
 from tests.optimizer.context import RUN, optimization_context

@@ -8,8 +8,8 @@ from typing import Any
 
 from autodata.ledger.iterations import finals
 from autodata.models.errors import BudgetReached
-from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.loop import optimize
+from autodata.optimizer.population import OptimizationContext
 from tests.optimizer.context import RUN, optimization_context
 from tests.optimizer.killable import CHOICES, calls, started
 

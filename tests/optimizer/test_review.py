@@ -12,8 +12,8 @@ from langgraph.types import Command
 
 from autodata.ledger.iterations import Iteration
 from autodata.ledger.reviews import answer_about_edit, waiting_edits
-from autodata.optimizer.context import OptimizationContext
 from autodata.optimizer.loop import OptimizerGraph, build
+from autodata.optimizer.population import OptimizationContext
 from autodata.optimizer.state import OptimizationRequest
 from autodata.tasks.review import read_edit_review
 from tests.optimizer.context import RUN, optimization_context

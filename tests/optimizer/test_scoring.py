@@ -8,7 +8,7 @@ import pytest
 
 from autodata.graph.state import RunChoices
 from autodata.optimizer.acceptance import certainties
-from autodata.optimizer.context import OptimizationContext
+from autodata.optimizer.population import OptimizationContext
 from autodata.prompt_store.prompt import PromptSet
 from autodata.tasks.measurement import LEVEL, Pairs, exact_paired
 from autodata.tasks.types import Candidate, Mark, Round

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from autodata.optimizer.selection import (
+from autodata.optimizer.acceptance import (
     Harness,
     Select,
     best,

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from autodata.ledger.iterations import Iteration
-from autodata.optimizer.analyst import EvidenceTools, Quote
-from autodata.optimizer.editor import EditWorkspace
+from autodata.optimizer.agent import EditWorkspace, EvidenceTools, Quote
 from autodata.optimizer.evidence import (
     Prediction,
     Trajectory,

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.review import merge, superproject
-from autodata.prompt_store.store import Store, champion_ref
+from autodata.prompt_store.store import Store, StoreError, champion_ref
 from tests.prompt_store.conftest import Person
 from tests.prompt_store.test_store import CHALLENGER, VERIFIER, mutant
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from autodata.prompt_store.check import problems, prompt_faults
-from autodata.prompt_store.prompt import PromptSet, locked, packaged
+from autodata.prompt_store.prompt import PromptSet, locked, packaged, problems, prompt_faults
 
 CHALLENGER = "cs/challenger.md"
 

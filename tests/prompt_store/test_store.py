@@ -7,9 +7,8 @@ from pathlib import Path
 import git as gitpython
 import pytest
 
-from autodata.prompt_store.git import StoreError
 from autodata.prompt_store.prompt import packaged
-from autodata.prompt_store.store import Store, champion_ref, merge_files, mutant_ref
+from autodata.prompt_store.store import Store, StoreError, champion_ref, merge_files, mutant_ref
 from tests.prompt_store.conftest import Person
 
 CHALLENGER, VERIFIER = "cs/challenger.md", "cs/verifier.md"

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from autodata.simulation.__main__ import main
-from autodata.simulation.faults import Faults, Latency
 from autodata.simulation.server import NotLoopback, Server, is_loopback, serve
+from autodata.simulation.transport import Faults, Latency
 from tests.models.asking import challenger, document, said
 
 ASKED = challenger("cs", document("cs", "bounded-load"))
