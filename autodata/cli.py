@@ -3,20 +3,29 @@
 What a command does stands in `autodata/commands/`, loaded when called: help needs click alone.
 """
 
+import os
+import sys
+import warnings
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from autodata.cli_datasets import export, redecide
 from autodata.options import (
     BUDGETS,
+    DONE,
+    FAILED,
+    FLAGS,
+    INTERRUPTED,
+    PAUSED,
+    WRONG_USE,
     InOrder,
     ManyValues,
     answers,
     as_json,
     board_port,
-    call,
     config_file,
     documents,
     each_run,
@@ -26,6 +35,7 @@ from autodata.options import (
     key_tasks,
     other_models,
     page_file,
+    paused,
     revision,
     run_folder,
     run_folders,
@@ -36,9 +46,61 @@ from autodata.options import (
     settings,
     store,
     studio_server,
+    task_error,
     trial,
+    user_errors,
     wait,
 )
+
+
+def call(module: str, name: str, /, **given: Any) -> NoReturn:
+    """Does what a command does and exits with its code; a user's error becomes one message."""
+    try:
+        if place := given.pop("log_json", None):
+            os.environ["AUTODATA_LOG_JSON"] = place  # whatever is begun reads it there
+        if "sets" in given:
+            given["overrides"] = _overrides(given)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda said, *_, **__: _say(said)  # not the line of code
+            code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):  # the latter where a question was to be answered
+        _say("stopped")
+        code = INTERRUPTED
+    except task_error() as error:  # nothing else can be imported then
+        _say(error)
+        code = WRONG_USE
+    except user_errors() as error:
+        _say(error)
+        code = WRONG_USE
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    except OSError as error:
+        _say(f"{error.filename or 'the system'}: {error.strerror or error}")
+        code = WRONG_USE
+    except paused() as pause:
+        _say(pause)
+        code = PAUSED
+    sys.exit(code or DONE)
+
+
+def _overrides(given: dict[str, Any]) -> list[Any]:
+    """Takes out what sets a key of the configuration: flags, then `--set`. Raises SettingsError."""
+    from autodata.settings import Override
+
+    said = [
+        Override(flag.key, value, f"--{name} {value}")
+        for name, flag in FLAGS.items()
+        if (value := given.pop(name.replace("-", "_"), None)) is not None
+    ]
+    return said + [Override.parse(text) for text in given.pop("sets")]
+
+
+def _say(error: object) -> None:
+    from autodata.ledger.summary import harmless
+
+    print(f"autodata: {harmless(str(error))}", file=sys.stderr)
 
 
 @click.group(
@@ -47,13 +109,15 @@ from autodata.options import (
     epilog="Start with `autodata demo`. Each command has its own --help with examples.",
 )
 @click.version_option(package_name="autodata-loop")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Agents that write training examples of the right difficulty from your documents.
 
     \b
     Exit codes: 0 done, 1 finished with a failure to look at, 2 wrong use,
     3 paused (endpoint, budget, reviews outstanding), 130 interrupted; 3 and 130 resume.
     """
+    context.obj = call  # how the commands of other files are done, too
 
 
 @main.command(short_help="See the loop at work on the demo documents; no key, no network.")

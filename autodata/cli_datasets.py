@@ -4,7 +4,12 @@ from typing import Any
 
 import click
 
-from autodata.options import call, each_run, examples_file, flags, run_folder, run_id, thresholds
+from autodata.options import each_run, examples_file, flags, run_folder, run_id, thresholds
+
+
+def _call(module: str, name: str, /, **given: Any) -> None:
+    """Does what a command does, as the group that it belongs to has it."""
+    click.get_current_context().obj(module, name, **given)
 
 
 @click.command(short_help="Write the accepted examples to a file for training.")
@@ -30,7 +35,7 @@ def export(**given: Any) -> None:
       autodata export runs/cs --format trl-grpo -o train.jsonl
       autodata export runs/cs --format trl-grpo --confirmed
     """
-    call("show", "export_examples", **given)
+    _call("show", "export_examples", **given)
 
 
 @click.command(short_help="Decide a run's recorded scores by other thresholds; asks no model.")
@@ -49,4 +54,4 @@ def redecide(**given: Any) -> None:
       autodata redecide runs/cs --preset deployed
       autodata redecide runs/cs --set acceptance.weak_max=0.45
     """
-    call("show", "redecide_run", **given)
+    _call("show", "redecide_run", **given)

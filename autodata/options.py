@@ -1,14 +1,10 @@
 """The options that commands share, how groups and commands read them, and which errors are a user's
 to mend. Needs click alone."""
 
-import os
-import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +14,12 @@ PROMPTS = Path(__file__).parent / "prompt_store" / "locked"
 GROUP = "autodata.tasks"
 PORT = 8_901  # of a model that is served on this machine
 ADDRESS = f"http://127.0.0.1:{PORT}/v1"
+
+DONE = 0
+FAILED = 1  # finished, with a failure that the user must see
+WRONG_USE = 2
+PAUSED = 3  # an endpoint is down, a budget reached, or reviews outstanding; resumable
+INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -342,60 +344,3 @@ def paused() -> tuple[type[Exception], ...]:
     from autodata.models.errors import Paused
 
     return Paused, NotWritten
-
-
-DONE = 0
-FAILED = 1  # finished, with a failure that the user must see
-WRONG_USE = 2
-PAUSED = 3  # an endpoint is down, a budget reached, or reviews outstanding; resumable
-INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
-
-
-def call(module: str, name: str, /, **given: Any) -> NoReturn:
-    """Does what a command does and exits with its code; a user's error becomes one message."""
-    try:
-        if place := given.pop("log_json", None):
-            os.environ["AUTODATA_LOG_JSON"] = place  # whatever is begun reads it there
-        if "sets" in given:
-            given["overrides"] = _overrides(given)
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda said, *_, **__: _say(said)  # not the line of code
-            code = getattr(import_module(f"autodata.commands.{module}"), name)(**given)
-        sys.stdout.flush()
-    except (KeyboardInterrupt, click.Abort):  # the latter where a question was to be answered
-        _say("stopped")
-        code = INTERRUPTED
-    except task_error() as error:  # nothing else can be imported then
-        _say(error)
-        code = WRONG_USE
-    except user_errors() as error:
-        _say(error)
-        code = WRONG_USE
-    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
-    except OSError as error:
-        _say(f"{error.filename or 'the system'}: {error.strerror or error}")
-        code = WRONG_USE
-    except paused() as pause:
-        _say(pause)
-        code = PAUSED
-    sys.exit(code or DONE)
-
-
-def _overrides(given: dict[str, Any]) -> list[Any]:
-    """Takes out what sets a key of the configuration: flags, then `--set`. Raises SettingsError."""
-    from autodata.settings import Override
-
-    said = [
-        Override(flag.key, value, f"--{name} {value}")
-        for name, flag in FLAGS.items()
-        if (value := given.pop(name.replace("-", "_"), None)) is not None
-    ]
-    return said + [Override.parse(text) for text in given.pop("sets")]
-
-
-def _say(error: object) -> None:
-    from autodata.ledger.summary import harmless
-
-    print(f"autodata: {harmless(str(error))}", file=sys.stderr)

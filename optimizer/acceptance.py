@@ -1,5 +1,5 @@
-"""Which harness becomes a parent, when a mutant is kept, and what the winner is worth: strictly better
-on held-out documents, noise in mind.
+"""Which harness becomes a parent, when a mutant is kept, and what the winner is worth: strictly
+better on held-out documents, noise in mind.
 
 Every draw follows from (seed, iteration, purpose) alone, so a resumed run continues the sequence
 of an uninterrupted one and nothing about chance has to be remembered.

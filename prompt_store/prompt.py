@@ -1,5 +1,5 @@
-"""Prompts: Markdown files with `{{name}}` placeholders, rendered strictly and in one pass; and whether
-a set of them may be used, every fault as a sentence that names the file.
+"""Prompts: Markdown files with `{{name}}` placeholders, rendered strictly and in one pass; and
+whether a set of them may be used, every fault as a sentence that names the file.
 
 Editable prompts travel as a `PromptSet` (packaged, or read from git by `prompt_store.store`).
 Locked prompts come from the package and from nowhere else: no optimizer can reach them.
