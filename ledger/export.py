@@ -1,6 +1,7 @@
 """Accepted examples as files for training, each with its dataset card."""
 
 import importlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -130,7 +131,25 @@ def _usage(ledger: Ledger, example: Example) -> ExampleUsage:
         input_tokens=sum(call["input_tokens"] or 0 for call in calls),
         output_tokens=sum(call["output_tokens"] or 0 for call in calls),
         by_call={call["id"]: call["output_tokens"] for call in calls},
+        challenger_call_id=_written_by(ledger, example),
     )
+
+
+def _written_by(ledger: Ledger, example: Example) -> int | None:
+    """The call whose reply holds the example's question, the last before its attempts.
+
+    None where no model wrote it, a person edited it, or the reply had to be mended to be read.
+    """
+    asked = [a.call_id for a in (*example.weak, *example.strong) if a.call_id]
+    replies = ledger.replies(example.document_id, "challenger")
+    question = example.candidate.question
+    words = {to_json(question)[1:-1], json.dumps(question)[1:-1]}
+    wrote = [
+        id
+        for id, _, text in replies
+        if id < min(asked, default=id + 1) and any(said in text for said in words)
+    ]
+    return wrote[-1] if wrote else None
 
 
 def _nothing(ledger: Ledger, run: RunRow, format: Format, confirmed: bool) -> str:

@@ -24,7 +24,7 @@ _RUBRIC = [{"criterion": str, "weight": int, "category": str, "capability": str}
 _MARKS = [{"criterion": str, "weight": int, "met": bool, "evidence": str}]
 _ATTEMPTS = [
     {"number": int, "answer": str, "score": float, "truncated": bool,
-     "format_error": bool, "tokens": int, "marks": _MARKS}
+     "format_error": bool, "tokens": int, "call_id": int, "marks": _MARKS}
 ]  # fmt: skip
 _MESSAGES = [{"role": str, "content": str}]
 _ROLES = (
@@ -36,7 +36,8 @@ _KNOWN = (
 )  # fmt: skip
 _META = {
     "index": int, "document_id": str, "document_name": str, "run": str, "round": int,
-    "prompts_revision": str, "locked_revision": str, "models": dict.fromkeys(_ROLES, str),
+    "challenger_call_id": int, "prompts_revision": str, "locked_revision": str,
+    "models": dict.fromkeys(_ROLES, str),
     "simulated": bool, "weak_scores": [float], "strong_scores": [float], "weak_mean": float,
     "strong_mean": float, "gap": float, **dict.fromkeys(_KNOWN, float),
     **dict.fromkeys(REVIEWED, str), "calls": int, "input_tokens": int, "output_tokens": int,
@@ -47,6 +48,10 @@ _MEASURED = {
     "weak_total_rollouts": int, "strong_total_rollouts": int, "confirmed_weak": float,
     "confirmed_strong": float, "confirmed_gap": float, "confirmed": bool,
 }  # fmt: skip
+# What an answer is scored by, beside the reference answer: all that a reward function asks for.
+_SCORED_BY = {
+    "task": str, "context": str, "question": str, "question_type": str, "rubric": _RUBRIC,
+}  # fmt: skip
 _FULL = {
     "id": str, "task": str, "question_type": str, "skills": [str], "context": str,
     "question": str, "reference_answer": str, "rubric": _RUBRIC, "weak": _ATTEMPTS,
@@ -55,12 +60,14 @@ _FULL = {
 
 
 class ExampleUsage(NamedTuple):
-    """What an example's document cost: calls, tokens in and out, and output tokens per call id."""
+    """What an example's document cost: calls, tokens in and out, and output tokens per call id;
+    `challenger_call_id` wrote the example, None where no reply on record holds its question."""
 
     calls: int
     input_tokens: int
     output_tokens: int
     by_call: Mapping[int, int | None]
+    challenger_call_id: int | None = None
 
 
 class Format(NamedTuple):
@@ -102,6 +109,7 @@ def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) ->
             "document_name": example.document_name,
             "run": example.run_id,
             "round": example.rounds_used,
+            "challenger_call_id": usage.challenger_call_id,
             "prompts_revision": example.prompts_revision,
             "locked_revision": run.locked_revision,
             "models": dict(run.models),
@@ -147,6 +155,7 @@ def _attempts(attempts: Sequence[Attempt], usage: ExampleUsage) -> list[Record]:
             "truncated": attempt.truncated,
             "format_error": attempt.format_error,
             "tokens": usage.by_call.get(attempt.call_id) if attempt.call_id else None,
+            "call_id": attempt.call_id,
             "marks": [mark.model_dump() for mark in attempt.marks],
         }
         for attempt in attempts
@@ -166,12 +175,13 @@ def full(record: Record) -> Iterator[Record]:
 
 def trl_grpo(record: Record) -> Iterator[Record]:
     """TRL's GRPO: every column but `prompt` reaches the reward function as a keyword argument."""
-    columns = ("rubric", "reference_answer", "task", *_MEASURED, "meta")
+    columns = (*_SCORED_BY, "reference_answer", *_MEASURED, "meta")
     yield {"prompt": prompt_of(record), **{name: record[name] for name in columns}}
 
 
 def verl(record: Record) -> Iterator[Record]:
-    """verl: its `compute_score` gets `data_source`, `reward_model.ground_truth`, `extra_info`."""
+    """verl: its `compute_score` gets `data_source`, `reward_model.ground_truth`, `extra_info`, and
+    no other column: what an answer is scored by stands there, too."""
     rubrics = [
         {
             "criterion": criterion["criterion"],
@@ -190,7 +200,12 @@ def verl(record: Record) -> Iterator[Record]:
             "rubrics": rubrics,
         },
         **_flat(record),
-        "extra_info": {"split": "train", "id": record["id"], **record["meta"]},
+        "extra_info": {
+            "split": "train",
+            "id": record["id"],
+            **{name: record[name] for name in _SCORED_BY},
+            **record["meta"],
+        },
     }
 
 
@@ -201,6 +216,7 @@ def sft(record: Record) -> Iterator[Record]:
         yield {
             "messages": [*prompt_of(record), answer],
             "score": best["score"],
+            "call_id": best["call_id"],
             **_flat(record),
             "meta": record["meta"],
         }
@@ -221,6 +237,8 @@ def dpo(record: Record) -> Iterator[Record]:
                 "chosen_score": best["score"],
                 "rejected_score": weak["score"],
                 "margin": float(margin),
+                "chosen_call_id": best["call_id"],
+                "rejected_call_id": weak["call_id"],
                 **_flat(record),
                 "meta": record["meta"],
             }
@@ -239,8 +257,8 @@ EXPORT_FORMATS = {
         Format(
             "trl-grpo",
             ".jsonl",
-            {"prompt": _MESSAGES, "rubric": _RUBRIC, "reference_answer": str, "task": str,
-             **_MEASURED, "meta": _META},
+            {"prompt": _MESSAGES, **_SCORED_BY, "reference_answer": str, **_MEASURED,
+             "meta": _META},
             trl_grpo,
         ),
         Format(
@@ -249,21 +267,21 @@ EXPORT_FORMATS = {
             {"data_source": str, "prompt": _MESSAGES, "ability": str,
              "reward_model": {"style": str, "ground_truth": str, "rubrics": [
                  {"criterion": str, "points": int, "tags": [str]}]}, **_MEASURED,
-             "extra_info": {"split": str, "id": str, **_META}},
+             "extra_info": {"split": str, "id": str, **_SCORED_BY, **_META}},
             verl,
         ),
         Format(
             "sft",
             ".jsonl",
-            {"messages": _MESSAGES, "score": float, **_MEASURED, "meta": _META},
+            {"messages": _MESSAGES, "score": float, "call_id": int, **_MEASURED, "meta": _META},
             sft,
         ),
         Format(
             "dpo",
             ".jsonl",
             {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES,
-             "chosen_score": float, "rejected_score": float, "margin": float, **_MEASURED,
-             "meta": _META},
+             "chosen_score": float, "rejected_score": float, "margin": float,
+             "chosen_call_id": int, "rejected_call_id": int, **_MEASURED, "meta": _META},
             dpo,
         ),
     )
