@@ -1,6 +1,7 @@
 # make demo   the main job on the embedded models: no key, and no network once installed
 # make test   the tests               make check   lint, format, types, import directions
 # make test-real   the program against a real small model, fetched once (100 MB)
+# make test-consumers   exports read by the libraries that train on them (2 GB, kept apart)
 # make fix    mend and format         make studio  the graph in LangGraph's server
 # Works on a bare machine with Python 3.11 or newer, make and git.
 
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: setup demo test test-real check fix studio
+.PHONY: setup demo test test-real test-consumers check fix studio
 
 setup: .venv/installed-dev
 
@@ -22,6 +23,11 @@ test: .venv/installed-dev
 # The whole program against a real small model, served by llama.cpp on this machine (minutes).
 test-real: .venv/installed-real
 	$(BIN)/pytest -m real tests/real
+
+# What is exported, read by the libraries that train on it. They want other releases of what we use,
+# so that they have an environment of their own.
+test-consumers: .venv-consumers/installed
+	.venv-consumers/bin/pytest -m consumers tests/consumers
 
 check: .venv/installed-dev
 	$(BIN)/ruff check
@@ -59,4 +65,16 @@ $(BIN)/python:
 .venv/installed-real: .venv/installed-dev
 	@$(INSTALL) -e '.[dev,local]'
 	@$(BIN)/autodata models serve --fetch --yes
+	@touch $@
+
+# The build of torch for processors alone is small; where pip is not told of a place that has it
+# (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS), the usual one serves, with some gigabytes for graphics cards.
+CONSUMERS := .venv-consumers/bin/python -m pip install --quiet --disable-pip-version-check \
+	-c requirements-consumers.lock
+.venv-consumers/installed: pyproject.toml requirements-consumers.lock
+	@test -n '$(PYTHON)' || { echo 'autodata needs Python 3.11 or newer, and finds none'; exit 1; }
+	@echo 'Installing into .venv-consumers what reads the exports (some minutes) ...'
+	@test -x .venv-consumers/bin/python || $(PYTHON) -m venv .venv-consumers
+	@$(CONSUMERS) 'torch==2.13.0+cpu' 2>/dev/null || $(CONSUMERS) 'torch>=2.6'
+	@$(CONSUMERS) -e '.[consumers]'
 	@touch $@
