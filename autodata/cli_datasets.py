@@ -4,7 +4,18 @@ from typing import Any
 
 import click
 
-from autodata.options import each_run, examples_file, flags, run_folder, run_id, thresholds
+from autodata.options import (
+    ManyValues,
+    as_json,
+    benchmarks,
+    each_run,
+    examples_file,
+    flags,
+    run_folder,
+    run_folders,
+    run_id,
+    thresholds,
+)
 
 
 def _call(module: str, name: str, /, **given: Any) -> None:
@@ -55,3 +66,27 @@ def redecide(**given: Any) -> None:
       autodata redecide runs/cs --set acceptance.weak_max=0.45
     """
     _call("show", "redecide_run", **given)
+
+
+@click.command(cls=ManyValues, short_help="Say what the examples of runs are as a set.")
+@run_folders
+@benchmarks("--against", "Benchmark files (.jsonl, .json, text) to compare with.")
+@as_json
+def quality(**given: Any) -> None:
+    """Say what the accepted examples of runs are as a set. Asks no model and changes nothing.
+
+    Counts near-duplicates (within each run and across all of them), questions of one template,
+    sections of the documents that no question draws on, how many sources the examples come from,
+    criteria of more than one proposition, and criteria that weak and strong attempts meet alike.
+    Shares have 95 % intervals.
+
+    --against lists examples that share words in a row with a benchmark, as for GPT-3: from 8 to
+    13 of them, by the length of its items.
+
+    \b
+    Examples:
+      autodata quality runs/cs
+      autodata quality runs/cs runs/legal --json
+      autodata quality runs/cs --against gsm8k.jsonl mmlu.jsonl
+    """
+    _call("show", "tell_quality", **given)

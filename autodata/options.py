@@ -176,6 +176,12 @@ def documents(name: str, what: str, required: bool = False) -> Callable[[F], F]:
     return click.option(name, multiple=True, required=required, metavar="DOCS...", help=what)
 
 
+def benchmarks(name: str, what: str) -> Callable[[F], F]:
+    """An option that takes files of a benchmark."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option(name, multiple=True, type=kind, metavar="FILE...", help=what)
+
+
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Several options as one, shown in this order."""
 
@@ -316,11 +322,13 @@ def user_errors() -> tuple[type[Exception], ...]:
     from autodata.prompt_store.store import StoreError
     from autodata.run_folder import RunFolderError
     from autodata.settings import SettingsError
+    from autodata.tasks.diversity import DiversityError
     from autodata.tasks.review import ReviewError
 
     ours = (
         AccessError,
         CorpusError,
+        DiversityError,
         PromptError,
         ReviewError,
         RunFolderError,

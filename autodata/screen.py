@@ -105,17 +105,18 @@ def print_summary(console: Console, summary: Summary, status: str) -> None:
     """The run on screen; `status` is how it stands, as far as the caller can tell."""
     console.print(Text(f"{summary.run.task} run {summary.run.id}: {status}", style="bold"))
     documents = ("documents", counted(summary))
-    _print_rows(console, [documents, *summary_rows(summary)])
+    print_rows(console, [documents, *summary_rows(summary)])
     if summary.run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
 def print_figures(console: Console, summary: Summary) -> None:
     """What the examples of a run measure, and how many there are of those tried."""
-    _print_rows(console, [*pass_rate_row(summary), *example_rows(summary)])
+    print_rows(console, [*pass_rate_row(summary), *example_rows(summary)])
 
 
-def _print_rows(console: Console, rows: Iterable[tuple[str, Text | str]]) -> None:
+def print_rows(console: Console, rows: Iterable[tuple[str, Text | str]]) -> None:
+    """Names, and what is said of each, beside them."""
     for name, said in rows:
         console.print(Text.assemble((f"{name:<12}", "dim"), said), soft_wrap=True)
 

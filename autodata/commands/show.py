@@ -1,10 +1,11 @@
-"""autodata status, show, redecide, export and report: how a run stands, what happened, what if, and
-what to take along."""
+"""autodata status, show, redecide, quality, export and report: how a run stands, what happened,
+what if, and what to take along."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,13 @@ from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.export import export
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
+from autodata.ledger.quality import (
+    Quality,
+    Share,
+    contaminated,
+    quality,
+    quality_rows,
+)
 from autodata.ledger.reviews import waiting_documents
 from autodata.ledger.rows import RunRow, confirmed_row
 from autodata.ledger.summary import (
@@ -33,6 +41,7 @@ from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import (
     DECISION_STYLES,
     print_figures,
+    print_rows,
     print_summary,
     print_table,
     screen,
@@ -40,6 +49,15 @@ from autodata.screen import (
 )
 from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell, tell_unreadable
+from autodata.tasks.diversity import (
+    Benchmark,
+    DiversityError,
+    Shingles,
+    asked,
+    near_duplicates,
+    read_benchmark,
+    shingles,
+)
 from autodata.tasks.measured import Measurement
 from autodata.tasks.measurement import Pairs, fit, newcombe_paired
 from autodata.tasks.redecide import Confirm, Redecision, redecide
@@ -281,3 +299,70 @@ def write_report(run: Path, output: Path | None, run_id: str | None) -> None:
         text = report(ledger, row, folder.status(row), parts)
     place.write_bytes(text)
     screen().print(f"The report is in {place}", soft_wrap=True)
+
+
+def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -> None:
+    """Prints what the examples of runs are as a set, across them where there are several, and
+    which of them stand in a benchmark."""
+    files = {path: Benchmark(read_benchmark(path.name, _text(path))) for path in against}
+    told, names, texts = list[tuple[Path, RunRow, Quality]](), list[str](), list[Shingles]()
+    overlaps: dict[Path, list[dict[str, Any]]] = {path: [] for path in files}
+    for run in runs:
+        with Ledger.open(RunFolder(run).existing().path, create=False) as ledger:
+            rows = ledger.runs_with_examples() or [ledger.run()]
+            examples = [one for row in rows for one in ledger.examples(row.id)]
+            told.append((run, rows[-1], quality(ledger, [row.id for row in rows], examples)))
+        names += [f"{run}: {one.id}" for one in examples]
+        texts += [shingles(asked(one.candidate)) for one in examples]
+        for path, benchmark in files.items():
+            for one in contaminated(examples, benchmark):
+                place = {"run": str(run), "example": examples[one.example].id}
+                overlaps[path].append(place | {"item": one.item + 1, "words": one.words})
+    pairs = near_duplicates(texts) if len(runs) > 1 else []
+    across = [pair for pair in pairs if _run(names[pair.first]) != _run(names[pair.second])]
+    repeats = Share(found=len({pair.second for pair in across}), of=len(texts))
+    if as_json:
+        values: dict[str, Any] = {
+            "runs": [{"run": str(run), "id": row.id, **found.plain()} for run, row, found in told],
+            **(repeats.plain("across_runs") if len(runs) > 1 else {}),
+            "benchmarks": {
+                str(path): {"words_in_a_row": it.n, "items": it.items, "examples": overlaps[path]}
+                for path, it in files.items()
+            },
+        }
+        print(json.dumps(values, indent=2))
+        return
+    console = screen()
+    for run, row, found in told:
+        console.print(Text(f"{row.task} {run}: {found.examples} examples", style="bold"))
+        print_rows(console, quality_rows(found))
+    if len(runs) > 1:
+        said = repeats.said("examples of all runs nearly repeat one of an earlier run")
+        print_rows(console, [("across", said)])
+    for path, benchmark in files.items():
+        print_rows(console, _contamination(path, benchmark, overlaps[path], len(texts)))
+    if any(row.simulated for _, row, _ in told):
+        console.print(NOTICE, style="yellow", soft_wrap=True)
+
+
+def _run(name: str) -> str:
+    return name.rpartition(": ")[0]
+
+
+def _text(path: Path) -> str:
+    """Raises DiversityError at what is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DiversityError(f"{path} is no UTF-8 text; give .jsonl, .json or text") from error
+
+
+def _contamination(
+    path: Path, benchmark: Benchmark, found: Sequence[dict[str, Any]], examples: int
+) -> Iterator[tuple[str, str]]:
+    """Which examples share words with a benchmark file, each with these words."""
+    what = f"examples share {benchmark.n} words in a row with {path.name}"
+    short = f"; {benchmark.too_short} of its {benchmark.items} items are shorter"
+    yield "benchmark", share(len(found), examples, what) + short * bool(benchmark.too_short)
+    for one in found:
+        yield "", f"{one['run']}: {one['example']} (item {one['item']}): {one['words']}"
