@@ -13,6 +13,7 @@ from markupsafe import Markup
 from autodata.board.pages import Html, Links, diff_lines, gate_of, story
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.listing import count_outcomes, list_outcomes
+from autodata.ledger.quality import quality, quality_rows
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import (
     NOTICE,
@@ -88,6 +89,7 @@ def report(ledger: Ledger, run: RunRow, stands: str, parts: Sequence[Html] = ())
             "gate": gate_of(run.task, run.config),
             "found": found,
             "told": frozenset(told),
+            "quality": list(quality_rows(quality(ledger, [run.id]))),
             "waiting": {},
             "stories": [story(ledger, run, id) for id in told],
         }

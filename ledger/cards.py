@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
+from autodata.ledger.quality import quality, quality_rows
 from autodata.ledger.records import Format
 from autodata.ledger.rows import Row, RunRow, to_json
 from autodata.ledger.summary import BY_GATE, SOURCE, judged_again, mean_by_source, mean_rounds
@@ -65,7 +66,7 @@ the tokens that its document took.
 ```
 {columns}
 ```
-
+{quality}
 ## Before you use it
 
 - The text is synthetic. Questions, reference answers and rubrics were written by models and
@@ -90,6 +91,17 @@ _SIMULATED = """> **Simulated.** Every text and score here comes from simulated 
 
 """
 
+
+_QUALITY = """
+## As a set
+
+| | |
+|---|---|
+{rows}
+
+Shares have 95 % intervals: of examples, rounds and sections by Wilson, of criteria by document.
+Words are compared, not meanings. `autodata quality` tells more.
+"""
 
 _CHOSEN = """
 
@@ -143,8 +155,17 @@ def card(
         reviewed=_reviewed(facts),
         read=_read(facts),
         columns="\n".join(_columns(format.shape)),
+        quality=_as_a_set(ledger, runs, confirmed),
     )
     return f"---\n{_front_matter(runs, format, file, count)}---\n{body}"
+
+
+def _as_a_set(ledger: Ledger, runs: Sequence[RunRow], confirmed: bool) -> str:
+    """What the examples in the file are together."""
+    held = (example for run in runs for example in ledger.examples(run.id))
+    chosen = (example for example in held if example.confirmed or not confirmed)
+    rows = quality_rows(quality(ledger, [run.id for run in runs], chosen))
+    return _QUALITY.format(rows="\n".join(f"| {name} | {said} |" for name, said in rows))
 
 
 def _made(ledger: Ledger, run: RunRow) -> str:

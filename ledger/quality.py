@@ -50,7 +50,7 @@ order by run_id, document_id, number
 """
 
 
-class Share(Frozen):
+class CountedShare(Frozen):
     """How many of so many; the interval is Wilson's, or by document where `clustered` says so."""
 
     found: int
@@ -97,21 +97,21 @@ class Quality(Frozen):
     """
 
     examples: int
-    near_duplicates: Share | None
+    near_duplicates: CountedShare | None
     problem: str = ""
     pairs: tuple[tuple[str, str, float], ...]
-    repeated_rounds: Share
-    same_opening: Share
-    same_skeleton: Share
+    repeated_rounds: CountedShare
+    same_opening: CountedShare
+    same_skeleton: CountedShare
     openings: Mapping[str, int]
     distinct_2: float | None
-    sections: Share
+    sections: CountedShare
     documents_read: int
     by_source: tuple[SourceCoverage, ...]
-    largest_source: Share
+    largest_source: CountedShare
     effective_sources: float | None
-    compound: Share
-    alike: Share
+    compound: CountedShare
+    alike: CountedShare
 
     def plain(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -153,7 +153,9 @@ def quality(
 ) -> Quality:
     """The examples of these runs, or some `examples` of theirs, as a set. Reads each once."""
     given = json.dumps(list(run_ids))
-    chosen = examples or (e for run_id in run_ids for e in ledger.examples(run_id))
+    chosen = examples
+    if chosen is None:
+        chosen = (example for run_id in run_ids for example in ledger.examples(run_id))
     found = [
         _Read(e.id, e.document_id, shingles(asked(e.candidate)), e.candidate, _alike(e))
         for e in chosen
@@ -172,16 +174,16 @@ def quality(
         problem=problem,
         pairs=pairs,
         repeated_rounds=_repeated_rounds(ledger, given, read),
-        same_opening=Share(found=shared(openings), of=len(found)),
-        same_skeleton=Share(found=shared(skeletons), of=len(found)),
+        same_opening=CountedShare(found=shared(openings), of=len(found)),
+        same_skeleton=CountedShare(found=shared(skeletons), of=len(found)),
         openings={form: n for form, n in Counter(openings).most_common(10) if n > 1},
         distinct_2=distinct_n(questions),
-        sections=Share(
+        sections=CountedShare(
             found=sum(one.drawn_on for one in covered), of=sum(one.sections for one in covered)
         ),
         documents_read=len(read),
         by_source=covered,
-        largest_source=Share(found=max(by_source.values(), default=0), of=len(found)),
+        largest_source=CountedShare(found=max(by_source.values(), default=0), of=len(found)),
         effective_sources=effective_number(by_source.values()),
         compound=_criteria(
             (source.get(one.document_id, ""), compound(c))
@@ -198,25 +200,25 @@ def _alike(example: Example) -> list[bool]:
     return met_alike(example.candidate.rubric, example.weak, example.strong)
 
 
-def _criteria(found: Iterable[tuple[str, bool]]) -> Share:
+def _criteria(found: Iterable[tuple[str, bool]]) -> CountedShare:
     """How many criteria of all, each with its source: those of one document are alike."""
     listed = list(found)
     figure = mean_by_source((source, float(so)) for source, so in listed)
-    return Share(found=sum(so for _, so in listed), of=len(listed), clustered=figure)
+    return CountedShare(found=sum(so for _, so in listed), of=len(listed), clustered=figure)
 
 
 def _repetitions(
     found: Sequence[_Read],
-) -> tuple[tuple[tuple[str, str, float], ...], Share | None, str]:
+) -> tuple[tuple[tuple[str, str, float], ...], CountedShare | None, str]:
     try:
         pairs = near_duplicates([one.text for one in found])
     except DiversityError as error:
         return (), None, str(error)
     named = tuple((found[one].id, found[other].id, alike) for one, other, alike in pairs)
-    return named, Share(found=len(repeated(len(found), pairs)), of=len(found)), ""
+    return named, CountedShare(found=len(repeated(len(found), pairs)), of=len(found)), ""
 
 
-def _repeated_rounds(ledger: Ledger, run_ids: str, document_ids: Sequence[str]) -> Share:
+def _repeated_rounds(ledger: Ledger, run_ids: str, document_ids: Sequence[str]) -> CountedShare:
     rows = ledger.query(CANDIDATES, [run_ids, json.dumps(list(document_ids))])
     repeats = later = 0
     for _, group in groupby(rows, key=lambda row: (row["run_id"], row["document_id"])):
@@ -226,7 +228,7 @@ def _repeated_rounds(ledger: Ledger, run_ids: str, document_ids: Sequence[str]) 
             repeats += most_similar(text, before) is not None
             later += bool(before)
             before.append(text)
-    return Share(found=repeats, of=later)
+    return CountedShare(found=repeats, of=later)
 
 
 def _coverage(

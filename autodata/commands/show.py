@@ -18,8 +18,8 @@ from autodata.ledger.export import export
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
 from autodata.ledger.quality import (
+    CountedShare,
     Quality,
-    Share,
     contaminated,
     quality,
     quality_rows,
@@ -320,7 +320,7 @@ def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -
                 overlaps[path].append(place | {"item": one.item + 1, "words": one.words})
     pairs = near_duplicates(texts) if len(runs) > 1 else []
     across = [pair for pair in pairs if _run(names[pair.first]) != _run(names[pair.second])]
-    repeats = Share(found=len({pair.second for pair in across}), of=len(texts))
+    repeats = CountedShare(found=len({pair.second for pair in across}), of=len(texts))
     if as_json:
         values: dict[str, Any] = {
             "runs": [{"run": str(run), "id": row.id, **found.plain()} for run, row, found in told],

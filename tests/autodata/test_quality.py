@@ -1,0 +1,71 @@
+"""What the examples of runs are as a set: typed as users type it, and on paper."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.outside import DEMO, Folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """A run, and the same somewhere else."""
+    made = Folder(tmp_path_factory.mktemp("quality"))
+    made("run", str(DEMO / "cs"), "--task", "cs", "--out", "run")
+    shutil.copytree(made.path / "run", made.path / "again")
+    return made
+
+
+def test_a_run_repeated_is_told_across_runs_and_within_none(folder: Folder) -> None:
+    alone = json.loads(folder("quality", "run", "--json"))
+    [found] = alone["runs"]
+    assert "across_runs" not in alone
+    assert found["examples"] == len(folder.query("select id from examples"))
+    both = json.loads(folder("quality", "run", "again", "--json"))
+    assert both["across_runs"]["of"] == 2 * found["examples"]
+    assert both["across_runs"]["found"] == found["examples"]
+    low, high = both["across_runs"]["share_interval"]
+    assert low < 0.5 < high
+
+
+def test_report_and_card_say_what_the_command_says(folder: Folder) -> None:
+    said = folder("quality", "run")
+    folder("report", "run", "-o", "report.html")
+    folder("export", "run", "--format", "jsonl", "-o", "examples.jsonl")
+    page = (folder.path / "report.html").read_text()
+    card = (folder.path / "examples.md").read_text()
+    rows = [line[12:].strip() for line in said.splitlines()[1:-1]]
+    assert len(rows) == 9
+    for row in rows:
+        assert row in card
+        assert row in page
+    assert "sections of 8 documents are drawn on" in said
+    assert "Simulated models" in said
+
+
+def test_an_example_that_stands_in_a_benchmark_is_named(folder: Folder) -> None:
+    [(example, question)] = folder.query("select id, context from examples limit 1")
+    rows = [{"problem": f"Given: {question}", "answer": 4}, {"problem": "Unlike any of ours. " * 9}]
+    file = folder.path / "bench.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    found = json.loads(folder("quality", "run", "--against", "bench.jsonl", "--json"))
+    told = found["benchmarks"]["bench.jsonl"]
+    assert example in [one["example"] for one in told["examples"]]
+    assert {one["item"] for one in told["examples"]} == {1}
+    said = folder("quality", "run", "--against", "bench.jsonl")
+    assert f"run: {example} (item 1)" in said
+    file.write_text("{")
+    refused = folder("quality", "run", "--against", "bench.jsonl", code=2)
+    assert "bench.jsonl, line 1: no JSON" in refused
+
+
+def test_a_run_without_examples_says_nothing_wrong(folder: Folder) -> None:
+    document = str(DEMO / "cs" / "leader-lease-reads.md")
+    none = ("--rounds", "1", "--set", "acceptance.confirm=9", "--set", "budget.calls=3")
+    folder("run", document, "--task", "cs", "--out", "none", *none, code=3)
+    assert "0 examples" in folder("quality", "none")
+    [found] = json.loads(folder("quality", "none", "--json"))["runs"]
+    assert found["near_duplicates"]["share"] is None
+    assert Path(folder.path / "none").is_dir()
