@@ -3,13 +3,16 @@
 The final verifier asks the same of a frozen candidate, with a locked prompt and once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from autodata.agents.replies import VerdictReply
 from autodata.models.client import Models
-from autodata.prompt_store.prompt import Prompt
+from autodata.prompt_store.prompt import Message, Prompt
+from autodata.tasks.rubric import RubricFinding, lint_rubric
 from autodata.tasks.types import Candidate, Document, Objection, Verdict
+
+FINDINGS = "Found by code, which reads words and not meaning; check each, and report what holds."
 
 
 def numbered(candidate: Candidate) -> str:
@@ -30,6 +33,7 @@ async def verify(
     """The verdict, or MALFORMED when the verifier's reply could not be read after re-asking.
 
     `rubric` holds the prompt values on the rubric and its policy; empty for a task without one.
+    The verifier, not the final one, is told what the linter found of the rubric, if anything.
     """
     messages = prompt.render(
         document=document.text,
@@ -39,11 +43,25 @@ async def verify(
         reference_answer=candidate.reference_answer,
         **rubric,
     )
+    if rubric and role == "verifier":
+        messages = _with_findings(messages, lint_rubric(candidate.rubric))
     answer = await models.complete_as(role, messages, VerdictReply, scope=document.id)
     if answer.value is None:
         message = f"the {role.replace('_', ' ')}'s reply could not be read: {answer.problem}"
         return Objection(code="MALFORMED", message=message)
     return verdict(answer.value, candidate)
+
+
+def _with_findings(
+    messages: tuple[Message, ...], findings: Sequence[RubricFinding]
+) -> tuple[Message, ...]:
+    """The messages, and below the last one each finding; the very same where there is none."""
+    if not findings:
+        return messages
+    *before, last = messages
+    listed = "\n".join(f"- {finding.said}" for finding in findings)
+    block = f"<rubric_findings>\n{FINDINGS}\n{listed}\n</rubric_findings>"
+    return (*before, last.model_copy(update={"content": f"{last.content}\n\n{block}"}))
 
 
 def verdict(reply: VerdictReply, candidate: Candidate) -> Verdict:

@@ -12,7 +12,7 @@ from autodata.ledger.summary import NOTICE, estimate, number, one_line, rounds
 from autodata.screen import DECISION_STYLES
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import summary
-from autodata.tasks.rubric import met_by
+from autodata.tasks.rubric import lint_rubric, met_by
 from autodata.tasks.types import Candidate, Document, Judgement, Round, Side, Verdict
 
 LABEL = 13  # characters of the label column
@@ -107,8 +107,11 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Story
     yield from _scores(round)
     if full:
         yield from _answers(round)
-    if last and round.candidate and TASKS[task].has_rubric and round.weak:
-        yield from _criteria(round.candidate, round)
+    if round.candidate and TASKS[task].has_rubric:
+        if last and round.weak:
+            yield from _criteria(round.candidate, round)
+        findings = lint_rubric(round.candidate.rubric)
+        yield from (("" if at else "lint", found.said) for at, found in enumerate(findings))
     if round.judgement:
         yield from _judgement(round.judgement)
     if round.final_verdict:

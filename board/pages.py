@@ -31,7 +31,7 @@ from autodata.tasks.acceptance import (
 )
 from autodata.tasks.measured import MeasuredPolicy, Measurement
 from autodata.tasks.review import EditReview
-from autodata.tasks.rubric import met_by
+from autodata.tasks.rubric import RubricFinding, lint_rubric, met_by
 from autodata.tasks.types import Candidate, Document, Review, Round
 
 PATIENCE = 20  # what is worked out stays as it is for so many times the time that it took
@@ -84,6 +84,7 @@ class RoundPage:
     means: Mapping[str, float | None]
     changes: Sequence[Change]
     criteria: Sequence[CriterionCount]
+    findings: Sequence[RubricFinding]
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,9 @@ def told(rounds: Sequence[Round]) -> Iterator[RoundPage]:
         asked.append(round.candidate or asked[-1])
     for round, (before, after) in zip(rounds, pairwise(asked), strict=True):
         changed = changes(before, after) if before and round.candidate and after else ()
-        yield RoundPage(round, summary(round), tuple(changed), tuple(_criteria(round)))
+        counted = tuple(_criteria(round))
+        rubric = round.candidate.rubric if round.candidate and len(counted) > 1 else ()
+        yield RoundPage(round, summary(round), tuple(changed), counted, lint_rubric(rubric))
 
 
 def changes(before: Candidate, after: Candidate) -> Iterator[Change]:

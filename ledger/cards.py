@@ -11,9 +11,17 @@ from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.quality import quality, quality_rows
 from autodata.ledger.records import Format
 from autodata.ledger.rows import Row, RunRow, to_json
-from autodata.ledger.summary import BY_GATE, SOURCE, judged_again, mean_by_source, mean_rounds
+from autodata.ledger.summary import (
+    BY_GATE,
+    SOURCE,
+    judged_again,
+    mean_by_source,
+    mean_rounds,
+    repeat_agreement,
+)
 from autodata.tasks.judge_noise import judge_noise
 from autodata.tasks.measurement import in_percent, wilson
+from autodata.tasks.rubric import count_findings
 
 _USES = {
     "jsonl": "the full example: attempts, marks and scores",
@@ -193,12 +201,17 @@ def _made(ledger: Ledger, run: RunRow) -> str:
 
 
 def _judge(ledger: Ledger, run: RunRow) -> str:
-    """How noisy the judge is, where it was asked several times; a row of the table."""
-    noise = judge_noise(judged_again(ledger, run.id), 1.0, 1.0)
-    if noise is None:
-        return ""
-    share = f"{100 * noise.share:.0f} % ({in_percent(noise.interval)})"
-    return f"\n| judge | makes {share} of the variance of once-judged attempts |"
+    """How noisy the judge is and how far its judgements of one answer agree, where it was asked
+    several times, and what the linter finds of the rubrics; rows of the table."""
+    found = []
+    if agreed := repeat_agreement(ledger, [run.id]):
+        found.append(f"| two judgements of one answer | agree on {agreed.said} |")
+    if noise := judge_noise(judged_again(ledger, run.id), 1.0, 1.0):
+        share = f"{100 * noise.share:.0f} % ({in_percent(noise.interval)})"
+        found.append(f"| judge | makes {share} of the variance of once-judged attempts |")
+    if rubrics := count_findings(ledger.accepted_rubrics(run.id)):
+        found.append(f"| accepted rubrics | {rubrics.said} |")
+    return "".join(f"\n{row}" for row in found)
 
 
 def _rate(accepted: int, tried: int, of: str = "") -> str:

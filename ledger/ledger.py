@@ -33,7 +33,7 @@ from autodata.ledger.rows import (
     to_json,
 )
 from autodata.tasks.measurement import Posterior, Prior, Sides
-from autodata.tasks.types import Decision, Document, Round, digest
+from autodata.tasks.types import Criterion, Decision, Document, Round, digest
 
 FILE = "run.db"
 
@@ -238,6 +238,11 @@ class Ledger:
         """A folder mostly holds one run; the ids of rounds of later ones begin with their run."""
         first = self.query("select id from runs order by rowid limit 1")[0]["id"]
         return "" if run_id == first else f"{run_id}-"
+
+    def accepted_rubrics(self, run_id: str) -> Iterator[list[Criterion]]:
+        """The rubrics of a run's examples."""
+        for row in self.query("select rubric from examples where run_id = ?", [run_id]):
+            yield [Criterion.model_validate(each) for each in json.loads(row["rubric"])]
 
     def outcomes(self, run_id: str, document_id: str | None = None) -> dict[str, Decision]:
         """What was decided about each finished document of a run, or about one, in one query."""

@@ -126,6 +126,31 @@ class Example(Frozen):
     meta: Mapping[str, Any] = Field(default_factory=dict)
 
 
+class RoleUsage(Frozen):
+    """What one role has used; `usd` is None when the price of one of its calls is unknown.
+
+    `failures` counts requests that brought no answer, `lost_tokens` what these may have used at
+    most. `estimated` calls are counted at their worst case, at least in part: then tokens and `usd`
+    are upper bounds.
+    """
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    usd: float | None
+    lost_tokens: int = 0
+    failures: int = 0
+    estimated: int = 0
+
+
+class AttemptCount(Frozen):
+    """How many attempts a side made, how many ended without an answer to compare, or cut off."""
+
+    made: int
+    format_errors: int
+    cut_off: int
+
+
 def document_row(document: Document) -> Row:
     return {
         "id": document.id,

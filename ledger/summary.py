@@ -8,8 +8,17 @@ from statistics import fmean
 from typing import Any
 
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
-from autodata.ledger.rows import Row, RunRow, from_text
-from autodata.tasks.judge_noise import Judged, JudgeNoise, judge_noise
+from autodata.ledger.rows import AttemptCount, RoleUsage, Row, RunRow, from_text
+from autodata.tasks.judge_noise import (
+    Agreement,
+    Judged,
+    JudgeNoise,
+    MarkPairs,
+    agreement,
+    judge_noise,
+    pooled,
+    repeated_pairs,
+)
 from autodata.tasks.measurement import (
     Interval,
     bootstrap,
@@ -18,7 +27,7 @@ from autodata.tasks.measurement import (
     mean_interval,
     wilson,
 )
-from autodata.tasks.rubric import by_judgement
+from autodata.tasks.rubric import LintCount, by_judgement, count_findings
 from autodata.tasks.types import FORMAT_NOTE, Decision, Frozen, Mark
 
 # Passages of one text count as one document; rows of one table do not.
@@ -122,31 +131,6 @@ class Outcome(Frozen):
     message: str | None
 
 
-class RoleUsage(Frozen):
-    """What one role has used; `usd` is None when the price of one of its calls is unknown.
-
-    `failures` counts requests that brought no answer, `lost_tokens` what these may have used at
-    most. `estimated` calls are counted at their worst case, at least in part: then tokens and `usd`
-    are upper bounds.
-    """
-
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    usd: float | None
-    lost_tokens: int = 0
-    failures: int = 0
-    estimated: int = 0
-
-
-class AttemptCount(Frozen):
-    """How many attempts a side made, how many ended without an answer to compare, or cut off."""
-
-    made: int
-    format_errors: int
-    cut_off: int
-
-
 class Figure(Frozen):
     """A figure of a run and its 95 % interval, by document; None where there is nothing to average,
     and no interval of a single document. An upper end may be infinite."""
@@ -187,8 +171,9 @@ class Summary(Frozen):
     decided in a round, not before the first one. `per_example` says what an example took in
     calls, tokens and US dollars (`usd`), documents that gave none included. `judge` says how noisy
     the judge is, where it was asked several times and there is enough to say, and `judge_priced`
-    whether what is cheapest there is so in US dollars, not in calls. `waiting` undecided
-    documents, or prompt edits, wait for a person's review.
+    whether what is cheapest there is so in US dollars, not in calls; `judge_agreement` how far its
+    judgements of one answer agree. `rubrics` says what the linter finds of the accepted ones.
+    `waiting` undecided documents, or prompt edits, wait for a person's review.
     """
 
     run: RunRow
@@ -209,6 +194,8 @@ class Summary(Frozen):
     usage: Mapping[str, RoleUsage]
     judge: JudgeNoise | None = None
     judge_priced: bool = False
+    judge_agreement: Agreement | None = None
+    rubrics: LintCount | None = None
     waiting: int = 0
 
     @property
@@ -256,9 +243,15 @@ class Summary(Frozen):
         }
 
     def _judge(self) -> dict[str, Any]:
-        """Nothing where nothing is known of the judge's noise."""
+        """Nothing where nothing is known of the judge's noise, or of rubrics."""
         by = "usd" if self.judge_priced else "calls"
-        return {"judge": {**self.judge._asdict(), "cheapest_by": by}} if self.judge else {}
+        found = {
+            "judge": self.judge and {**self.judge._asdict(), "cheapest_by": by},
+            "judge_agreement": self.judge_agreement and self.judge_agreement._asdict(),
+            "rubrics": self.rubrics
+            and {**self.rubrics._asdict(), "interval": self.rubrics.interval},
+        }
+        return {name: said for name, said in found.items() if said}
 
 
 def outcomes(ledger: Ledger, run_id: str, document_id: str | None = None) -> list[Outcome]:
@@ -297,6 +290,8 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         usage=usage,
         judge=judge,
         judge_priced=priced,
+        judge_agreement=repeat_agreement(ledger, [run.id]),
+        rubrics=count_findings(ledger.accepted_rubrics(run.id)),
         waiting=ledger.query(WAITING, [run.id])[0]["both"],
     )
 
@@ -336,6 +331,15 @@ def judged_again(ledger: Ledger, run_id: str) -> list[list[Judged]]:
         found = [float(score) for score in by_judgement(marks)]
         sides.setdefault((row["round_id"], row["solver"]), []).append(found)
     return [list(sides.values()) for sides in by_source.values()]
+
+
+def repeat_agreement(ledger: Ledger, run_ids: Iterable[str]) -> Agreement | None:
+    """How far the judge's judgements of one answer agree; None where it was asked once."""
+    by_source: dict[str, list[MarkPairs]] = {}
+    for row in (row for run_id in run_ids for row in ledger.query(JUDGED_AGAIN, [run_id])):
+        pairs = pooled(repeated_pairs(mark["votes"]) for mark in json.loads(row["marks"]))
+        by_source.setdefault(row["source"], []).append(pairs)
+    return agreement([pooled(found) for found in by_source.values()]) if by_source else None
 
 
 def _usd_per_call(usage: Mapping[str, RoleUsage], *roles: str) -> float | None:
@@ -534,8 +538,12 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             for side, count in sorted(summary.attempts.items(), reverse=True)
         )
         yield "form", f"{said} attempts failed without a final answer that could be read"
+    if summary.judge_agreement:
+        yield "judgements", f"two of one answer agree on {summary.judge_agreement.said}"
     if summary.judge:
-        yield "judge", _judge_noise(summary.judge, summary.judge_priced)
+        yield "judge", summary.judge.said(priced=summary.judge_priced)
+    if summary.rubrics and summary.rubrics.found:
+        yield "rubrics", summary.rubrics.said
     spent = cost(summary.usd, summary.run.models.values(), summary.estimated)
     used = tokens(summary.tokens, summary.estimated)
     yield "calls", f"{summary.calls:,} with {used}, {spent}"
@@ -545,17 +553,6 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         calls = "1 call" if summary.estimated == 1 else f"{summary.estimated:,} calls"
         yield "estimates", f"the tokens of {calls} are not known and taken at their most"
     yield "prompts", summary.run.prompts_revision
-
-
-def _judge_noise(noise: JudgeNoise, priced: bool) -> str:
-    """How much of the noise is the judge's, and how often it is best asked."""
-    share = f"{100 * noise.share:.0f} % ({in_percent(noise.interval)})"
-    times = "once" if noise.repeats == 1 else f"{noise.repeats} times"
-    by = "at these prices" if priced else "counted in calls"
-    return (
-        f"makes {share} of the attempts' variance; asking it {times} ({noise.least}–{noise.most}) "
-        f"per answer is cheapest, {by} (models.judge.repeats)"
-    )
 
 
 def pass_rate_row(summary: Summary) -> Iterator[tuple[str, str]]:

@@ -1,11 +1,13 @@
 """A run whose judge is asked three times, told from outside: models over HTTP on loopback."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tests.outside import Folder, Simulated
+from autodata.ledger.calls import CallLog
+from tests.outside import DEMO, Folder, Simulated
 
 JUDGE = "models.judge={endpoint: here, model: simulated, repeats: 3}"
 RUN = ("run", "docs", "--task", "cs", "--out", "run", "--set", "run.rounds=2")
@@ -43,7 +45,20 @@ def test_a_run_keeps_its_number_of_judgements_and_shows_where_they_differ(
     )
     told = folder("show", "run", split[0][0], "--full")
     assert "1 of 3   " in told or "2 of 3   " in told
-    assert "judge" not in json.loads(folder("status", "run", "--json"))  # of four documents
+    status = json.loads(folder("status", "run", "--json"))
+    assert "judge" not in status  # of four documents
+    agreed = status["judge_agreement"]
+    assert 0.5 < agreed["share"] < 1
+    low, high = agreed["interval"]
+    said = f"agree on {100 * agreed['share']:.0f} % ({100 * low:.0f}–{100 * high:.0f}) of"
+    folder("export", "run", "--format", "jsonl", "-o", "judged.jsonl")
+    folder("report", "run")
+    for told in (
+        folder("status", "run"),
+        (folder.path / "judged.md").read_text(),
+        (folder.path / "run" / "report.html").read_text(),
+    ):
+        assert said in told
 
 
 def test_exports_say_what_each_judgement_found_only_where_there_were_several(
@@ -89,3 +104,34 @@ def test_fresh_attempts_are_judged_as_often_as_whoever_measures_says(
     other = json.loads(folder("remeasure", "run", *words))
     assert other["own_models"] is False
     assert {v for run, v in folder.query(FRESH) if run == other["remeasurement"]} == {2}
+
+
+def test_the_verifier_is_told_what_the_linter_found_and_so_is_whoever_reads(
+    folder: Folder, server: Simulated
+) -> None:
+    """Where it found nothing the verifier is asked as ever."""
+    folder("run", str(DEMO / "cs"), *RUN[2:], *GATE)
+    told = []
+    with closing(CallLog(folder.path / "run" / "run.db")) as log:
+        for role, call in folder.query("select role, id from calls where role like '%verifier'"):
+            asked = log.request(call)[-1]["content"]
+            rubric = asked.partition("<rubric>")[2].partition("</rubric>")[0]
+            misworded = [line for line in rubric.splitlines() if "] Avoids " in line]
+            told.append((role, bool(misworded), "\n<rubric_findings>\n" in asked))
+            if misworded and role == "verifier":
+                number = misworded[0].partition(".")[0].strip()
+                assert f"\n- NEGATED  criterion {number}: “Avoids " in asked
+    assert ("verifier", True, True) in told
+    assert ("verifier", False, False) in told
+    assert not {("verifier", True, False), ("final_verifier", True, True)} & {*told}
+
+    misworded = "select document_id from rounds where candidate like '%\"Avoids %' limit 1"
+    [(document,)] = folder.query(misworded)
+    assert "lint         NEGATED  criterion " in folder("show", "run", document)
+    folder("report", "run")
+    assert '<li dir="auto">NEGATED  criterion ' in (folder.path / "run/report.html").read_text()
+    status = json.loads(folder("status", "run", "--json"))
+    rubrics, found = (status["rubrics"][name] for name in ("rubrics", "found"))
+    folder("export", "run", "--format", "jsonl", "-o", "out.jsonl")
+    card = (folder.path / "out.md").read_text()
+    assert f"| accepted rubrics | {found} of {rubrics} with findings of" in card

@@ -11,8 +11,8 @@ from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import RunChoices
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.rows import RunRow
-from autodata.ledger.summary import AttemptCount, summarize
+from autodata.ledger.rows import AttemptCount, RunRow
+from autodata.ledger.summary import summarize
 from autodata.models.client import Models
 from autodata.models.config import EndpointConfig, ModelConfig
 from autodata.prompt_store.prompt import packaged

@@ -10,9 +10,15 @@ from autodata.tasks.judge_noise import (
     LEAST_DOCUMENTS,
     MOST_REPEATS,
     Judged,
+    MarkPairs,
+    agreement,
     cheapest,
     judge_noise,
     judge_share,
+    kappa,
+    pairs_of,
+    pooled,
+    repeated_pairs,
     sums_of,
 )
 
@@ -96,3 +102,42 @@ def test_the_cheapest_number_of_judgements_is_cochrans(
         square = share / (1 - share) * answer / judgement
         assert max(repeats * (repeats - 1), 0) <= square or repeats == 1
         assert square <= repeats * (repeats + 1)
+
+
+def test_kappa_is_cohens() -> None:
+    """His own kind of table: they agree on 35 of 50, and would on half by chance."""
+    found = agreement([MarkPairs(20, 5, 10, 15)])
+    assert found is not None
+    assert (found.pairs, found.share, found.interval, found.kappa_interval) == (50, 0.7, None, None)
+    assert found.kappa == pytest.approx(0.4)
+    assert kappa([MarkPairs(9, 0, 0, 0)]) == 1
+    assert kappa([MarkPairs(3, 1, 0, 0)]) == 0
+
+
+def test_pairs_of_marks_are_counted_of_two_judges_and_of_a_repeated_one() -> None:
+    assert pairs_of([True, True, False], [True, False, False]) == (1, 1, 0, 1)
+    assert repeated_pairs([True, False, True]) == (1, 1, 1, 0)
+    assert repeated_pairs([True]).made == 0
+    assert agreement([repeated_pairs([True])]) is None
+
+
+def test_agreement_lies_in_its_intervals_as_often_as_they_say() -> None:
+    """Documents differ in how hard they are to mark; the truth is that of very many of them."""
+    rng = Random(3)
+
+    def document() -> MarkPairs:
+        slips = rng.choice((0.02, 0.1, 0.3))
+        first = [rng.random() < 0.6 for _ in range(40)]
+        return pairs_of(first, [mark != (rng.random() < slips) for mark in first])
+
+    truth = agreement([pooled(document() for _ in range(20_000))])
+    assert truth is not None
+    found = [agreement([document() for _ in range(12)]) for _ in range(60)]
+    shares = [f.interval for f in found if f and f.interval]
+    kappas = [f.kappa_interval for f in found if f and f.kappa_interval]
+    assert sum(low <= truth.share <= high for low, high in shares) >= 53
+    assert sum(low <= truth.kappa <= high for low, high in kappas) >= 53
+    few = agreement([document() for _ in range(LEAST_DOCUMENTS - 1)])
+    assert few is not None
+    assert few.interval is not None
+    assert few.kappa_interval is None
