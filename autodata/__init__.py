@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from autodata.documents.corpus import CorpusError as CorpusError
     from autodata.documents.corpus import Skipped as Skipped
     from autodata.ledger.database import LedgerError as LedgerError
-    from autodata.ledger.export import ExportError as ExportError
+    from autodata.ledger.filters import ExportError as ExportError
     from autodata.ledger.rows import Example as Example
     from autodata.ledger.summary import Outcome as Outcome
     from autodata.ledger.summary import Summary as Summary
@@ -42,7 +42,7 @@ _NAMES = {
     "api": ("Run", "RunOptions", "aresume", "arun", "open", "open_graph", "resume", "run"),
     "documents.corpus": ("CorpusError", "Skipped"),
     "ledger.database": ("LedgerError",),
-    "ledger.export": ("ExportError",),
+    "ledger.filters": ("ExportError",),
     "ledger.rows": ("Example",),
     "ledger.summary": ("Outcome", "Summary"),
     "models.errors": (

@@ -23,7 +23,8 @@ from autodata.assembly import open_context_of_all
 from autodata.documents.corpus import Copied, Documents, Skipped, ingest, sources
 from autodata.graph.build import OpenLoop
 from autodata.graph.context import RunContext
-from autodata.ledger.export import Exported, ExportError, arrow_table, export
+from autodata.ledger.export import Exported, arrow_table, export
+from autodata.ledger.filters import ExportError, ExportOptions
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Example, RunRow, RunStatus
 from autodata.ledger.summary import (
@@ -196,21 +197,25 @@ class Run:
             yield from ledger.examples(self.id)
 
     def export(
-        self, format: str = "jsonl", path: str | Path | None = None, *, confirmed: bool = False
+        self, format: str = "jsonl", path: str | Path | None = None, **options: Any
     ) -> Exported:
         """Writes the examples to a file for training, with a dataset card beside it.
 
-        Formats and places are those of `autodata export`. Raises ExportError.
+        Formats and places are those of `autodata export`, the options the fields of
+        `ledger.filters.ExportOptions`: `confirmed=True`, `where=["gap >= 0.3"]`, `test_share=0.1`,
+        `match_lengths=folder`, `license="mit"`. Raises ExportError.
         """
+        chosen = ExportOptions.of(**options)
         with self._ledger() as ledger:
-            place = Path(path) if path else None
-            return export(ledger, format, place, self.id, confirmed=confirmed)
+            return export(ledger, format, Path(path) if path else None, self.id, chosen)
 
-    def to_dataset(self, format: str = "jsonl", *, confirmed: bool = False) -> Any:
-        """The examples as a `datasets.Dataset`, in the columns of an export format.
+    def to_dataset(self, format: str = "jsonl", **options: Any) -> Any:
+        """The examples as a `datasets.Dataset`, in the columns of an export format, chosen by the
+        options of `export`; the column `split` says where a `test_share` put a row.
 
-        Raises ExportError where the extra is missing or the format is unknown.
+        Raises ExportError where the extra is missing, and as `export` for format and options.
         """
+        chosen = ExportOptions.of(**options)
         try:
             datasets = importlib.import_module("datasets")
         except ImportError as error:
@@ -218,7 +223,7 @@ class Run:
                 "a Dataset needs an extra: pip install 'autodata-loop[datasets]'"
             ) from error
         with self._ledger() as ledger:
-            rows = arrow_table(ledger, format, self.id, confirmed=confirmed)
+            rows = arrow_table(ledger, format, self.id, chosen)
         columns = datasets.Features.from_arrow_schema(rows.schema)
         return datasets.Dataset.from_dict(rows.to_pydict(), columns)
 

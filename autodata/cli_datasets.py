@@ -1,5 +1,6 @@
 """The commands about what was made: to export, compare and foretell it."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from autodata.options import (
     run_folders,
     run_id,
     thresholds,
+    together,
 )
 
 
@@ -23,17 +25,67 @@ def _call(module: str, name: str, /, **given: Any) -> None:
     click.get_current_context().obj(module, name, **given)
 
 
+# Which examples an export holds, and what its card says of them.
+choices = together(
+    click.option(
+        "--confirmed", is_flag=True, help="Only what fresh attempts bear out; see remeasure."
+    ),
+    click.option(
+        "--where",
+        multiple=True,
+        metavar="CONDITION",
+        help="Only what keeps it, such as 'gap >= 0.3'. Repeatable.",
+    ),
+    click.option(
+        "--test-share",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.0,
+        metavar="S",
+        help="Documents for a test file of their own, 0 to 1; none unless stated.",
+    ),
+    click.option(
+        "--match-lengths",
+        type=click.Path(path_type=Path),
+        metavar="RUN",
+        help="Draw the examples so that their questions are as long as those of this run.",
+    ),
+    click.option(
+        "--stratify",
+        type=click.Choice(["length"]),
+        help="Draw as many examples of each length of the question.",
+    ),
+    click.option(
+        "--length-bins",
+        type=click.IntRange(1, 100),
+        default=5,
+        metavar="N",
+        help="Bins of lengths for these two; 5 unless stated.",
+    ),
+    click.option("--license", metavar="L", help="The data set's, such as cc-by-4.0; for its card."),
+    click.option(
+        "--language",
+        "languages",
+        multiple=True,
+        metavar="CODE",
+        help="Of its texts, such as en or pt-BR; for its card. Repeatable.",
+    ),
+)
+
+
 @click.command(short_help="Write the accepted examples to a file for training.")
 @run_folder
 @click.option("--format", "form", required=True, metavar="F", help="jsonl, parquet, trl-grpo, …")
 @examples_file
-@click.option("--confirmed", is_flag=True, help="Only what fresh attempts bear out; see remeasure.")
+@choices
 @each_run
 def export(**given: Any) -> None:
     """Write the accepted examples to a file for training, with a dataset card beside it.
 
     --confirmed takes what a remeasurement bears out, or, where there is none, what
-    acceptance.confirm let in.
+    acceptance.confirm let in. --where takes a column of every row or a number of its meta
+    (round, certainty, agreement of the judge with itself, question_words, …), one of
+    >= <= > < = and a number. --test-share deals documents by a hash of their text, all
+    passages of one to the same file.
 
     \b
     Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
@@ -45,6 +97,9 @@ def export(**given: Any) -> None:
       autodata export runs/cs --format jsonl
       autodata export runs/cs --format trl-grpo -o train.jsonl
       autodata export runs/cs --format trl-grpo --confirmed
+      autodata export runs/cs --format verl --test-share 0.1 --license cc-by-4.0 --language en
+      autodata export runs/cs --format jsonl --where 'gap >= 0.3' --where 'round <= 5'
+      autodata export runs/cs --format sft --match-lengths runs/one-shot
     """
     _call("show", "export_examples", **given)
 

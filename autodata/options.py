@@ -316,7 +316,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     """What a user can mend: each says what is wrong, where, and what to do."""
     from autodata.board.access import AccessError
     from autodata.documents.corpus import CorpusError
-    from autodata.ledger import calls, database, export
+    from autodata.ledger import calls, database, filters
     from autodata.models.errors import UnknownPrice, UnknownRole
     from autodata.prompt_store.prompt import PromptError
     from autodata.prompt_store.store import StoreError
@@ -335,7 +335,7 @@ def user_errors() -> tuple[type[Exception], ...]:
         SettingsError,
         StoreError,
     )
-    ledger = (calls.CallLogError, database.LedgerError, export.ExportError)
+    ledger = (calls.CallLogError, database.LedgerError, filters.ExportError)
     return (*ours, *ledger, UnknownPrice, UnknownRole)
 
 

@@ -31,7 +31,8 @@ from autodata.board.access import Guarded, KeyFile, OnlyAdmitted, check_listenin
 from autodata.board.app import BOARD_PATH, guarded
 from autodata.board.pages import Door, Folders, ShownFolder
 from autodata.ledger.database import LedgerError
-from autodata.ledger.export import ExportError, export
+from autodata.ledger.export import export
+from autodata.ledger.filters import ExportError, ExportOptions
 from autodata.ledger.listing import cost_of, count_outcomes, count_waiting, endpoint_health
 from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
@@ -215,12 +216,14 @@ class Api:
             raise BadRequest(
                 400, f"There is no format {form!r}; {there_are}." if form else there_are
             )
-        confirmed, card = _flag(request, "confirmed"), _flag(request, "card")
+        card, confirmed = _flag(request, "card"), _flag(request, "confirmed")
+        where = tuple(request.query_params.getlist("where"))
+        options = ExportOptions(confirmed=confirmed, where=where)
         folder, run = self._asked(request)
         place = Path(tempfile.mkdtemp(prefix="autodata-export-"))
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, place, ignore_errors=True)
-            written = export(folder.ledger, form, place, run.id, confirmed=confirmed)
+            written = export(folder.ledger, form, place, run.id, options)
             undo.pop_all()
         file = written.card if card else written.path
         clear = BackgroundTask(shutil.rmtree, place, ignore_errors=True)

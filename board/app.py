@@ -45,7 +45,8 @@ from autodata.board.pages import (
     told,
 )
 from autodata.ledger.database import LedgerError
-from autodata.ledger.export import ExportError, export
+from autodata.ledger.export import export
+from autodata.ledger.filters import ExportError, ExportOptions
 from autodata.ledger.iterations import Iteration, iterations
 from autodata.ledger.listing import (
     AskedReview,
@@ -329,7 +330,8 @@ class Site:
         confirmed = request.query_params.get("confirmed") == "1"
         try:
             form = request.path_params["form"]
-            written = export(folder.ledger, form, place, run.id, confirmed=confirmed)
+            options = ExportOptions(confirmed=confirmed)
+            written = export(folder.ledger, form, place, run.id, options)
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise

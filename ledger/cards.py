@@ -1,12 +1,14 @@
 """Dataset cards: what a file of examples is, how it came to be and what to be careful about."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import yaml
 
+from autodata.ledger.filters import Chosen, ExportOptions, LengthBin, Split
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.quality import quality, quality_rows
 from autodata.ledger.records import Format
@@ -14,10 +16,15 @@ from autodata.ledger.rows import Row, RunRow, to_json
 from autodata.ledger.summary import (
     BY_GATE,
     SOURCE,
+    cost,
     judged_again,
     mean_by_source,
     mean_rounds,
+    one_line,
     repeat_agreement,
+    summarize,
+    tokens,
+    within,
 )
 from autodata.tasks.judge_noise import judge_noise
 from autodata.tasks.measurement import in_percent, wilson
@@ -32,10 +39,37 @@ _USES = {
     "dpo": "preference optimization: the best strong answer over weak ones",
 }
 
+# What the dataset hub lists a set under, and the library that reads its rows.
+_CATEGORIES = {
+    **dict.fromkeys(("jsonl", "parquet", "trl-grpo", "verl"), ("question-answering",)),
+    "sft": (),
+    "dpo": (),
+}
+_TAGS = {
+    "jsonl": ("datasets",),
+    "parquet": ("datasets",),
+    "trl-grpo": ("trl", "grpo", "reinforcement-learning"),
+    "verl": ("verl", "grpo", "reinforcement-learning"),
+    "sft": ("trl", "sft"),
+    "dpo": ("trl", "dpo", "preference"),
+}
+
+# Identifiers of licences that the dataset hub knows (its page "Licenses"); any other stands in the
+# front matter as `other`, under its name.
+_LICENSES = """
+afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsl-1.0 c-uda cc cc-by-2.0
+cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0
+cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0
+cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cdla-sharing-1.0 ecl-2.0 epl-1.0
+epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 lppl-1.3c
+mit mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1 openrail pddl postgresql unknown unlicense wtfpl zlib
+"""
+_LICENSE_FIELDS = ("license", "licence", "license_name", "spdx", "rights")
+
 _BODY = """
 # {name}
 
-{simulated}{count} rows for {use}.
+{simulated}{count} rows for {use}.{split}
 
 Each question was written by a model about one source document and kept because a strong solver
 answers it well and a weak one does not, as judged against its rubric or reference answer. The
@@ -62,11 +96,12 @@ Scores lie between 0 and 1; 95 % intervals by document in brackets. Means and ga
 attempts that let an example in, and overstate it; what was measured afresh does not. `certainty` is
 the probability that an example's true scores keep the thresholds.{chosen}
 
+{distributions}{chosen_by}
 To filter by, every row has `weak_pass_rate`, `strong_pass_rate` and `gap` (mean scores of the
 attempts that let it in, `weak_total_rollouts` and `strong_total_rollouts` of them), and
 `confirmed_weak`, `confirmed_strong`, `confirmed_gap` and `confirmed` (whether the thresholds hold)
 from fresh attempts: those of `autodata remeasure`, or else those by which the gate confirmed it
-(`acceptance.confirm`); null where there are none.
+(`acceptance.confirm`); null where there are none. `split` says which file a row belongs to.
 
 `meta` names each example's document, round, prompts and models, with the score of every attempt and
 the tokens that its document took.
@@ -81,7 +116,9 @@ the tokens that its document took.
   checked by models; {read}.
 - Difficulty was measured with the solvers named above. Another model will find other questions
   hard.
-- The licence of the source documents applies to what quotes them; none is stated here.
+- The licence of the source documents applies to what quotes them. As they state it: {licenses}.
+- A document gives one example at the most; what was rejected is not here, so that these questions
+  are no sample of all that could be asked.
 """
 
 _MADE = """| | |
@@ -90,6 +127,7 @@ _MADE = """| | |
 | run | {run} ({started}, {status}, autodata {version}) |
 | prompts | {prompts} (locked prompts {locked}) |
 | documents | {documents} finished: {outcomes}{rate} |{judge}
+| cost | {cost} |
 | seed | {seed} |
 
 {models}"""
@@ -122,16 +160,13 @@ def card(
     ledger: Ledger,
     runs: Sequence[RunRow],
     format: Format,
-    file: str,
-    count: int,
-    *,
-    confirmed: bool = False,
+    files: Mapping[Split, str],
+    chosen: Chosen,
+    options: ExportOptions,
 ) -> str:
-    """The card of a file with `count` rows of these runs, in Markdown with YAML front matter.
-
-    With `confirmed` it holds only examples that fresh attempts bear out.
-    """
-    which = "e.run_id in (select value from json_each(?))" + " and confirmed" * confirmed
+    """The card of one file, or one for each split, with the rows of these runs that options chose:
+    Markdown with YAML front matter."""
+    which, ids = "e.id in (select value from json_each(?))", [each.id for each in chosen.examples]
     [facts] = ledger.query(
         "select count(*) as examples, json_group_array(rounds_used) as rounds,"
         " count(own.holds) as afresh, total(own.holds) as passed,"
@@ -140,39 +175,148 @@ def card(
         " min(reviewed_at) as first, max(reviewed_at) as last,"
         f" count({BY_GATE['gap']}) as by_gate"
         f" from examples as e left join {OWN_MEASUREMENT} where {which}",
-        [to_json([run.id for run in runs])],
+        [to_json(ids)],
     )
-    within = partial(_with_interval, ledger, runs, which)
+    mean = partial(_with_interval, ledger, ids, which)
+    count = sum(map(chosen.rows, files))
     body = _BODY.format(
         name=f"autodata {', '.join(_tasks(runs))} · {format.name}",
         simulated=_SIMULATED if any(run.simulated for run in runs) else "",
         count=count,
         use=_USES[format.name],
+        split=_split(chosen, options) if len(files) > 1 else "",
         made="\n\n".join(_made(ledger, run) for run in runs),
         examples=facts["examples"],
         rounds=_rounds(json.loads(facts["rounds"])),
-        weak=within("weak_mean", least=0.0),
-        strong=within("strong_mean", least=0.0),
-        gap=within("e.gap"),
-        by_gate=_by_gate(within) if facts["by_gate"] else "",
-        confirmed_weak=within("own.weak", least=0.0),
-        confirmed_strong=within("own.strong", least=0.0),
-        confirmed=within("own.gap"),
+        weak=mean("weak_mean", least=0.0),
+        strong=mean("strong_mean", least=0.0),
+        gap=mean("e.gap"),
+        by_gate=_by_gate(mean) if facts["by_gate"] else "",
+        confirmed_weak=mean("own.weak", least=0.0),
+        confirmed_strong=mean("own.strong", least=0.0),
+        confirmed=mean("own.gap"),
         afresh=_afresh(facts["examples"], facts["afresh"], int(facts["passed"])),
-        chosen=_CHOSEN if confirmed else "",
+        chosen=_CHOSEN if options.confirmed else "",
+        distributions=_distributions(ledger, chosen, which),
+        chosen_by=_chosen_by(chosen, options),
         reviewed=_reviewed(facts),
         read=_read(facts),
+        licenses=_licenses(ledger, chosen),
         columns="\n".join(_columns(format.shape)),
-        quality=_as_a_set(ledger, runs, confirmed),
+        quality=_as_a_set(ledger, runs, chosen),
     )
-    return f"---\n{_front_matter(runs, format, file, count)}---\n{body}"
+    return f"---\n{_front_matter(runs, format, files, count, options)}---\n{body}"
 
 
-def _as_a_set(ledger: Ledger, runs: Sequence[RunRow], confirmed: bool) -> str:
+def _split(chosen: Chosen, options: ExportOptions) -> str:
+    """How the rows are dealt to two files."""
+    counts = " and ".join(
+        f"{chosen.rows(split)} in `{split}` from {chosen.documents(split)} documents"
+        for split in ("train", "test")
+    )
+    return (
+        f" {counts}: each document goes to one of them with all its passages, by a hash of its "
+        f"text; {100 * options.test_share:g} % of documents go to `test` on average."
+    )
+
+
+def _chosen_by(chosen: Chosen, options: ExportOptions) -> str:
+    """Which choices were made, how many examples each left out, and from which lengths they were
+    drawn; nothing where all were taken."""
+    if not chosen.left_out:
+        return ""
+    rows = [f"| `{why}` | {count} |" for why, count in chosen.left_out.items()]
+    said = ["", "Left out:", "", "| by | examples |", "|---|---|", *rows, ""]
+    if options.where:
+        said += [
+            "What is chosen by its figures looks better than it is: part of what they keep is luck."
+            " Only fresh attempts tell.",
+            "",
+        ]
+    return "\n".join([*said, *lengths_table(chosen.bins)]) + "\n"
+
+
+def lengths_table(bins: Sequence[LengthBin]) -> list[str]:
+    """Which lengths of questions were drawn, in lines of Markdown; none without bins."""
+    if not bins:
+        return []
+    rows = [f"| {bin} | {bin.found} | {bin.taken} |" for bin in bins]
+    return ["| words of the question | found | taken |", "|---|---|---|", *rows, ""]
+
+
+def _distributions(ledger: Ledger, chosen: Chosen, which: str) -> str:
+    """Quantiles of what the rows' examples are like, each with a histogram."""
+    if not chosen.examples:
+        return ""
+    rows = ledger.query(
+        "select weak_mean, strong_mean, e.gap, own.gap as fresh, rounds_used"
+        f" from examples as e left join {OWN_MEASUREMENT} where {which}",
+        [to_json([each.id for each in chosen.examples])],
+    )
+    kinds = {
+        "weak mean": [row["weak_mean"] for row in rows],
+        "strong mean": [row["strong_mean"] for row in rows],
+        "gap": [row["gap"] for row in rows],
+        "gap, measured afresh": [row["fresh"] for row in rows],
+        "rounds": [row["rounds_used"] for row in rows],
+        "words of the question": [each.question.words for each in chosen.examples],
+    }
+    lines = [_quantiles(name, [v for v in vs if v is not None]) for name, vs in kinds.items()]
+    return (
+        "| | least | 10 % | median | 90 % | most | |\n|---|---|---|---|---|---|---|\n"
+        + "".join(lines)
+        + "\nQuantiles of these examples, without intervals; bars count tenths of the range from "
+        "least to\nmost.\n"
+    )
+
+
+def _quantiles(name: str, values: Sequence[float]) -> str:
+    """A row of the table of distributions; nothing where nothing was measured."""
+    if not values:
+        return ""
+    ordered, n = sorted(values), len(values)
+    at = [ordered[0], *(ordered[-(-n * k // 10) - 1] for k in (1, 5, 9)), ordered[-1]]
+    worded = "{:d}" if all(isinstance(value, int) for value in values) else "{:.2f}"
+    shown = " | ".join(worded.format(value) for value in at)
+    return f"| {name} | {shown} | {histogram(values)} |\n"
+
+
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+def histogram(values: Sequence[float]) -> str:
+    """Ten bars, of the values in each tenth of their range; the highest is full, none is empty."""
+    low, high = min(values), max(values)
+    wide = high - low or 1
+    tenths = Counter(min(int(10 * (value - low) / wide), 9) for value in values)
+    most = max(tenths.values())
+    return "".join(_BARS[-(-8 * tenths[n] // most)] for n in range(10)).replace(" ", "·")
+
+
+def _licenses(ledger: Ledger, chosen: Chosen) -> str:
+    """The licences that the documents carry, with how many texts carry each."""
+    origins = {each.document_id: each.origin for each in chosen.examples}
+    rows = ledger.query(
+        "select id, meta from documents where id in (select value from json_each(?))",
+        [to_json(list(origins))],
+    )
+    stated: dict[str, str] = {}
+    for row in rows:
+        meta = json.loads(row["meta"])
+        fields = {**(meta.get("fields") or {}), **meta}
+        given = {name.lower(): value for name, value in fields.items() if isinstance(value, str)}
+        found = next((given[name] for name in _LICENSE_FIELDS if given.get(name, "").strip()), "")
+        stated.setdefault(origins[row["id"]], one_line(found)[:80] or "not stated")
+    counts = sorted(Counter(stated.values()).items(), key=lambda item: (-item[1], item[0]))
+    named = (f"{name} ({n} document{'' if n == 1 else 's'})" for name, n in counts)
+    return ", ".join(named) or "not stated"
+
+
+def _as_a_set(ledger: Ledger, runs: Sequence[RunRow], chosen: Chosen) -> str:
     """What the examples in the file are together."""
-    held = (example for run in runs for example in ledger.examples(run.id))
-    chosen = (example for example in held if example.confirmed or not confirmed)
-    rows = quality_rows(quality(ledger, [run.id for run in runs], chosen))
+    kept = {each.id for each in chosen.examples}
+    held = (example for run in runs for example in ledger.examples(run.id) if example.id in kept)
+    rows = quality_rows(quality(ledger, [run.id for run in runs], held))
     return _QUALITY.format(rows="\n".join(f"| {name} | {said} |" for name, said in rows))
 
 
@@ -194,10 +338,32 @@ def _made(ledger: Ledger, run: RunRow) -> str:
             f"{outcomes.count(decision)} {decision}"
             for decision in ("accepted", "rejected", "skipped")
         ),
+        cost=_cost(ledger, run),
         seed="none" if run.seed is None else run.seed,
         models=_models(run),
         judge=_judge(ledger, run),
     )
+
+
+def _cost(ledger: Ledger, run: RunRow) -> str:
+    """What the run's folder took in all, and an accepted example with its interval by document."""
+    summary = summarize(ledger, run.id)
+    spent = cost(summary.usd, run.models.values(), summary.estimated)
+    total = f"{summary.calls:,} calls with {tokens(summary.tokens, summary.estimated)}, {spent}"
+    worded = {"calls": "{:,.0f} calls", "tokens": "{:,.0f} tokens", "usd": "${:.4f}"}
+    each = [
+        words.format(figure.value) + within(figure.interval, _bare(words).format)
+        for kind, words in worded.items()
+        if (figure := summary.per_example[f"{kind}_per_example"]).value
+    ]
+    if not each:
+        return total
+    return f"{total}; an accepted example took {', '.join(each)}, documents that gave none included"
+
+
+def _bare(words: str) -> str:
+    """The number's format without its unit."""
+    return words[words.index("{") : words.index("}") + 1]
 
 
 def _judge(ledger: Ledger, run: RunRow) -> str:
@@ -230,12 +396,12 @@ def _afresh(examples: int, afresh: int, passed: int) -> str:
     return f",{some} measured afresh: {passed} passed again{_rate(passed, afresh)}"
 
 
-def _by_gate(within: Callable[..., str]) -> str:
+def _by_gate(mean_of: Callable[..., str]) -> str:
     """Rows of the table: what the attempts come to by which the gate confirmed examples."""
     names = {"weak": "weak mean", "strong": "strong mean", "gap": "gap"}
     return "".join(
         f"\n| {names[side]}, confirmed by the gate | "
-        f"{within(mean, least=-1.0 if side == 'gap' else 0.0)} |"
+        f"{mean_of(mean, least=-1.0 if side == 'gap' else 0.0)} |"
         for side, mean in BY_GATE.items()
     )
 
@@ -261,19 +427,21 @@ def _read(facts: Row) -> str:
 def _rounds(numbers: Sequence[int]) -> str:
     """The mean number of rounds of so many examples, with its interval."""
     found = mean_rounds(numbers)
+    if found.value is None:
+        return "none"
     between = f" ({found.interval.low:.2f}–{found.interval.high:.2f})" if found.interval else ""
     return f"{found.value:.2f}{between}"
 
 
 def _with_interval(
-    ledger: Ledger, runs: Sequence[RunRow], which: str, column: str, least: float = -1.0
+    ledger: Ledger, ids: Sequence[str], which: str, column: str, least: float = -1.0
 ) -> str:
-    """The mean of a column over the examples of the runs, with its interval by document."""
+    """The mean of a column over the chosen examples, with its interval by document."""
     rows = ledger.query(
         f"select {SOURCE} as source, {column} as value from examples as e"
         f" join documents on documents.id = document_id left join {OWN_MEASUREMENT}"
         f" where value is not null and {which}",
-        [to_json([run.id for run in runs])],
+        [to_json(ids)],
     )
     found = mean_by_source(((row["source"], row["value"]) for row in rows), least)
     if found.value is None:
@@ -288,17 +456,47 @@ def _tasks(runs: Sequence[RunRow]) -> list[str]:
     return list(dict.fromkeys(run.task for run in runs))
 
 
-def _front_matter(runs: Sequence[RunRow], format: Format, file: str, count: int) -> str:
+def _front_matter(
+    runs: Sequence[RunRow],
+    format: Format,
+    files: Mapping[Split, str],
+    count: int,
+    options: ExportOptions,
+) -> str:
     simulated = any(run.simulated for run in runs)
+    tags = ["synthetic", "autodata", *_TAGS[format.name], *_tasks(runs)]
+    data = [{"split": split, "path": name} for split, name in files.items()]
     fields = {
+        **_license(options.license),
+        **({"language": list(options.languages)} if options.languages else {}),
         "pretty_name": f"autodata {', '.join(_tasks(runs))} ({format.name})",
-        "tags": ["synthetic", "autodata", *_tasks(runs), *(["simulated"] if simulated else [])],
+        "task_categories": ["text-generation", *_CATEGORIES[format.name]],
+        "annotations_creators": ["machine-generated"],
+        "language_creators": ["machine-generated"],
+        "tags": [*tags, *(["simulated"] if simulated else [])],
         "size_categories": [_size(count)],
-        "configs": [{"config_name": "default", "data_files": file}],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": data if len(data) > 1 else data[0]["path"],
+            }
+        ],
         "simulated": simulated,
     }
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return text
+
+
+def _license(name: str | None) -> dict[str, str]:
+    """A licence as the dataset hub takes it."""
+    if name is None:
+        return {}
+    known = name.strip().lower().replace(" ", "-")
+    return (
+        {"license": known}
+        if known in _LICENSES.split()
+        else {"license": "other", "license_name": name}
+    )
 
 
 def _size(count: int) -> str:

@@ -3,38 +3,95 @@
 import importlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from autodata.ledger.cards import card
+from autodata.ledger.filters import (
+    Chosen,
+    ChosenExample,
+    Condition,
+    ExportError,
+    ExportOptions,
+    LengthBin,
+    Resampled,
+    Sized,
+    Split,
+    left_out_line,
+    matched,
+    origin_of,
+    split_of,
+    stratified,
+    words,
+)
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import (
     EXPORT_FORMATS,
+    ROW_NUMBERS,
     ExampleUsage,
     Format,
     Record,
     record_of,
     with_votes,
 )
-from autodata.ledger.rows import Example, RunRow, to_json
+from autodata.ledger.rows import Example, RunRow, from_text, to_json
 from autodata.ledger.summary import JUDGED_AGAIN
+
+EVERYTHING = ExportOptions()
+"""All accepted examples, for training."""
 
 _BATCH = 256  # rows per Parquet row group: keeps memory flat
 
 
-class ExportError(ValueError):
-    """Nothing could be exported; the message says why and what to do."""
-
-
 class Exported(NamedTuple):
-    """The file, its dataset card, and how many rows it has."""
+    """The file, its dataset card, and how many rows it has; of a split the file to train on.
+
+    `documents` counts the texts that they come from. `test` is the other file of a split with
+    `test_rows` from `test_documents`; `left_out` says how many examples each choice left out.
+    """
 
     path: Path
     card: Path
     rows: int
+    documents: int = 0
+    test: Path | None = None
+    test_rows: int = 0
+    test_documents: int = 0
+    left_out: Mapping[str, int] = {}
+    bins: Sequence[LengthBin] = ()
+
+
+class SelectedRows(NamedTuple):
+    """What is exported: rows of some runs' examples, in a format, as options chose them."""
+
+    ledger: Ledger
+    runs: Sequence[RunRow]
+    format: Format
+    options: ExportOptions
+    chosen: Chosen
+
+    def records(self, split: Split | None = None) -> Iterator[Record]:
+        """The full examples of a split, or all, as `record_of` makes them: read one at a time."""
+        kept = {
+            each.id: each for each in self.chosen.examples if split is None or each.split == split
+        }
+        index = 0
+        for run in self.runs:
+            for example in self.ledger.examples(run.id):
+                if one := kept.get(example.id):
+                    usage = _usage(self.ledger, example)
+                    wrote = usage._replace(challenger_call_id=_written_by(self.ledger, example))
+                    yield record_of(example, run, wrote, index, one.split)
+                    index += 1
+
+    def rows(self, split: Split | None = None) -> Iterator[Record]:
+        """The rows of a split, or all, in the shape of the format."""
+        for record in self.records(split):
+            yield from self.format.rows(record)
 
 
 def export(
@@ -42,54 +99,193 @@ def export(
     format: str,
     path: Path | None = None,
     run_id: str | None = None,
-    *,
-    confirmed: bool = False,
+    options: ExportOptions = EVERYTHING,
 ) -> Exported:
     """Write the examples of a run (by default of all runs) and a dataset card beside them.
 
     `path` may end in `.jsonl` or `.parquet` for any format, or be a folder; by default the file
-    goes into the run folder under the format's name. With `confirmed` only examples that fresh
-    attempts bear out are written. Both files appear whole or not at all. Raises
-    ExportError when there is no such example, the folder does not exist, the format or suffix is
-    unknown, or pyarrow is missing for Parquet.
+    goes into the run folder under the format's name. The options choose examples; with a
+    `test_share` there are two files, `x-train.jsonl` and `x-test.jsonl`, and one card. All files
+    appear whole or not at all. Raises ExportError when no example is left, the folder does not
+    exist, the format or suffix is unknown, or pyarrow is missing for Parquet.
     """
-    latest = ledger.run(run_id)
-    runs = [latest] if run_id else ledger.runs_with_examples() or [latest]
-    chosen = _chosen(ledger, runs, format)
-    path = _place(path, ledger.path.parent, f"{_STEMS.get(format, format)}{chosen.suffix}")
+    selected = select(ledger, format, run_id, options)
+    chosen, form = selected.chosen, selected.format
+    path = _place(path, ledger.path.parent, f"{_STEMS.get(format, format)}{form.suffix}")
     write = _WRITERS.get(path.suffix)
     if write is None:
         raise ExportError(f"{path.name} must end in {' or '.join(_WRITERS)}")
     # x.jsonl and x.parquet may lie side by side.
     described = path.with_suffix(".md" if path.suffix == ".jsonl" else f"{path.suffix}.md")
-    with _replaced(path) as data, _replaced(described) as text:
-        count = write(data, chosen, _rows(ledger, runs, chosen, confirmed))
-        if count == 0:
-            raise ExportError(_nothing(ledger, latest, chosen, confirmed))
-        described_as = card(ledger, runs, chosen, path.name, count, confirmed=confirmed)
-        text.write_text(described_as, encoding="utf-8")
-    return Exported(path, described, count)
+    splits: tuple[Split, ...] = ("train", "test") if options.test_share else ("train",)
+    files = {
+        split: path.with_stem(f"{path.stem}-{split}") if options.test_share else path
+        for split in splits
+    }
+    with ExitStack() as drafts:
+        for split, file in files.items():
+            write(drafts.enter_context(_replaced(file)), form, selected.rows(split))
+        text = drafts.enter_context(_replaced(described))
+        names = {split: file.name for split, file in files.items()}
+        text.write_text(card(ledger, selected.runs, form, names, chosen, options), encoding="utf-8")
+    return Exported(
+        path=files["train"],
+        card=described,
+        rows=chosen.rows("train"),
+        documents=chosen.documents("train"),
+        test=files.get("test"),
+        test_rows=chosen.rows("test"),
+        test_documents=chosen.documents("test"),
+        left_out=chosen.left_out,
+        bins=chosen.bins,
+    )
+
+
+def select(
+    ledger: Ledger, format: str, run_id: str | None = None, options: ExportOptions = EVERYTHING
+) -> SelectedRows:
+    """The rows of a run, by default of all runs, that the options choose. Raises ExportError where
+    none are left, in a split neither, and when the format is unknown."""
+    selected = _selected(ledger, format, run_id, options)
+    latest, chosen = ledger.run(run_id), selected.chosen
+    if not chosen.examples:
+        raise ExportError(_nothing(selected, latest))
+    documents = [chosen.documents(split) for split in get_args(Split)]
+    if options.test_share and 0 in documents:
+        raise ExportError(
+            f"a test share of {options.test_share:g} puts {documents[0]} documents in train and "
+            f"{documents[1]} in test, since each is dealt by itself; more documents or another "
+            "share give both some"
+        )
+    return selected
 
 
 def arrow_table(
-    ledger: Ledger, format: str, run_id: str | None = None, *, confirmed: bool = False
+    ledger: Ledger, format: str, run_id: str | None = None, options: ExportOptions = EVERYTHING
 ) -> Any:
-    """The rows that `export` would write, none included, as a `pyarrow.Table`. Raises ExportError
-    when the format is unknown or pyarrow is missing."""
-    runs = [ledger.run(run_id)] if run_id else ledger.runs_with_examples() or [ledger.run()]
-    chosen = _chosen(ledger, runs, format)
+    """The rows that `export` would write, none included, as a `pyarrow.Table`; those of a split say
+    so. Raises ExportError when the format is unknown or pyarrow is missing."""
+    selected = _selected(ledger, format, run_id, options)
     arrow, _ = _arrow()
-    rows = _valid(list(_rows(ledger, runs, chosen, confirmed)))
-    return arrow.Table.from_pylist(rows, schema=_schema(arrow, chosen))
+    rows = _valid(list(selected.rows()))
+    return arrow.Table.from_pylist(rows, schema=_schema(arrow, selected.format))
 
 
-def _chosen(ledger: Ledger, runs: Iterable[RunRow], format: str) -> Format:
+def _selected(
+    ledger: Ledger, format: str, run_id: str | None, options: ExportOptions
+) -> SelectedRows:
+    runs = [ledger.run(run_id)] if run_id else ledger.runs_with_examples() or [ledger.run()]
+    form = _format(ledger, runs, format)
+    chosen = _chosen(ledger, runs, form, options)
+    return SelectedRows(ledger, runs, form, options, _of_lengths(chosen, options))
+
+
+def _format(ledger: Ledger, runs: Iterable[RunRow], format: str) -> Format:
     """The format of this name, with the judge's votes where there are any. Raises ExportError."""
     chosen = EXPORT_FORMATS.get(format)
     if chosen is None:
         raise ExportError(f"unknown format {format!r}; there are {', '.join(EXPORT_FORMATS)}")
     votes = any(ledger.query(f"{JUDGED_AGAIN} limit 1", [run.id]) for run in runs)
     return with_votes(chosen) if votes else chosen
+
+
+def _chosen(
+    ledger: Ledger, runs: Iterable[RunRow], format: Format, options: ExportOptions
+) -> Chosen:
+    """The examples that yield rows of the format and keep the options' conditions."""
+    conditions = [Condition.parse(text, ROW_NUMBERS) for text in options.where]
+    asked = ([_NOT_CONFIRMED] if options.confirmed else []) + list(map(str, conditions))
+    kept, left_out = list[ChosenExample](), dict.fromkeys(asked, 0)
+    unmeasured = Counter[str]()
+    for run in runs:
+        origins = _origins(ledger, run)
+        for example in ledger.examples(run.id):
+            record = record_of(example, run, _usage(ledger, example), 0)
+            rows = sum(1 for _ in format.rows(record))
+            if options.confirmed and not example.confirmed:
+                left_out[_NOT_CONFIRMED] += 1
+            elif failed := next((c for c in conditions if not c.holds(record)), None):
+                left_out[str(failed)] += 1
+                unmeasured[str(failed)] += failed.holds(record) is None
+            elif not rows:
+                why = f"{format.name}, which takes whole scored answers"
+                left_out[why] = left_out.get(why, 0) + 1
+            else:
+                origin = origins[example.document_id]
+                kept.append(
+                    ChosenExample(
+                        id=example.id,
+                        run_id=run.id,
+                        document_id=example.document_id,
+                        origin=origin,
+                        split=split_of(origin, options.test_share),
+                        question=_sized(example.candidate.question),
+                        rows=rows,
+                    )
+                )
+    told = {
+        f"{why} ({unmeasured[why]} of them not measured)" if unmeasured[why] else why: count
+        for why, count in left_out.items()
+    }
+    return Chosen(tuple(kept), told)
+
+
+_NOT_CONFIRMED = "confirmed"
+
+
+def _origins(ledger: Ledger, run: RunRow) -> dict[str, str]:
+    """Of each document of a run's examples, what passages of one text have in common."""
+    rows = ledger.query(
+        "select documents.id, name, documents.meta from documents"
+        " join examples on document_id = documents.id where run_id = ?",
+        [run.id],
+    )
+    return {
+        row["id"]: origin_of(row["id"], from_text(row["name"]), json.loads(row["meta"]))
+        for row in rows
+    }
+
+
+def _sized(question: str) -> Sized:
+    return Sized(question, words(question))
+
+
+def _of_lengths(chosen: Chosen, options: ExportOptions) -> Chosen:
+    """Those of the examples that have the lengths asked for."""
+    questions = [each.question for each in chosen.examples]
+    if options.stratify and questions:
+        drawn = stratified(questions, options.length_bins)
+        return chosen.keeping(drawn, "as many of each length")
+    if options.match_lengths is None or not questions:
+        return chosen
+    with Ledger.open(options.match_lengths, create=False) as other:
+        lengths = question_lengths(other)
+    if not lengths:
+        raise ExportError(f"{options.match_lengths} holds no example whose length could be matched")
+    drawn = matched(questions, lengths, options.length_bins)
+    if not drawn.kept:
+        raise ExportError(_no_length(drawn, questions, str(options.match_lengths)))
+    return chosen.keeping(drawn, f"the lengths of {options.match_lengths.name}")
+
+
+def question_lengths(ledger: Ledger) -> list[int]:
+    """The words of the questions of all examples of a run folder."""
+    rows = ledger.query(
+        "select question from examples where run_id in (select value from json_each(?))"
+        " order by rowid",
+        [to_json([run.id for run in ledger.runs_with_examples()])],
+    )
+    return [words(from_text(row["question"])) for row in rows]
+
+
+def _no_length(drawn: Resampled, questions: Sequence[Sized], other: str) -> str:
+    lacking = ", ".join(str(bin) for bin in drawn.bins if not bin.found)
+    have = sorted(question.words for question in questions)
+    gap = f"none has {lacking} words" if lacking else "too few lie in each bin"
+    return (
+        f"the {len(have)} questions ({have[0]}–{have[-1]} words) cannot have the lengths of "
+        f"{other}: {gap}; fewer --length-bins than {len(drawn.bins)} match more coarsely"
+    )
 
 
 def _place(asked: Path | None, run: Path, name: str) -> Path:
@@ -105,19 +301,6 @@ def _place(asked: Path | None, run: Path, name: str) -> Path:
 _STEMS = {"jsonl": "examples", "parquet": "examples"}
 
 
-def _rows(
-    ledger: Ledger, runs: Iterable[RunRow], format: Format, confirmed: bool
-) -> Iterator[Record]:
-    examples = (
-        (run, example)
-        for run in runs
-        for example in ledger.examples(run.id)
-        if example.confirmed or not confirmed
-    )
-    for index, (run, example) in enumerate(examples):
-        yield from format.rows(record_of(example, run, _usage(ledger, example), index))
-
-
 def _usage(ledger: Ledger, example: Example) -> ExampleUsage:
     """What the example's document cost, from the call log."""
     calls = ledger.query(
@@ -131,7 +314,6 @@ def _usage(ledger: Ledger, example: Example) -> ExampleUsage:
         input_tokens=sum(call["input_tokens"] or 0 for call in calls),
         output_tokens=sum(call["output_tokens"] or 0 for call in calls),
         by_call={call["id"]: call["output_tokens"] for call in calls},
-        challenger_call_id=_written_by(ledger, example),
     )
 
 
@@ -152,20 +334,23 @@ def _written_by(ledger: Ledger, example: Example) -> int | None:
     return wrote[-1] if wrote else None
 
 
-def _nothing(ledger: Ledger, run: RunRow, format: Format, confirmed: bool) -> str:
+def _nothing(selected: SelectedRows, run: RunRow) -> str:
+    ledger, left_out = selected.ledger, selected.chosen.left_out
     found = [example.confirmed for example in ledger.examples(run.id)]
-    if confirmed and found and found.count(None) == len(found):
+    if selected.options.confirmed and found and found.count(None) == len(found):
         return (
             f"no example of run {run.id} was measured afresh; `autodata remeasure "
             f"{ledger.path.parent}` does it"
         )
-    if confirmed and found and not any(found):
+    if selected.options.confirmed and found and not any(found):
         return (
             f"fresh attempts bear out no example of run {run.id}: {found.count(False)} of "
             f"{len(found)} did not pass again, {found.count(None)} were not measured afresh"
         )
+    if found and selected.options.where:
+        return f"no example of run {run.id} is left: {left_out_line(left_out)}"
     if found:
-        return f"no example of run {run.id} yields a row of {format.name}"
+        return f"no example of run {run.id} yields a row of {selected.format.name}"
     outcomes = list(ledger.outcomes(run.id).values())
     return (
         f"run {run.id} has no accepted example: of {len(outcomes)} finished documents "

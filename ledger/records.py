@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from autodata.ledger.database import ESTIMATED, REVIEWED
+from autodata.ledger.filters import Split, agreement, words
 from autodata.ledger.rows import Example, RunRow
 from autodata.tasks.acceptance import exact, scores
 from autodata.tasks.types import Attempt
@@ -40,13 +41,14 @@ _META = {
     "models": dict.fromkeys(_ROLES, str),
     "simulated": bool, "weak_scores": [float], "strong_scores": [float], "weak_mean": float,
     "strong_mean": float, "gap": float, **dict.fromkeys(_KNOWN, float),
-    **dict.fromkeys(REVIEWED, str), "calls": int, "input_tokens": int, "output_tokens": int,
+    **dict.fromkeys(REVIEWED, str), "question_words": int, "agreement": float, "calls": int,
+    "input_tokens": int, "output_tokens": int,
 }  # fmt: skip
 # What people filter on, in every row of every format.
 _MEASURED = {
     "weak_pass_rate": float, "strong_pass_rate": float, "gap": float,
     "weak_total_rollouts": int, "strong_total_rollouts": int, "confirmed_weak": float,
-    "confirmed_strong": float, "confirmed_gap": float, "confirmed": bool,
+    "confirmed_strong": float, "confirmed_gap": float, "confirmed": bool, "split": str,
 }  # fmt: skip
 # What an answer is scored by, beside the reference answer: all that a reward function asks for.
 _SCORED_BY = {
@@ -57,6 +59,14 @@ _FULL = {
     "question": str, "reference_answer": str, "rubric": _RUBRIC, "weak": _ATTEMPTS,
     "strong": _ATTEMPTS, **_MEASURED, "meta": _META,
 }  # fmt: skip
+
+
+ROW_NUMBERS = tuple(
+    name
+    for name, kind in {**_MEASURED, **_META}.items()
+    if kind in (int, float) and name not in ("index", "challenger_call_id")
+)
+"""What an export may be filtered by: the numbers of every row, in its columns or its `meta`."""
 
 
 class ExampleUsage(NamedTuple):
@@ -88,9 +98,12 @@ def with_votes(format: Format) -> Format:
     return format._replace(shape={**format.shape, **sides})
 
 
-def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) -> Record:
+def record_of(
+    example: Example, run: RunRow, usage: ExampleUsage, index: int, split: Split = "train"
+) -> Record:
     """The full example as plain values; `index` counts the examples of a file from 0."""
     candidate = example.candidate
+    sides = {"weak": _attempts(example.weak, usage), "strong": _attempts(example.strong, usage)}
     return {
         "id": example.id,
         "task": example.task,
@@ -100,9 +113,9 @@ def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) ->
         "question": candidate.question,
         "reference_answer": candidate.reference_answer,
         "rubric": [criterion.model_dump() for criterion in candidate.rubric],
-        "weak": _attempts(example.weak, usage),
-        "strong": _attempts(example.strong, usage),
+        **sides,
         **_measured(example),
+        "split": split,
         "meta": {
             "index": index,
             "document_id": example.document_id,
@@ -120,6 +133,8 @@ def record_of(example: Example, run: RunRow, usage: ExampleUsage, index: int) ->
             "strong_mean": example.strong_mean,
             "gap": example.gap,
             **{name: getattr(example, name) for name in (*_KNOWN, *REVIEWED)},
+            "question_words": words(candidate.question),
+            "agreement": agreement([*sides["weak"], *sides["strong"]]),
             "calls": usage.calls,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
@@ -139,7 +154,8 @@ def _measured(example: Example) -> Record:
         "weak_total_rollouts": len(scores(example.weak)),
         "strong_total_rollouts": len(scores(example.strong)),
     }
-    return shown | {name: getattr(example, name) for name in _MEASURED if name not in shown}
+    afresh = ("confirmed_weak", "confirmed_strong", "confirmed_gap", "confirmed")
+    return shown | {name: getattr(example, name) for name in afresh}
 
 
 def _flat(record: Record) -> Record:
@@ -201,7 +217,7 @@ def verl(record: Record) -> Iterator[Record]:
         },
         **_flat(record),
         "extra_info": {
-            "split": "train",
+            "split": record["split"],
             "id": record["id"],
             **{name: record[name] for name in _SCORED_BY},
             **record["meta"],
@@ -223,11 +239,12 @@ def sft(record: Record) -> Iterator[Record]:
 
 
 def dpo(record: Record) -> Iterator[Record]:
-    """Preferences: the best strong answer over each weak one that it leads by `MARGIN`."""
+    """Preferences: the best strong answer over each weak one that it leads by `MARGIN`, all whole:
+    of an answer that was cut off a student would learn to break off, or not to."""
     best = _best(record["strong"])
     if best is None:
         return
-    for weak in (attempt for attempt in record["weak"] if attempt["score"] is not None):
+    for weak in _whole(record["weak"]):
         margin = exact(best["score"]) - exact(weak["score"])
         if margin >= MARGIN:
             yield {
@@ -245,8 +262,12 @@ def dpo(record: Record) -> Iterator[Record]:
 
 
 def _best(attempts: Sequence[Record]) -> Record | None:
-    whole = [a for a in attempts if a["score"] is not None and not a["truncated"]]
-    return max(whole, key=lambda attempt: attempt["score"], default=None)
+    return max(_whole(attempts), key=lambda attempt: attempt["score"], default=None)
+
+
+def _whole(attempts: Sequence[Record]) -> list[Record]:
+    """The attempts that were scored and not cut off."""
+    return [a for a in attempts if a["score"] is not None and not a["truncated"]]
 
 
 EXPORT_FORMATS = {

@@ -15,6 +15,7 @@ from autodata.board.render import report
 from autodata.graph.context import ROUNDS_FITTED
 from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.export import export
+from autodata.ledger.filters import ExportOptions, left_out_line
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
 from autodata.ledger.quality import (
@@ -271,14 +272,36 @@ def _flips(flipped: list[tuple[Outcome, Redecision]]) -> Table:
 
 
 def export_examples(
-    run: Path, form: str, output: Path | None, confirmed: bool, run_id: str | None
+    run: Path, form: str, output: Path | None, run_id: str | None, **options: Any
 ) -> None:
-    """Writes the accepted examples, or those that fresh attempts bear out, and a card beside."""
+    """Writes the accepted examples that the options choose, and a card beside."""
+    chosen = ExportOptions.of(**options)
     folder = RunFolder(run).existing()
+    if chosen.match_lengths:
+        RunFolder(chosen.match_lengths).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        written = export(ledger, form, output, run_id, confirmed=confirmed)
-    rows = f"{written.rows} row{'' if written.rows == 1 else 's'}"
-    screen().print(f"{rows} in {written.path}\ndataset card in {written.card}", soft_wrap=True)
+        written = export(ledger, form, output, run_id, chosen)
+    said = [f"{_rows(written.rows)} in {written.path}"]
+    if written.test:
+        said = [
+            f"{said[0]}, from {_documents(written.documents)}",
+            f"{_rows(written.test_rows)} in {written.test}, from "
+            f"{_documents(written.test_documents)}",
+        ]
+    if written.left_out:
+        said.append(f"left out: {left_out_line(written.left_out)}")
+    if written.bins:
+        drawn = ", ".join(f"{bin.taken} of {bin.found} with {bin} words" for bin in written.bins)
+        said.append(f"drawn: {drawn}")
+    screen().print("\n".join([*said, f"dataset card in {written.card}"]), soft_wrap=True)
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
+
+
+def _documents(count: int) -> str:
+    return f"{count} document{'' if count == 1 else 's'}"
 
 
 def write_report(run: Path, output: Path | None, run_id: str | None) -> None:

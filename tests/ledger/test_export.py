@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from autodata.ledger.export import ExportError, export
+from autodata.ledger.export import export
+from autodata.ledger.filters import ExportError
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow

@@ -11,6 +11,7 @@ import pytest
 
 from autodata.ledger.calls import Call, CallLog
 from autodata.ledger.cards import card
+from autodata.ledger.filters import Chosen, ExportOptions
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.records import EXPORT_FORMATS
 from autodata.ledger.rows import RunRow
@@ -172,7 +173,8 @@ async def test_the_judges_share_of_the_noise_and_the_cheapest_judgements_are_tol
         "cheapest_by": "calls",
     }
     with Ledger.open(tmp_path / "calls") as ledger:
-        said = card(ledger, [ledger.run()], EXPORT_FORMATS["jsonl"], "examples.jsonl", 12)
+        form, none = EXPORT_FORMATS["jsonl"], Chosen((), {})
+        said = card(ledger, [ledger.run()], form, {"train": "x.jsonl"}, none, ExportOptions())
     assert f"| judge | makes {between} of the variance of once-judged attempts |" in said
     dear = {"weak_solver": 0.1, "strong_solver": 0.3, "judge": 2.0}
     priced = await of_a_judge(tmp_path / "priced", 3, dear)

@@ -1,0 +1,333 @@
+"""Which examples an export holds: conditions on their figures, a split by document, and lengths.
+
+Draws follow hashes of what is drawn, so that they are the same in any order and on any machine.
+"""
+
+import hashlib
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import Field, ValidationError, field_validator
+
+from autodata.tasks.types import Frozen
+
+Split = Literal["train", "test"]
+
+LENGTH_BINS = 5
+"""Bins of question lengths unless stated otherwise, each with a fifth of the questions to match."""
+
+_HASHED = 1 << 64  # hashes are read as whole numbers below
+_SIGNS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "=": operator.eq,
+}  # fmt: skip
+_CONDITION = re.compile(r"\s*([a-z_]+)\s*(>=|<=|==?|>|<)\s*(\S+)\s*")
+
+# Two letters: ISO 639-1, as of 2024. Three are ISO 639-2 or -3, too many to list.
+_TWO_LETTERS = """
+aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv
+dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie
+ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv
+mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm
+rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts
+tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
+"""
+_LANGUAGE = re.compile(r"([a-z]{2,3})(-[A-Z][a-z]{3})?(-[A-Z]{2}|-\d{3})?")
+
+
+class ExportError(ValueError):
+    """Nothing could be exported; the message says why and what to do."""
+
+
+class Condition(Frozen):
+    """What a figure of an example must keep, such as `gap >= 0.3`."""
+
+    column: str
+    sign: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: str, columns: Sequence[str]) -> Self:
+        """A condition in words, on one of these columns. Raises ExportError."""
+        found = _CONDITION.fullmatch(text)
+        if found is None:
+            raise ExportError(
+                f"{text!r} is no condition; write COLUMN SIGN NUMBER, such as 'gap >= 0.3', and in "
+                f"a shell put it in quotes; signs are {', '.join(_SIGNS)}"
+            )
+        column, sign, said = found.groups()
+        if column not in columns:
+            raise ExportError(f"{text!r} names no column; there are {', '.join(columns)}")
+        try:
+            value = float(said)
+        except ValueError as error:
+            raise ExportError(f"{text!r}: {said} is no number") from error
+        if not isfinite(value):
+            raise ExportError(f"{text!r}: {said} is no number that a figure could reach")
+        return cls(column=column, sign="=" if sign == "==" else sign, value=value)
+
+    def holds(self, record: Mapping[str, Any]) -> bool | None:
+        """Whether a record keeps it, in its columns or its `meta`; None where nothing was
+        measured."""
+        meta = record["meta"]
+        found = record[self.column] if self.column in record else meta[self.column]
+        return None if found is None else _SIGNS[self.sign](found, self.value)
+
+    def __str__(self) -> str:
+        return f"{self.column} {self.sign} {self.value:g}"
+
+
+class ExportOptions(Frozen):
+    """Which examples are exported, how they are dealt out, and what their card says of them.
+
+    `where` holds conditions in words, all to be kept. `test_share`, 0 … 1, of the documents go to
+    `test`. `match_lengths` is the folder of a run whose distribution of question lengths the
+    examples are drawn to have, in `length_bins` bins; with `stratify` as many are drawn of each
+    length. `license` and `languages` are the data set's, for its card.
+    """
+
+    confirmed: bool = False
+    where: tuple[str, ...] = ()
+    test_share: float = Field(0.0, ge=0, lt=1)
+    match_lengths: Path | None = None
+    stratify: Literal["length"] | None = None
+    length_bins: int = Field(LENGTH_BINS, ge=1, le=100)
+    license: str | None = None
+    languages: tuple[str, ...] = ()
+
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for code in given:
+            found = _LANGUAGE.fullmatch(code)
+            if found is None or (len(found[1]) == 2 and found[1] not in _TWO_LETTERS.split()):
+                raise ValueError(f"{code!r} is no language code; write en, pt-BR or zh-Hans")
+        return given
+
+    @field_validator("license")
+    @classmethod
+    def _named(cls, given: str | None) -> str | None:
+        if given is not None and (not given.strip() or not given.isprintable()):
+            raise ValueError("a licence has a name, such as cc-by-4.0")
+        return given
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Options that somebody typed. Raises ExportError."""
+        try:
+            options = cls(**given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            said = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                said = f"there is no such option; there are {', '.join(cls.model_fields)}"
+            raise ExportError(f"{first['loc'][0]}: {said}") from error
+        if options.match_lengths and options.stratify:
+            raise ExportError("match_lengths and stratify each say how lengths are drawn; take one")
+        return options
+
+
+def drawn(what: str, key: str) -> int:
+    """A whole number from 0 to 2⁶⁴ − 1 for a draw of this kind: the same wherever it is made."""
+    return int.from_bytes(hashlib.sha256(f"{what}:{key}".encode("utf-8", "replace")).digest()[:8])
+
+
+def split_of(origin: str, test_share: float) -> Split:
+    """Where a document goes, by the text that it comes from; what is in `test` at one share is so
+    at every greater one."""
+    return "test" if Fraction(drawn("split", origin), _HASHED) < Fraction(test_share) else "train"
+
+
+def origin_of(id: str, name: str, meta: Mapping[str, Any]) -> str:
+    """What passages of one text have in common, wherever it lies: the hash of its file, and its
+    row. A row that is one passage is its own text, so that its table may grow."""
+    row, whole = meta.get("row"), meta.get("passages", 1) == 1
+    file = meta.get("source_sha256") or meta.get("source")
+    if file is not None and not (row and whole):
+        return f"{file}:{row or ''}"
+    # Texts at hand have no file: those of one name are passages of one text.
+    return id if whole else re.sub(r" \[\d+/\d+\]$", "", name)
+
+
+def words(text: str) -> int:
+    """How long a question is."""
+    return len(text.split())
+
+
+def agreement(attempts: Sequence[Mapping[str, Any]]) -> float | None:
+    """How often two judgements of one answer find the same of a criterion: the share of pairs that
+    agree, 0 … 1, averaged over criteria and answers. None where none was judged twice.
+
+    Attempts as records hold them, with `marks`.
+    """
+    found = []
+    for attempt in attempts:
+        for mark in attempt["marks"]:
+            met, asked = sum(mark.get("votes", ())), len(mark.get("votes", ()))
+            if asked > 1:
+                alike = met * (met - 1) + (asked - met) * (asked - met - 1)
+                found.append(alike / (asked * (asked - 1)))
+    return sum(found) / len(found) if found else None
+
+
+class Sized(NamedTuple):
+    """A question to draw: what its draw follows, and its words."""
+
+    key: str
+    words: int
+
+
+class LengthBin(NamedTuple):
+    """Question lengths in words, both ends inclusive; how many questions were there, and taken."""
+
+    low: int
+    high: int
+    found: int = 0
+    taken: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.low}–{self.high}"
+
+
+class Resampled(NamedTuple):
+    """Which questions were drawn, by their place, and from which bins of lengths."""
+
+    kept: frozenset[int]
+    bins: tuple[LengthBin, ...]
+
+
+def quantile_bins(lengths: Sequence[int], most: int) -> list[LengthBin]:
+    """Up to `most` bins that hold about as many of these lengths each, and two at least; equal
+    lengths lie in one. Raises ValueError for none."""
+    if not lengths:
+        raise ValueError("there are no lengths to make bins of")
+    ordered, number = sorted(lengths), max(1, min(most, len(lengths) // 2))
+    ends = {ordered[-(-len(ordered) * k // number) - 1] for k in range(1, number + 1)}
+    return _between(ordered[0], sorted(ends))
+
+
+def even_bins(lengths: Sequence[int], most: int) -> list[LengthBin]:
+    """Up to `most` bins that are equally wide between the tenths at both ends of these lengths,
+    which lie in the outer ones. Raises ValueError for none."""
+    if not lengths:
+        raise ValueError("there are no lengths to make bins of")
+    ordered, tenth = sorted(lengths), len(lengths) // 10
+    low, high = ordered[tenth], ordered[-1 - tenth]
+    inner = {low + (high - low) * k // most for k in range(1, most)}
+    return _between(ordered[0], sorted({end for end in inner if end >= ordered[0]} | {ordered[-1]}))
+
+
+def _between(low: int, ends: Sequence[int]) -> list[LengthBin]:
+    starts = [low, *(end + 1 for end in ends[:-1])]
+    return [LengthBin(start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def matched(
+    questions: Sequence[Sized], lengths: Sequence[int], bins: int, most: int | None = None
+) -> Resampled:
+    """As many of the questions as can have the distribution of these lengths, or `most` of them.
+
+    The lengths' quantiles make the bins; of each its share is drawn, without replacement. Questions
+    shorter or longer than all of them lie in none. Nothing is kept where a bin finds no question.
+    Raises ValueError where there are no lengths.
+    """
+    borders = quantile_bins(lengths, bins)
+    wanted, found = _places(borders, lengths), _places(borders, [q.words for q in questions])
+    shares = [Fraction(len(places), len(lengths)) for places in wanted]
+    able = int(min(len(have) / share for have, share in zip(found, shares, strict=True)))
+    total = able if most is None else min(able, most)
+    numbers = _apportioned(shares, total)
+    return _drawn_from(questions, borders, found, numbers)
+
+
+def stratified(questions: Sequence[Sized], bins: int) -> Resampled:
+    """As many questions of each length: of every bin that holds any, as many as the least holds.
+
+    Raises ValueError where there are no questions.
+    """
+    lengths = [question.words for question in questions]
+    borders = even_bins(lengths, bins)
+    found = _places(borders, lengths)
+    least = min(len(places) for places in found if places)
+    return _drawn_from(questions, borders, found, [least if places else 0 for places in found])
+
+
+def _places(bins: Sequence[LengthBin], lengths: Sequence[int]) -> list[list[int]]:
+    """The places of the lengths that lie in each bin."""
+    return [[n for n, words in enumerate(lengths) if b.low <= words <= b.high] for b in bins]
+
+
+def _apportioned(shares: Sequence[Fraction], total: int) -> list[int]:
+    """Whole numbers that come to a total and lie next to its shares: largest remainders."""
+    exact = [share * total for share in shares]
+    numbers = [int(part) for part in exact]
+    by_rest = sorted(range(len(exact)), key=lambda n: (numbers[n] - exact[n], n))
+    for n in by_rest[: total - sum(numbers)]:
+        numbers[n] += 1
+    return numbers
+
+
+def _drawn_from(
+    questions: Sequence[Sized],
+    bins: Sequence[LengthBin],
+    found: Sequence[Sequence[int]],
+    numbers: Sequence[int],
+) -> Resampled:
+    kept: set[int] = set()
+    for places, number in zip(found, numbers, strict=True):
+        order = sorted(places, key=lambda n: (drawn("length", questions[n].key), n))
+        kept.update(order[:number])
+    counted = [
+        bin._replace(found=len(places), taken=number)
+        for bin, places, number in zip(bins, found, numbers, strict=True)
+    ]
+    return Resampled(frozenset(kept), tuple(counted))
+
+
+class ChosenExample(NamedTuple):
+    """An example that is exported: its document, what it is drawn by, and where it goes.
+
+    `origin` is the same for passages of one text.
+    """
+
+    id: str
+    run_id: str
+    document_id: str
+    origin: str
+    split: Split
+    question: Sized
+    rows: int
+
+
+class Chosen(NamedTuple):
+    """What options chose: the examples in their order, how many each choice left out, in words, and
+    the bins of lengths that they were drawn from."""
+
+    examples: tuple[ChosenExample, ...]
+    left_out: Mapping[str, int]
+    bins: tuple[LengthBin, ...] = ()
+
+    def rows(self, split: Split) -> int:
+        """How many rows a split has."""
+        return sum(each.rows for each in self.examples if each.split == split)
+
+    def documents(self, split: Split) -> int:
+        """How many texts the rows of a split come from; passages of one count once."""
+        return len({each.origin for each in self.examples if each.split == split})
+
+    def keeping(self, resampled: Resampled, why: str) -> "Chosen":
+        """Those of the examples that were drawn; `why` the others were not."""
+        kept = tuple(e for n, e in enumerate(self.examples) if n in resampled.kept)
+        left_out = Counter(self.left_out)
+        left_out[why] += len(self.examples) - len(kept)
+        return Chosen(kept, dict(left_out), resampled.bins)
+
+
+def left_out_line(left_out: Mapping[str, int]) -> str:
+    """`4 by gap >= 0.3, 2 by rounds <= 3`: how many examples each choice left out."""
+    return ", ".join(f"{count} by {why}" for why, count in left_out.items())
