@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from autodata.models.errors import UnknownRole as UnknownRole
     from autodata.prompt_store.prompt import PromptError as PromptError
     from autodata.prompt_store.store import StoreError as StoreError
+    from autodata.rewards import RewardError as RewardError
     from autodata.run_folder import RunFolderError as RunFolderError
     from autodata.settings import SettingsError as SettingsError
     from autodata.tasks.task import TaskError as TaskError
@@ -51,6 +52,7 @@ _NAMES = {
     ),
     "prompt_store.store": ("StoreError",),
     "prompt_store.prompt": ("PromptError",),
+    "rewards": ("RewardError",),
     "run_folder": ("RunFolderError",),
     "settings": ("SettingsError",),
     "tasks.task": ("TaskError",),

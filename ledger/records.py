@@ -50,10 +50,10 @@ _MEASURED = {
     "weak_total_rollouts": int, "strong_total_rollouts": int, "confirmed_weak": float,
     "confirmed_strong": float, "confirmed_gap": float, "confirmed": bool, "split": str,
 }  # fmt: skip
-# What an answer is scored by, beside the reference answer: all that a reward function asks for.
-_SCORED_BY = {
+SCORED_BY = {
     "task": str, "context": str, "question": str, "question_type": str, "rubric": _RUBRIC,
 }  # fmt: skip
+"""Columns by which an answer is scored, beside the reference answer: what a reward asks for."""
 _FULL = {
     "id": str, "task": str, "question_type": str, "skills": [str], "context": str,
     "question": str, "reference_answer": str, "rubric": _RUBRIC, "weak": _ATTEMPTS,
@@ -191,7 +191,7 @@ def full(record: Record) -> Iterator[Record]:
 
 def trl_grpo(record: Record) -> Iterator[Record]:
     """TRL's GRPO: every column but `prompt` reaches the reward function as a keyword argument."""
-    columns = (*_SCORED_BY, "reference_answer", *_MEASURED, "meta")
+    columns = (*SCORED_BY, "reference_answer", *_MEASURED, "meta")
     yield {"prompt": prompt_of(record), **{name: record[name] for name in columns}}
 
 
@@ -219,7 +219,7 @@ def verl(record: Record) -> Iterator[Record]:
         "extra_info": {
             "split": record["split"],
             "id": record["id"],
-            **{name: record[name] for name in _SCORED_BY},
+            **{name: record[name] for name in SCORED_BY},
             **record["meta"],
         },
     }
@@ -278,7 +278,7 @@ EXPORT_FORMATS = {
         Format(
             "trl-grpo",
             ".jsonl",
-            {"prompt": _MESSAGES, **_SCORED_BY, "reference_answer": str, **_MEASURED,
+            {"prompt": _MESSAGES, **SCORED_BY, "reference_answer": str, **_MEASURED,
              "meta": _META},
             trl_grpo,
         ),
@@ -288,7 +288,7 @@ EXPORT_FORMATS = {
             {"data_source": str, "prompt": _MESSAGES, "ability": str,
              "reward_model": {"style": str, "ground_truth": str, "rubrics": [
                  {"criterion": str, "points": int, "tags": [str]}]}, **_MEASURED,
-             "extra_info": {"split": str, "id": str, **_SCORED_BY, **_META}},
+             "extra_info": {"split": str, "id": str, **SCORED_BY, **_META}},
             verl,
         ),
         Format(
