@@ -6,17 +6,22 @@ from typing import Any
 import click
 
 from autodata.options import (
+    BUDGETS,
     ManyValues,
     as_json,
     benchmarks,
+    config_file,
     each_run,
     examples_file,
     flags,
+    pilot_choices,
     run_folder,
     run_folders,
     run_id,
+    settings,
     thresholds,
     together,
+    wait,
 )
 
 
@@ -145,3 +150,31 @@ def quality(**given: Any) -> None:
       autodata quality runs/cs --against gsm8k.jsonl mmlu.jsonl
     """
     _call("show", "tell_quality", **given)
+
+
+@click.command(short_help="Forecast yield, cost and time from a pilot, before paying for all.")
+@click.argument("documents", nargs=-1, required=True, metavar="DOCS...|RUN")
+@flags("task")
+@pilot_choices
+@config_file
+@flags("rounds", "preset", "prompts", "per-document", *BUDGETS)
+@as_json
+@run_id
+@wait
+@settings
+def plan(**given: Any) -> None:
+    """Run a pilot on a random sample of the documents, and forecast what the others will give and
+    take: examples, rounds, calls, tokens, cost and time, each with a prediction interval.
+
+    The pilot is an ordinary run in a folder that is kept: `autodata run` with the same documents
+    and --out goes on there, and nothing is paid for twice. A run folder in place of documents is
+    read as it stands; no model is asked.
+
+    \b
+    Examples:
+      autodata plan papers/ --task cs
+      autodata plan papers/ --task cs --pilot 12 --examples 500 --out runs/cs
+      autodata plan runs/cs --documents 2000
+      autodata plan runs/cs --examples 500 --json | jq .wanted.usd
+    """
+    _call("run", "plan", **given)

@@ -267,6 +267,27 @@ serving = together(
     ),
     click.option("--fetch", "fetch_only", is_flag=True, help="Fetch it and end."),
 )
+# What a pilot is, and what is to be foretold from it.
+pilot_choices = together(
+    click.option(
+        "--pilot", type=click.IntRange(2), default=8, metavar="N", help="Documents to try; 8."
+    ),
+    click.option("--examples", type=click.IntRange(1), metavar="N", help="Wanted in all."),
+    click.option(
+        "--documents",
+        "of",
+        type=click.IntRange(1),
+        metavar="N",
+        help="How many there are in all, where not all are at hand.",
+    ),
+    click.option("--seed", type=int, default=0, metavar="N", help="Of the sample; 0."),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="RUN",
+        help="The pilot's run folder; runs/TASK-pilot unless stated.",
+    ),
+)
 fresh_attempts = click.option(
     "--attempts",
     type=click.IntRange(1, 1000),

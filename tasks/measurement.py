@@ -148,7 +148,7 @@ def mean_interval(by_document: Sequence[Sequence[float]], least: float = 0.0) ->
     low, high = (least + at * (1 - least) for at in wilson(n * (mean - least) / (1 - least), n))
     if n == 1 or {*means} in ({least}, {1.0}):
         return Interval(low, high)
-    reach = _student_quantile(n - 1) * max(stdev(means), LEAST_SPREAD) / sqrt(n)
+    reach = student_quantile(n - 1) * max(stdev(means), LEAST_SPREAD) / sqrt(n)
     few, many = bootstrap(drawn, _mean_of)
     return Interval(min(few, max(low, mean - reach)), max(many, min(high, mean + reach)))
 
@@ -176,12 +176,12 @@ def bootstrap(
         raise ValueError("an interval takes at least two documents")
     draw, times = Random(seed), max(min(MOST_DRAWN // n, RESAMPLES), LEAST_RESAMPLES)
     found = sorted(statistic(draw.choices(documents, k=n)) for _ in range(times))
-    beyond = NormalDist().cdf(-sqrt(n / (n - 1)) * _student_quantile(n - 1))
+    beyond = NormalDist().cdf(-sqrt(n / (n - 1)) * student_quantile(n - 1))
     at = round(beyond * (times - 1))
     return Interval(found[at], found[-1 - at])
 
 
-def _student_quantile(freedom: int) -> float:
+def student_quantile(freedom: int) -> float:
     """Student's t that 1 − LEVEL / 2 lie below: equation 26.7.5 of M. Abramowitz and I. Stegun,
     Handbook of Mathematical Functions; too small by a quarter for 1 degree of freedom, by 3 % for
     2, and by less than .5 % from 3 on."""

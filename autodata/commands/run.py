@@ -1,4 +1,4 @@
-"""autodata run, resume, remeasure and optimize: what works on a run folder, in a session."""
+"""autodata run, resume, plan, remeasure and optimize: what works on a run folder, in a session."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from autodata.documents.corpus import Ingest, ingest
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import accepted
 from autodata.ledger.rows import RunRow
+from autodata.options import DONE, FAILED
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import Screen, screen
 from autodata.session import RunSession, begun_in
@@ -43,6 +44,64 @@ def run(
 def _corpus(given: Sequence[str], settings: Settings) -> Ingest:
     """What these files and folders hold, cut as the configuration has it."""
     return ingest(given, per_document=settings.run.per_document, budget=settings.run.passage_tokens)
+
+
+def plan(
+    documents: Sequence[str],
+    out: Path | None,
+    pilot: int,
+    seed: int,
+    examples: int | None,
+    of: int | None,
+    as_json: bool,
+    run_id: str | None,
+    config: Path | None,
+    wait: bool,
+    overrides: Sequence[Override],
+) -> int:
+    """Runs a pilot on a sample of the documents, or reads a run, and forecasts the rest."""
+    from autodata.planning import PilotSession, Sample, pilot_report, tell_report
+
+    given = [RunFolder(Path(name)) for name in documents]
+    if len(given) == 1 and given[0].holds_run:
+        return _read_plan(given[0], of, examples, as_json, run_id, overrides)
+    console = Screen(stderr=True) if as_json else screen()
+    settings = with_task(load(config, overrides))
+    corpus, sample = _corpus(documents, settings), Sample(pilot, seed)
+    chosen = sample.of(corpus)
+    folder = RunFolder(out or Path("runs") / f"{settings.run.task}-pilot")
+    ids = frozenset(document.id for document in chosen)
+    session = PilotSession(folder, settings, console, wait, sample=ids)
+    code = session.begin(chosen, corpus.skipped)
+    if code in (DONE, FAILED):
+        found = pilot_report(folder, settings, documents=of or sample.total, examples=examples)
+        tell_report(console, found, as_json)
+    return code
+
+
+def _read_plan(
+    folder: RunFolder,
+    of: int | None,
+    examples: int | None,
+    as_json: bool,
+    run_id: str | None,
+    overrides: Sequence[Override],
+) -> int:
+    """The forecast of a run that is there, as far as it went."""
+    from autodata.planning import pilot_report, tell_report
+
+    if overrides:
+        raise SettingsError(
+            f"{overrides[0].source}: {folder.path} is a run with a configuration of its own; name "
+            "documents, and --out for another folder, to try another"
+        )
+    with Ledger.open(folder.path, create=False) as ledger:
+        row = ledger.run(run_id)
+    found = pilot_report(
+        folder, folder.settings(row), run_id=row.id, documents=of, examples=examples
+    )
+    tell_report(screen(), found, as_json)
+    return DONE
 
 
 def resume(run: Path, wait: bool, overrides: Sequence[Override]) -> int:
