@@ -469,7 +469,7 @@ from rounds as last join documents on documents.id = last.document_id
 left join spent on spent.document_id = documents.id
 where last.run_id = ? and last.decision in {_ENDED} order by documents.rowid
 """
-IDLE = 60.0  # seconds without a call of a document, after which it was put down meanwhile
+PUT_DOWN = 60.0  # seconds without a call of a document, after which it was put down meanwhile
 
 
 def pilot_documents(ledger: Ledger, run_id: str) -> dict[str, PilotDocument]:
@@ -488,7 +488,7 @@ def _worked(times: Sequence[tuple[float, float]]) -> float:
     worked, until = 0.0, 0.0
     for start, seconds in sorted(map(tuple, times)):
         end = start + seconds
-        begun = start if start - until > IDLE else until
+        begun = start if start - until > PUT_DOWN else until
         worked += max(end - begun, 0.0)
         until = max(until, end)
     return worked

@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 
 from autodata.tasks.measurement import LEVEL, Interval, mean_interval, student_quantile, wilson
 
-DRAWS = 1000
+FUTURES = 1000
 """Futures that are drawn; with others, ends of intervals move by a thirtieth of their width."""
-MOST_DOCUMENTS = 1_000_000
+MOST_NEEDED = 1_000_000
 """Documents beyond which a number that would be needed counts as without an upper end."""
 LEAST_PILOT = 2
 """Decided documents below which nothing is forecast: one says nothing of how much they differ."""
@@ -94,7 +94,7 @@ def predicted_successes(successes: float, trials: float, more: int) -> Interval:
 
 def predicted_trials(successes: float, trials: float, wanted: int) -> Interval:
     """How many more documents it takes until `wanted` of them have succeeded; the inverse of
-    `predicted_successes`. Without an upper end (infinite) where that is beyond MOST_DOCUMENTS."""
+    `predicted_successes`. Without an upper end (infinite) where that is beyond MOST_NEEDED."""
     failures = trials - successes
     low = _least(lambda m: _at_least(successes + 1, failures, m, wanted) > LEVEL / 2, wanted)
     high = _least(lambda m: _at_least(successes, failures + 1, m, wanted) >= 1 - LEVEL / 2, wanted)
@@ -133,11 +133,11 @@ def _at_least(a: float, b: float, m: int, wanted: int) -> float:
 
 def _least(holds: Callable[[int], bool], start: int) -> float:
     """The least number from `start` on for which something holds that stays so; infinite beyond
-    MOST_DOCUMENTS."""
+    MOST_NEEDED."""
     low, high = start - 1, max(start, 1)
     while not holds(high):
         low, high = high, high * 2
-        if low >= MOST_DOCUMENTS:
+        if low >= MOST_NEEDED:
             return inf
     while high - low > 1:
         middle = (low + high) // 2
@@ -174,7 +174,7 @@ def forecast(pilot: Sequence[PilotDocument], asked: Outset, seed: int = 0) -> Fo
     ]
     supposed = _supposed(groups, kinds, asked.rounds)
     draw, futures = Random(seed), list[tuple[int, int, list[float]]]()
-    for _ in range(DRAWS):
+    for _ in range(FUTURES):
         world = [_weighed(own, half, draw) for own, half in zip(groups, supposed, strict=True)]
         futures.append(_future(world, kinds, asked, draw))
     beyond = NormalDist().cdf(-sqrt(n / (n - 1)) * student_quantile(n - 1))
@@ -281,7 +281,7 @@ def _failures(wanted: int, share: float, draw: Random) -> int:
     normal where it is large."""
     mean = draw.gammavariate(wanted, (1 - share) / max(share, 1e-9)) if wanted else 0.0
     if mean > ONE_BY_ONE:
-        return round(min(max(draw.gauss(mean, sqrt(mean)), 0.0), MOST_DOCUMENTS))
+        return round(min(max(draw.gauss(mean, sqrt(mean)), 0.0), MOST_NEEDED))
     count, left = 0, draw.expovariate(1.0)
     while left < mean:
         count, left = count + 1, left + draw.expovariate(1.0)
