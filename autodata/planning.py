@@ -1,12 +1,9 @@
 """A pilot: a few documents of many, run as any others, and what they say of the rest."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from heapq import nsmallest
-from math import isfinite
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,9 +11,18 @@ from rich.text import Text
 
 from autodata.assembly import documents_in_flight
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.listing import pilot_documents
+from autodata.ledger.pilots import (
+    PilotReport,
+    duration,
+    in_dollars,
+    in_whole,
+    pilot_documents,
+    pilot_rows,
+    predicted,
+    spent,
+)
 from autodata.ledger.rows import RunRow, RunStatus
-from autodata.ledger.summary import NOTICE, cost, number, within
+from autodata.ledger.summary import NOTICE
 from autodata.options import DONE, FAILED
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import print_table, table
@@ -25,21 +31,12 @@ from autodata.settings import Settings
 from autodata.tasks import TASKS
 from autodata.tasks.forecast import (
     LEAST_PILOT,
-    Forecast,
-    Headroom,
     Outset,
-    PilotDocument,
-    Predicted,
-    YieldCurve,
     forecast,
     headroom,
     yield_curve,
 )
-from autodata.tasks.measurement import Interval, in_percent, wilson
 from autodata.tasks.types import Document, digest
-
-PILOT = 8  # documents, where nobody says how many
-MINUTE, HOUR, DAY = 60, 3_600, 86_400  # seconds
 
 
 @dataclass
@@ -83,73 +80,6 @@ class PilotSession(RunSession):
         for document_id, reason in refused.items():
             self.console.print(f"undecided  {document_id}  {reason}", style="red", soft_wrap=True)
         return FAILED if refused else DONE
-
-
-@dataclass(frozen=True)
-class PilotReport:
-    """What a pilot found: the decided documents of a run, and what they say of those to come.
-
-    `rest` is of the documents that are left, or of as many again where none are; `wanted` of what
-    the `examples` that are asked for in all still take, None where they are there or not asked for.
-    """
-
-    run: RunRow
-    place: Path
-    pilot: Sequence[PilotDocument]
-    left: int
-    rest: Forecast
-    examples: int | None
-    wanted: Forecast | None
-    in_flight: int
-    curve: YieldCurve
-    headroom: Headroom | None
-
-    @property
-    def accepted(self) -> int:
-        """Documents of the pilot that gave an example."""
-        return sum(one.accepted for one in self.pilot)
-
-    def plain(self) -> dict[str, Any]:
-        """All of it as JSON values; null for no upper end."""
-        n = len(self.pilot)
-        return {
-            "run": self.run.id,
-            "folder": str(self.place),
-            "task": self.run.task,
-            "simulated": self.run.simulated,
-            "pilot": {
-                "documents": n,
-                "accepted": self.accepted,
-                "share": self.accepted / n,
-                "share_interval": wilson(self.accepted, n),
-                **{kind: _total(self.pilot, kind) for kind in ("rounds", "calls", "tokens", "usd")},
-            },
-            "documents_left": self.left,
-            "documents_in_flight": self.in_flight,
-            "rest": _plain(self.rest),
-            "examples_wanted": self.examples,
-            "wanted": self.wanted and _plain(self.wanted),
-            "yield_by_round": [point._asdict() for point in self.curve.points],
-            "plateau": {"round": self.curve.plateau, "later_interval": self.curve.later},
-            "headroom": self.headroom and self.headroom._asdict(),
-        }
-
-
-def _plain(found: Forecast) -> dict[str, Any]:
-    def value(at: Predicted) -> dict[str, float | None]:
-        return {name: end if isfinite(end) else None for name, end in at._asdict().items()}
-
-    return {
-        "documents": value(found.documents),
-        "examples": value(found.examples),
-        **{kind: value(at) for kind, at in found.costs.items()},
-        "enough_documents": found.enough,
-    }
-
-
-def _total(pilot: Sequence[PilotDocument], kind: str) -> float | None:
-    values = [getattr(one, kind) for one in pilot]
-    return None if None in values else sum(values)
 
 
 def pilot_report(
@@ -206,7 +136,7 @@ def tell_report(console: Console, report: PilotReport, as_json: bool) -> None:
         style="dim",
         soft_wrap=True,
     )
-    for name, said in _rows(report):
+    for name, said in pilot_rows(report):
         console.print(Text.assemble((f"{name:<12}", "dim"), said), soft_wrap=True)
     if run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
@@ -221,86 +151,19 @@ def _forecasts(report: PilotReport) -> Table:
     """The pilot beside what is to come, a column each."""
     n = len(report.pilot)
     rest = f"the other {report.left:,}" if report.left else f"{n:,} more"
-    columns = {"": "", "pilot": f"{n:,}", rest: _whole(report.rest.documents)}
+    columns = {"": "", "pilot": f"{n:,}", rest: in_whole(report.rest.documents)}
     if report.wanted:
-        columns[f"for {report.examples:,} examples"] = f"{_whole(report.wanted.documents)} more"
+        columns[f"for {report.examples:,} examples"] = f"{in_whole(report.wanted.documents)} more"
     made = table(*columns, numbers=list(columns)[1:])
     made.add_row("documents", *list(columns.values())[1:])
     forecasts = [report.rest, *([report.wanted] if report.wanted else [])]
-    made.add_row("examples", f"{report.accepted:,}", *(_whole(f.examples) for f in forecasts))
+    made.add_row("examples", f"{report.accepted:,}", *(in_whole(f.examples) for f in forecasts))
     for kind in ("rounds", "calls", "tokens"):
-        spent = _total(report.pilot, kind) or 0
-        made.add_row(kind, f"{spent:,}", *(_whole(f.costs[kind]) for f in forecasts))
-    if usd := _total(report.pilot, "usd"):
-        made.add_row("cost", f"${usd:.4f}", *(_said(f.costs["usd"], _usd) for f in forecasts))
-    made.add_row("time", "", *(_said(f.costs["seconds"], duration) for f in forecasts))
+        took = spent(report.pilot, kind) or 0
+        made.add_row(kind, f"{took:,}", *(in_whole(f.costs[kind]) for f in forecasts))
+    if usd := spent(report.pilot, "usd"):
+        made.add_row(
+            "cost", f"${usd:.4f}", *(predicted(f.costs["usd"], in_dollars) for f in forecasts)
+        )
+    made.add_row("time", "", *(predicted(f.costs["seconds"], duration) for f in forecasts))
     return made
-
-
-def _rows(report: PilotReport) -> Iterable[tuple[str, str]]:
-    n, accepted = len(report.pilot), report.accepted
-    rest = report.rest.examples
-    low, high = (end / report.rest.documents.value for end in rest[1:])
-    shares = f"{100 * accepted / n:.0f} % of the pilot, {in_percent(Interval(low, high))} %"
-    yield "yield", f"{shares} of {'the others' if report.left else 'as many more'}"
-    if not _total(report.pilot, "usd"):
-        usd = _total(report.pilot, "usd")
-        yield "cost", cost(usd, report.run.models.values())
-    together = f"{report.in_flight} documents in flight"
-    yield "time", f"with {together}, if endpoints answer as they answered the pilot"
-    if report.wanted and report.wanted.enough is not None and report.left:
-        chance = 100 * report.wanted.enough
-        yield "enough", f"the documents at hand give that many examples with {chance:.0f} % chance"
-    yield from _curve_rows(report.curve)
-    if found := report.headroom:
-        yield "headroom", headroom_line(found)
-
-
-def headroom_line(found: Headroom) -> str:
-    """What the student can learn from the accepted questions."""
-    between = f"{100 * found.open:.0f} % ({in_percent(found.open_interval)}) of "
-    return (
-        f"{between}{found.questions} accepted questions lie within the student's reach, neither "
-        f"always failed nor always solved; mean 4p(1 − p) {number(found.variance)}"
-        f"{within(found.variance_interval)}, as the gate saw them"
-    )
-
-
-def _curve_rows(curve: YieldCurve) -> Iterable[tuple[str, str]]:
-    """The yield by round, a point for each round that added something, and its plateau."""
-    shown = [
-        f"{point.round}: {100 * point.share:.0f} % ({in_percent(point.interval)})"
-        for point in curve.points
-        if point.gave
-    ]
-    if not shown:
-        return
-    yield "by round", ", ".join(shown)
-    if curve.plateau is None or curve.later is None:
-        yield "plateau", "none to be told: no later round gives distinguishably less than others do"
-    else:
-        later = f"a round beyond gives an example in {in_percent(curve.later)} % of cases"
-        yield "plateau", f"from round {curve.plateau} on: {later}, distinguishably less than before"
-
-
-def _whole(found: Predicted) -> str:
-    return _said(found, "{:,.0f}".format)
-
-
-def _usd(value: float) -> str:
-    return f"${value:,.2f}"
-
-
-def _said(found: Predicted, worded: Any) -> str:
-    """`33 (17–51)`; a single number where nothing is open."""
-    if found.low == found.high:
-        return str(worded(found.value))
-    return f"{worded(found.value)}{within(Interval(found.low, found.high), worded)}"
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h` or `2.1 days`."""
-    for unit, name in ((DAY, "days"), (HOUR, "h")):
-        if seconds >= unit:
-            return f"{seconds / unit:.1f} {name}"
-    return f"{seconds / MINUTE:.0f} min" if seconds >= 2 * MINUTE else f"{seconds:.0f} s"

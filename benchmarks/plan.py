@@ -21,7 +21,7 @@ from measured_runs import autodata, write_documents
 from results import report
 
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.listing import pilot_documents
+from autodata.ledger.pilots import pilot_documents
 from autodata.tasks import TASKS
 from autodata.tasks.forecast import Forecast, Outset, PilotDocument, Predicted, forecast
 from autodata.tasks.measurement import in_percent, wilson

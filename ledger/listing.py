@@ -18,12 +18,10 @@ from autodata.ledger.rows import Example, Row, RunRow, from_text
 from autodata.ledger.summary import (
     ANSWERED,
     COST_USD,
-    COSTS,
     SOURCE,
     Outcome,
     read_outcome,
 )
-from autodata.tasks.forecast import PilotDocument
 from autodata.tasks.review import EditReview
 from autodata.tasks.types import Frozen, Review
 
@@ -453,42 +451,3 @@ def asked_about_edit(ledger: Ledger, run_id: str, key: ReviewKey) -> AskedReview
 
 def _key(row: Row) -> ReviewKey:
     return row["document_id"], row["number"], row["fingerprint"]
-
-
-# What a forecast reads of the documents that are decided.
-_DECIDED_DOCUMENTS = f"""
-with spent as ({COSTS})
-select documents.id, {SOURCE} as source, last.decision = 'accepted' as accepted,
-  last.number as rounds, ifnull(spent.calls, 0) as calls, ifnull(tokens, 0) as tokens,
-  case when spent.document_id is null then 0.0 else usd end as usd,
-  (select json_group_array(json_array(86400 * julianday(started_at), seconds))
-    from calls where scope = documents.id) as times,
-  (select json_group_array(score) from attempts where round_id = last.id and solver = 'weak'
-    and not fresh and score is not null and last.decision = 'accepted') as weak
-from rounds as last join documents on documents.id = last.document_id
-left join spent on spent.document_id = documents.id
-where last.run_id = ? and last.decision in {_ENDED} order by documents.rowid
-"""
-PUT_DOWN = 60.0  # seconds without a call of a document, after which it was put down meanwhile
-
-
-def pilot_documents(ledger: Ledger, run_id: str) -> dict[str, PilotDocument]:
-    """The decided documents of a run by their ids, with what each of them took."""
-    found = {}
-    for row in ledger.query(_DECIDED_DOCUMENTS, [run_id]):
-        document, times = row.pop("id"), json.loads(row.pop("times"))
-        weak = tuple(json.loads(row.pop("weak")))
-        row |= {"accepted": bool(row["accepted"]), "tokens": int(row["tokens"])}
-        found[document] = PilotDocument(**row, seconds=_worked(times), weak=weak)
-    return found
-
-
-def _worked(times: Sequence[tuple[float, float]]) -> float:
-    """Seconds of work in which these calls were made, each with its start and its seconds."""
-    worked, until = 0.0, 0.0
-    for start, seconds in sorted(map(tuple, times)):
-        end = start + seconds
-        begun = start if start - until > PUT_DOWN else until
-        worked += max(end - begun, 0.0)
-        until = max(until, end)
-    return worked

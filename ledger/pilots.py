@@ -1,0 +1,201 @@
+"""What a pilot took, what follows for the documents to come, and how that is worded."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from autodata.ledger.ledger import Ledger
+from autodata.ledger.rows import RunRow
+from autodata.ledger.summary import COSTS, SOURCE, cost, number, within
+from autodata.tasks.forecast import (
+    Forecast,
+    Headroom,
+    PilotDocument,
+    Predicted,
+    YieldCurve,
+)
+from autodata.tasks.measurement import Interval, in_percent, wilson
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400  # seconds
+
+# What a forecast reads of the documents that are decided.
+_DECIDED_DOCUMENTS = f"""
+with spent as ({COSTS})
+select documents.id, {SOURCE} as source, last.decision = 'accepted' as accepted,
+  last.number as rounds, ifnull(spent.calls, 0) as calls, ifnull(tokens, 0) as tokens,
+  case when spent.document_id is null then 0.0 else usd end as usd,
+  (select json_group_array(json_array(86400 * julianday(started_at), seconds))
+    from calls where scope = documents.id) as times,
+  (select json_group_array(score) from attempts where round_id = last.id and solver = 'weak'
+    and not fresh and score is not null and last.decision = 'accepted') as weak
+from rounds as last join documents on documents.id = last.document_id
+left join spent on spent.document_id = documents.id
+where last.run_id = ? and last.decision in ('accepted', 'rejected', 'skipped')
+order by documents.rowid
+"""
+PUT_DOWN = 60.0  # seconds without a call of a document, after which it was put down meanwhile
+
+
+def pilot_documents(ledger: Ledger, run_id: str) -> dict[str, PilotDocument]:
+    """The decided documents of a run by their ids, with what each of them took."""
+    found = {}
+    for row in ledger.query(_DECIDED_DOCUMENTS, [run_id]):
+        document, times = row.pop("id"), json.loads(row.pop("times"))
+        weak = tuple(json.loads(row.pop("weak")))
+        row |= {"accepted": bool(row["accepted"]), "tokens": int(row["tokens"])}
+        found[document] = PilotDocument(**row, seconds=_worked(times), weak=weak)
+    return found
+
+
+def _worked(times: Sequence[tuple[float, float]]) -> float:
+    """Seconds of work in which these calls were made, each with its start and its seconds."""
+    worked, until = 0.0, 0.0
+    for start, seconds in sorted(map(tuple, times)):
+        end = start + seconds
+        begun = start if start - until > PUT_DOWN else until
+        worked += max(end - begun, 0.0)
+        until = max(until, end)
+    return worked
+
+
+@dataclass(frozen=True)
+class PilotReport:
+    """What a pilot found: the decided documents of a run, and what they say of those to come.
+
+    `rest` is of the documents that are left, or of as many again where none are; `wanted` of what
+    the `examples` that are asked for in all still take, None where they are there or not asked for.
+    """
+
+    run: RunRow
+    place: Path
+    pilot: Sequence[PilotDocument]
+    left: int
+    rest: Forecast
+    examples: int | None
+    wanted: Forecast | None
+    in_flight: int
+    curve: YieldCurve
+    headroom: Headroom | None
+
+    @property
+    def accepted(self) -> int:
+        """Documents of the pilot that gave an example."""
+        return sum(one.accepted for one in self.pilot)
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON values; null for no upper end."""
+        n = len(self.pilot)
+        return {
+            "run": self.run.id,
+            "folder": str(self.place),
+            "task": self.run.task,
+            "simulated": self.run.simulated,
+            "pilot": {
+                "documents": n,
+                "accepted": self.accepted,
+                "share": self.accepted / n,
+                "share_interval": wilson(self.accepted, n),
+                **{kind: spent(self.pilot, kind) for kind in ("rounds", "calls", "tokens", "usd")},
+            },
+            "documents_left": self.left,
+            "documents_in_flight": self.in_flight,
+            "rest": _plain(self.rest),
+            "examples_wanted": self.examples,
+            "wanted": self.wanted and _plain(self.wanted),
+            "yield_by_round": [point._asdict() for point in self.curve.points],
+            "plateau": {"round": self.curve.plateau, "later_interval": self.curve.later},
+            "headroom": self.headroom and self.headroom._asdict(),
+        }
+
+
+def _plain(found: Forecast) -> dict[str, Any]:
+    def value(at: Predicted) -> dict[str, float | None]:
+        return {name: end if isfinite(end) else None for name, end in at._asdict().items()}
+
+    return {
+        "documents": value(found.documents),
+        "examples": value(found.examples),
+        **{kind: value(at) for kind, at in found.costs.items()},
+        "enough_documents": found.enough,
+    }
+
+
+def spent(pilot: Sequence[PilotDocument], kind: str) -> float | None:
+    """What a pilot took of one kind; None where a price is unknown."""
+    values = [getattr(one, kind) for one in pilot]
+    return None if None in values else sum(values)
+
+
+def pilot_rows(report: PilotReport) -> Iterator[tuple[str, str]]:
+    """What is said below the table: a name and what is said of it."""
+    n, accepted = len(report.pilot), report.accepted
+    rest = report.rest.examples
+    low, high = (end / report.rest.documents.value for end in rest[1:])
+    shares = f"{100 * accepted / n:.0f} % of the pilot, {in_percent(Interval(low, high))} %"
+    yield "yield", f"{shares} of {'the others' if report.left else 'as many more'}"
+    if not spent(report.pilot, "usd"):
+        usd = spent(report.pilot, "usd")
+        yield "cost", cost(usd, report.run.models.values())
+    together = f"{report.in_flight} documents in flight"
+    yield "time", f"with {together}, if endpoints answer as they answered the pilot"
+    if report.wanted and report.wanted.enough is not None and report.left:
+        chance = 100 * report.wanted.enough
+        yield "enough", f"the documents at hand give that many examples with {chance:.0f} % chance"
+    yield from _curve_rows(report.curve)
+    if found := report.headroom:
+        yield "headroom", headroom_line(found)
+
+
+def headroom_line(found: Headroom) -> str:
+    """What the student can learn from the accepted questions."""
+    between = f"{100 * found.open:.0f} % ({in_percent(found.open_interval)}) of "
+    return (
+        f"{between}{found.questions} accepted questions lie within the student's reach, neither "
+        f"always failed nor always solved; mean 4p(1 − p) {number(found.variance)}"
+        f"{within(found.variance_interval)}, as the gate saw them"
+    )
+
+
+def _curve_rows(curve: YieldCurve) -> Iterator[tuple[str, str]]:
+    """The yield by round, a point for each round that added something, and its plateau."""
+    shown = [
+        f"{point.round}: {100 * point.share:.0f} % ({in_percent(point.interval)})"
+        for point in curve.points
+        if point.gave
+    ]
+    if not shown:
+        return
+    yield "by round", ", ".join(shown)
+    if curve.plateau is None or curve.later is None:
+        yield "plateau", "none to be told: no later round gives distinguishably less than others do"
+    else:
+        later = f"a round beyond gives an example in {in_percent(curve.later)} % of cases"
+        yield "plateau", f"from round {curve.plateau} on: {later}, distinguishably less than before"
+
+
+def in_whole(found: Predicted) -> str:
+    """`33 (17–51)`, in whole numbers."""
+    return predicted(found, "{:,.0f}".format)
+
+
+def in_dollars(value: float) -> str:
+    """`$12.40`."""
+    return f"${value:,.2f}"
+
+
+def predicted(found: Predicted, worded: Callable[[float], str]) -> str:
+    """`33 (17–51)`; a single number where nothing is open."""
+    if found.low == found.high:
+        return worded(found.value)
+    return f"{worded(found.value)}{within(Interval(found.low, found.high), worded)}"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    for unit, name in ((DAY, "days"), (HOUR, "h")):
+        if seconds >= unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds / MINUTE:.0f} min" if seconds >= 2 * MINUTE else f"{seconds:.0f} s"
