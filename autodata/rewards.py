@@ -107,7 +107,8 @@ class _Scorer:
 
     def __init__(self, how: RewardOptions) -> None:
         self._repeats = how.settings.models["judge"].repeats or 1 if how.settings.models else 1
-        self._stop, self._looked, self._process = how.stop, monotonic(), os.getpid()
+        self._stop, self._process = how.stop, os.getpid()
+        self._looked = -LOOKED_UP  # not yet
         self._in_use = Counter[str]()
         self._counts = RewardCounts()
         self._why = Counter[str]()
@@ -468,7 +469,7 @@ def _text(completion: Any) -> str:
     """The words of a completion: a text, or messages, of which the last is the answer."""
     if isinstance(completion, str):
         return completion
-    return words(completion[-1]["content"]) if completion else ""
+    return words(completion[-1].get("content")) if completion else ""
 
 
 def _lacking(names: Iterable[str], format: str) -> str:

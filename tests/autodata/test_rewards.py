@@ -235,6 +235,24 @@ async def test_a_budget_stops_the_training_or_the_rewards_and_a_higher_one_goes_
             rewards.trl(given, cache=cache, budget_usd=1.0)
 
 
+async def test_processes_that_share_a_cache_share_its_budget(
+    runs: dict[str, autodata.Run], tmp_path: Path
+) -> None:
+    """Each rank of a training opens the cache before any of them has spent something."""
+    row, answers = verl_row(runs["cs"]), list(recorded(runs["cs"]))
+    async with scripted(otherwise=judge(runs)) as server:
+        given = config(server)
+        with (
+            rewards.verl(given, cache=tmp_path / "cache", budget_calls=1) as first,
+            rewards.verl(given, cache=tmp_path / "cache", budget_calls=1) as second,
+        ):
+            score = await asyncio.to_thread(first, solution_str=answers[0], **row)
+            assert await asyncio.to_thread(second, solution_str=answers[0], **row) == score
+            with pytest.raises(BudgetReached, match="1 of 1 calls are made"):
+                await asyncio.to_thread(second, solution_str=answers[1], **row)
+        assert len(server.requests) == 1
+
+
 async def test_an_endpoint_that_is_down_stops_the_training(
     runs: dict[str, autodata.Run], tmp_path: Path
 ) -> None:
