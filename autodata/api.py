@@ -38,6 +38,7 @@ from autodata.ledger.summary import (
 )
 from autodata.models.errors import Interrupted, Paused
 from autodata.options import DONE, FAILED, FLAGS
+from autodata.prompt_store.prompt import locked_text
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import Screen, counted
 from autodata.session import STOPPED, RunSession, RunWork, Work, begun_in
@@ -207,7 +208,8 @@ class Run:
         """
         chosen = ExportOptions.of(**options)
         with self._ledger() as ledger:
-            return export(ledger, format, Path(path) if path else None, self.id, chosen)
+            place = Path(path) if path else None
+            return export(ledger, format, place, self.id, chosen, locked_text)
 
     def to_dataset(self, format: str = "jsonl", **options: Any) -> Any:
         """The examples as a `datasets.Dataset`, in the columns of an export format, chosen by the

@@ -76,12 +76,20 @@ choices = together(
     ),
 )
 
+# Whether a folder is sent on.
+pushing = together(
+    click.option("--push", metavar="USER/NAME", help="Send hf or traces to the Hub, as private."),
+    click.option("--public", is_flag=True, help="What is sent may be seen by all."),
+    click.option("--push-simulated", is_flag=True, help="Send what simulated models said, too."),
+)
+
 
 @click.command(short_help="Write the accepted examples to a file for training.")
 @run_folder
 @click.option("--format", "form", required=True, metavar="F", help="jsonl, parquet, trl-grpo, …")
 @examples_file
 @choices
+@pushing
 @each_run
 def export(**given: Any) -> None:
     """Write the accepted examples to a file for training, with a dataset card beside it.
@@ -98,6 +106,11 @@ def export(**given: Any) -> None:
     pip install 'autodata-loop[parquet]'.
 
     \b
+    These are folders: hf, which datasets.load_dataset opens and --push sends to the Hub;
+    verifiers, an installable taskset whose rows are scored as at the gate; traces, each
+    example's whole loop as a session that the Hub's viewer shows.
+
+    \b
     Examples:
       autodata export runs/cs --format jsonl
       autodata export runs/cs --format trl-grpo -o train.jsonl
@@ -105,6 +118,8 @@ def export(**given: Any) -> None:
       autodata export runs/cs --format verl --test-share 0.1 --license cc-by-4.0 --language en
       autodata export runs/cs --format jsonl --where 'gap >= 0.3' --where 'round <= 5'
       autodata export runs/cs --format sft --match-lengths runs/one-shot
+      autodata export runs/cs --format hf --test-share 0.1 --push user/questions
+      autodata export runs/cs --format verifiers -o hard-questions
     """
     _call("show", "export_examples", **given)
 

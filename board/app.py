@@ -72,7 +72,7 @@ from autodata.ledger.listing import (
     waiting_of,
 )
 from autodata.ledger.measurements import measured, measured_run
-from autodata.ledger.records import EXPORT_FORMATS
+from autodata.ledger.records import EXPORT_FORMATS, FOLDER_FORMATS
 from autodata.ledger.reviews import WaitingEdit, WaitingRound, waiting_edits
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import Summary, summarize
@@ -325,11 +325,13 @@ class Site:
     def export(self, request: Request) -> Response:
         """The examples of a run as a file, as `autodata export` writes it."""
         folder, run = self._asked(request)
+        form = request.path_params["form"]
+        if form in FOLDER_FORMATS:
+            raise ExportError(f"{form} is a folder; `autodata export --format {form}` writes it")
         place = Path(tempfile.mkdtemp(prefix="autodata-board-"))
         clear = BackgroundTask(shutil.rmtree, place, ignore_errors=True)
         confirmed = request.query_params.get("confirmed") == "1"
         try:
-            form = request.path_params["form"]
             options = ExportOptions(confirmed=confirmed)
             written = export(folder.ledger, form, place, run.id, options)
         except BaseException:

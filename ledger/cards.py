@@ -37,11 +37,16 @@ _USES = {
     "verl": "reinforcement learning with verl; `reward_model.rubrics` carries the criteria",
     "sft": "supervised fine-tuning on the best strong answer",
     "dpo": "preference optimization: the best strong answer over weak ones",
+    "hf": "the full example: attempts, marks and scores",
+    "verifiers": "evaluation and reinforcement learning with verifiers; see below",
+    "traces": "reading how each example came about: a session is the loop of its document",
 }
 
 # What the dataset hub lists a set under, and the library that reads its rows.
 _CATEGORIES = {
-    **dict.fromkeys(("jsonl", "parquet", "trl-grpo", "verl"), ("question-answering",)),
+    **dict.fromkeys(("jsonl", "parquet", "trl-grpo", "verl", "hf"), ("question-answering",)),
+    "verifiers": ("question-answering",),
+    "traces": (),
     "sft": (),
     "dpo": (),
 }
@@ -52,6 +57,9 @@ _TAGS = {
     "verl": ("verl", "grpo", "reinforcement-learning"),
     "sft": ("trl", "sft"),
     "dpo": ("trl", "dpo", "preference"),
+    "hf": ("datasets",),
+    "verifiers": ("verifiers", "rl-environment", "reinforcement-learning"),
+    "traces": ("agent-traces",),
 }
 
 # Identifiers of licences that the dataset hub knows (its page "Licenses"); any other stands in the

@@ -29,8 +29,16 @@ from autodata.ledger.filters import (
     words,
 )
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.packages import (
+    Prompts,
+    folder_for,
+    write_data_set,
+    write_sessions,
+    write_taskset,
+)
 from autodata.ledger.records import (
     EXPORT_FORMATS,
+    FOLDER_FORMATS,
     ROW_NUMBERS,
     ExampleUsage,
     Format,
@@ -100,17 +108,22 @@ def export(
     path: Path | None = None,
     run_id: str | None = None,
     options: ExportOptions = EVERYTHING,
+    prompts: Prompts | None = None,
 ) -> Exported:
     """Write the examples of a run (by default of all runs) and a dataset card beside them.
 
     `path` may end in `.jsonl` or `.parquet` for any format, or be a folder; by default the file
     goes into the run folder under the format's name. The options choose examples; with a
     `test_share` there are two files, `x-train.jsonl` and `x-test.jsonl`, and one card. All files
-    appear whole or not at all. Raises ExportError when no example is left, the folder does not
-    exist, the format or suffix is unknown, or pyarrow is missing for Parquet.
+    appear whole or not at all. A format of FOLDER_FORMATS is a folder with its card in README.md;
+    `prompts` are those of solver and judge, for `verifiers`. Raises ExportError when no example is
+    left, the folder does not exist, the format or suffix is unknown, or pyarrow is missing for
+    Parquet.
     """
     selected = select(ledger, format, run_id, options)
     chosen, form = selected.chosen, selected.format
+    if format in FOLDER_FORMATS:
+        return _export_folder(selected, path, prompts)
     path = _place(path, ledger.path.parent, f"{_STEMS.get(format, format)}{form.suffix}")
     write = _WRITERS.get(path.suffix)
     if write is None:
@@ -134,6 +147,38 @@ def export(
         rows=chosen.rows("train"),
         documents=chosen.documents("train"),
         test=files.get("test"),
+        test_rows=chosen.rows("test"),
+        test_documents=chosen.documents("test"),
+        left_out=chosen.left_out,
+        bins=chosen.bins,
+    )
+
+
+def _export_folder(selected: SelectedRows, path: Path | None, prompts: Prompts | None) -> Exported:
+    ledger, runs, form, options, chosen = selected
+    splits: tuple[Split, ...] = ("train", "test") if options.test_share else ("train",)
+    rows = {split: selected.rows(split) for split in splits}
+
+    def described(names: Mapping[Split, str]) -> str:
+        return card(ledger, runs, form, names, chosen, options)
+
+    tasks = "-".join(sorted({run.task for run in runs}))
+    with folder_for(path, ledger.path.parent, form.name) as (place, draft):
+        if form.name == "hf":
+            write_data_set(draft, form, rows, described, _write_parquet)
+        elif form.name == "traces":
+            write_sessions(draft, form, rows, described, ledger)
+        elif prompts is None:
+            raise ExportError("a taskset holds the prompts of solver and judge; hand them over")
+        else:
+            name = place.name if place.name != form.name else f"autodata-{tasks}"
+            write_taskset(draft, form, rows, described, _write_jsonl, name, prompts)
+    return Exported(
+        path=place,
+        card=place / "README.md",
+        rows=chosen.rows("train"),
+        documents=chosen.documents("train"),
+        test=place if options.test_share else None,
         test_rows=chosen.rows("test"),
         test_documents=chosen.documents("test"),
         left_out=chosen.left_out,
@@ -182,9 +227,10 @@ def _selected(
 
 def _format(ledger: Ledger, runs: Iterable[RunRow], format: str) -> Format:
     """The format of this name, with the judge's votes where there are any. Raises ExportError."""
-    chosen = EXPORT_FORMATS.get(format)
+    formats = {**EXPORT_FORMATS, **FOLDER_FORMATS}
+    chosen = formats.get(format)
     if chosen is None:
-        raise ExportError(f"unknown format {format!r}; there are {', '.join(EXPORT_FORMATS)}")
+        raise ExportError(f"unknown format {format!r}; there are {', '.join(formats)}")
     votes = any(ledger.query(f"{JUDGED_AGAIN} limit 1", [run.id]) for run in runs)
     return with_votes(chosen) if votes else chosen
 

@@ -15,6 +15,9 @@ from autodata.ledger.rows import Example, RunRow
 from autodata.tasks.acceptance import exact, scores
 from autodata.tasks.types import Attempt
 
+HARNESS = "autodata"
+"""By which a viewer of traces tells whose sessions they are."""
+
 Record = dict[str, Any]
 Shape = Mapping[str, Any]
 
@@ -261,6 +264,18 @@ def dpo(record: Record) -> Iterator[Record]:
             }
 
 
+def taskset(record: Record) -> Iterator[Record]:
+    """A taskset for verifiers: what is asked, and all that an answer is scored by."""
+    columns = ("id", *SCORED_BY, "reference_answer", *_MEASURED, "meta")
+    yield {name: record[name] for name in columns}
+
+
+def session(record: Record) -> Iterator[Record]:
+    """The line that begins a session for a viewer of traces; messages follow it."""
+    header = {"type": "session", "harness": HARNESS, "id": record["id"], "name": record["question"]}
+    yield {**header, **_flat(record), "meta": record["meta"]}
+
+
 def _best(attempts: Sequence[Record]) -> Record | None:
     return max(_whole(attempts), key=lambda attempt: attempt["score"], default=None)
 
@@ -307,4 +322,24 @@ EXPORT_FORMATS = {
         ),
     )
 }  # fmt: skip
-"""The formats by the name that `--format` takes."""
+"""The formats that are files, by the name that `--format` takes."""
+
+FOLDER_FORMATS = {
+    each.name: each
+    for each in (
+        Format("hf", "", _FULL, full),
+        Format(
+            "verifiers",
+            "",
+            {"id": str, **SCORED_BY, "reference_answer": str, **_MEASURED, "meta": _META},
+            taskset,
+        ),
+        Format(
+            "traces",
+            "",
+            {"type": str, "harness": str, "id": str, "name": str, **_MEASURED, "meta": _META},
+            session,
+        ),
+    )
+}
+"""The formats that are folders."""

@@ -235,6 +235,11 @@ def locked(task: str, role: str) -> Prompt:
     return Prompt(path=f"locked/{path}", text=_all_texts("locked")[path])
 
 
+def locked_text(task: str, role: str) -> str:
+    """The text of a locked prompt, as `locked` finds it."""
+    return locked(task, role).text
+
+
 def locked_revision(task: str) -> str:
     """`locked-<12 hex digits>`: content hash of the locked prompts that are cited with a task's."""
     return _cited("locked", task)

@@ -15,9 +15,10 @@ from autodata.board.render import report
 from autodata.graph.context import ROUNDS_FITTED
 from autodata.graph.state import State, measuring, policy_of
 from autodata.ledger.export import export
-from autodata.ledger.filters import ExportOptions, left_out_line
+from autodata.ledger.filters import ExportError, ExportOptions, left_out_line
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
+from autodata.ledger.packages import PUSHED, push_folder
 from autodata.ledger.quality import (
     CountedShare,
     Quality,
@@ -38,6 +39,7 @@ from autodata.ledger.summary import (
     summarize,
     would_show,
 )
+from autodata.prompt_store.prompt import locked_text
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import (
     DECISION_STYLES,
@@ -272,15 +274,24 @@ def _flips(flipped: list[tuple[Outcome, Redecision]]) -> Table:
 
 
 def export_examples(
-    run: Path, form: str, output: Path | None, run_id: str | None, **options: Any
+    run: Path,
+    form: str,
+    output: Path | None,
+    run_id: str | None,
+    push: str | None,
+    public: bool,
+    push_simulated: bool,
+    **options: Any,
 ) -> None:
-    """Writes the accepted examples that the options choose, and a card beside."""
+    """Writes the accepted examples that the options choose, and a card beside; sends them on."""
     chosen = ExportOptions.of(**options)
     folder = RunFolder(run).existing()
     if chosen.match_lengths:
         RunFolder(chosen.match_lengths).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        written = export(ledger, form, output, run_id, chosen)
+        if push:
+            _may_push(ledger, form, run_id, push_simulated)
+        written = export(ledger, form, output, run_id, chosen, locked_text)
     said = [f"{_rows(written.rows)} in {written.path}"]
     if written.test:
         said = [
@@ -294,6 +305,21 @@ def export_examples(
         drawn = ", ".join(f"{bin.taken} of {bin.found} with {bin} words" for bin in written.bins)
         said.append(f"drawn: {drawn}")
     screen().print("\n".join([*said, f"dataset card in {written.card}"]), soft_wrap=True)
+    if push:
+        screen().print(f"sent to {push_folder(written.path, push, public=public)}", soft_wrap=True)
+
+
+def _may_push(ledger: Ledger, form: str, run_id: str | None, simulated: bool) -> None:
+    """Raises ExportError where the format is none for a hub, or where models were simulated and
+    nobody said that this is meant."""
+    if form not in PUSHED:
+        raise ExportError(f"--push sends {' and '.join(PUSHED)}, and {form} is neither")
+    runs = [ledger.run(run_id)] if run_id else ledger.runs_with_examples()
+    if any(run.simulated for run in runs) and not simulated:
+        raise ExportError(
+            "the examples come from simulated models and are nothing to train on; "
+            "--push-simulated sends them all the same"
+        )
 
 
 def _rows(count: int) -> str:

@@ -1,5 +1,6 @@
 """The data sets library opens what is exported, and a row leads back to where it came from."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,42 @@ def test_each_row_is_loaded_and_leads_to_document_round_call_and_prompt_commit(
     store = Repo(made.path / "prompts")
     for row in rows:
         traced(made, domain, row["extra_info" if form == "verl" else "meta"], store)
+
+
+@pytest.mark.parametrize("form", ["hf", "verifiers"])
+def test_a_folder_is_opened_with_its_splits_and_each_row_leads_back(
+    made: Folder, domain: str, form: str, tmp_path: Path
+) -> None:
+    import datasets
+
+    place = tmp_path / f"{domain}-questions"
+    made("export", domain, "--format", form, "--test-share", "0.4", "-o", str(place))
+    opened = datasets.load_dataset(str(place))
+    assert set(opened) == {"train", "test"}
+    store, documents = Repo(made.path / "prompts"), set[str]()
+    for split, rows in opened.items():
+        for row in rows:
+            assert row["split"] == split
+            traced(made, domain, row["meta"], store)
+        named = [row["meta"]["document_id"] for row in rows]
+        assert not documents & set(named)
+        documents |= set(named)
+
+
+def test_sessions_are_read_as_traces_and_lead_back(
+    made: Folder, domain: str, tmp_path: Path
+) -> None:
+    import datasets
+
+    made("export", domain, "--format", "traces", "-o", str(tmp_path / f"{domain}-sessions"))
+    rows = datasets.load_dataset(str(tmp_path / f"{domain}-sessions"), split="train")
+    assert len(rows) == made.query("select count(*) from examples", run=domain)[0][0]
+    for row in rows:
+        header = json.loads(row["trace"].splitlines()[0])
+        assert (header["id"], header["harness"]) == (row["session_id"], "autodata")
+        traced(made, domain, header["meta"], Repo(made.path / "prompts"))
+        roles = [message["role"] for message in row["messages"]]
+        assert roles.count("assistant") == header["meta"]["round"]
 
 
 def traced(made: Folder, domain: str, meta: object, store: Repo) -> None:
