@@ -199,7 +199,8 @@ def open_context(
     evaluator = Evaluator(
         run=run,
         task=run.task,
-        choices=settings.choices.model_copy(update={"review": None}),  # it asks no person
+        # It asks no person, and judges each document for itself.
+        choices=settings.choices.model_copy(update={"review": None, "diversity": False}),
         models=models,
         ledger=ledger,
         log=log,

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from autodata.agents.comparison import ComparisonPool
-from autodata.graph.state import RunChoices
+from autodata.graph.state import RunChoices, State, earlier
 from autodata.ledger.calls import CallLog, Facts, Watched
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.quality import AcceptedQuestions, source_of
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import PromptSet
+from autodata.tasks.diversity import AcceptedQuestion, asked_before, repeats_accepted
 from autodata.tasks.measurement import Noise, Prior, fit
-from autodata.tasks.types import Document
+from autodata.tasks.types import Document, Round
 
 T = TypeVar("T")
 REFITTED = 2  # times as many rounds, after which the prior is fitted anew
@@ -77,6 +79,7 @@ class RunContext:
     choices: RunChoices = field(default_factory=RunChoices)  # where a caller states none
     tasks: tuple[str, ...] = ()  # those that the caller may ask for; empty: all
     comparisons: ComparisonPool = field(default_factory=ComparisonPool)
+    accepted: AcceptedQuestions = field(default_factory=AcceptedQuestions)
     _priors: dict[str, tuple[int, Prior]] = field(default_factory=dict)  # run → rounds seen, fitted
     _open: dict[str, Document] = field(default_factory=dict)
     _loose: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -102,6 +105,34 @@ class RunContext:
             found = fit(self.ledger.scored(run_id, ROUNDS_FITTED), noise, default)
             self._priors[run_id] = (count, found)
         return found
+
+    def accepted_before(self, state: State, step: str) -> list[AcceptedQuestion]:
+        """What the run had accepted of other documents when this step of the round was first taken:
+        a replay finds the same. Blocks on SQLite."""
+        run_id = self.run_of(state.task, state.choices)
+        return self.accepted.before(self.ledger, run_id, state.document_id, state.number, step)
+
+    def asked_before(self, state: State) -> str:
+        """The questions of earlier rounds, and those accepted of other passages of one text, where
+        the challenger is to know them. Blocks on SQLite."""
+        if not state.choices.diversity:
+            return ""
+        source = source_of(self.ledger, state.document_id)
+        accepted = self.accepted_before(state, "challenger")
+        others = [one.question for one in accepted if one.source == source]
+        own = [round.candidate.question for round in earlier(state) if round.candidate]
+        return asked_before([*others, *own])
+
+    def unless_repeated(self, state: State, run_id: str, ended: Round) -> Round:
+        """The round; rejected where it was to be accepted and what was accepted meanwhile asks
+        nearly the same. Blocks on SQLite; the caller is `writing`, so that nothing comes between.
+        """
+        if ended.decision != "accepted" or ended.candidate is None or not state.choices.diversity:
+            return ended
+        accepted = self.accepted.so_far(self.ledger, run_id, state.document_id)
+        found = repeats_accepted(ended.candidate, accepted)
+        update = {"objections": found, "decision": "rejected"}
+        return ended.model_copy(update=update) if found else ended
 
     def take_up(self, document_id: str) -> None:
         """Brings a document's text and its recorded calls to hand. Blocks on SQLite."""

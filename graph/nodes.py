@@ -48,6 +48,7 @@ from autodata.models.errors import CutOff
 from autodata.models.replies import Malformed, parse
 from autodata.prompt_store.prompt import locked, policy_text
 from autodata.tasks.acceptance import scores, verdict_objections
+from autodata.tasks.diversity import repeats_accepted, repeats_earlier
 from autodata.tasks.measured import confirmation
 from autodata.tasks.measurement import Posterior, Prior
 from autodata.tasks.review import ReviewError, read_review, shown
@@ -188,7 +189,7 @@ class Nodes:
         written = await all_done(
             [
                 _unless_cut_off(ask(sample=i, **brief), cut)
-                for i, brief in enumerate(self._briefs(context, state), 1)
+                for i, brief in enumerate(await self._briefs(context, state), 1)
             ]
         )
         candidates = tuple(c for c in written if isinstance(c, Candidate))
@@ -200,9 +201,11 @@ class Nodes:
             raise cut[0]
         return fresh | closed(state.model_copy(update=fresh), objections)
 
-    def _briefs(self, context: RunContext, state: State) -> list[dict[str, str]]:
+    async def _briefs(self, context: RunContext, state: State) -> list[dict[str, str]]:
         """What each challenger of the round is told besides the document."""
-        brief = {"instruction": state.instruction, **_rubric_policy(context, state.task)}
+        said = [state.instruction, await asyncio.to_thread(context.asked_before, state)]
+        instruction = "\n\n".join(filter(None, said))
+        brief = {"instruction": instruction, **_rubric_policy(context, state.task)}
         if task_of(state).extracts:
             brief["case_file"] = state.case_file
         angles = context.prompts.angles(state.task)
@@ -220,6 +223,7 @@ class Nodes:
         for candidate in state.candidates:
             screened = screen(task, candidate, rubric)
             found = _once(screened, final_filters(task, candidate, document))
+            found = found or await self._repetitions(state, candidate, "verifier")
             if found:
                 failed.append({"candidate": candidate, "objections": found})
                 continue
@@ -228,6 +232,15 @@ class Nodes:
                 return {"candidate": candidate, "verdict": reply}
             failed.append({"candidate": candidate, **_objected(reply)})
         return closed(state, **failed[0])
+
+    async def _repetitions(
+        self, state: State, candidate: Candidate, step: str
+    ) -> tuple[Objection, ...]:
+        """What code objects to before anybody is asked about a question: it was asked before."""
+        if not state.choices.diversity:
+            return ()
+        accepted = await asyncio.to_thread(self.context().accepted_before, state, step)
+        return repeats_earlier(candidate, earlier(state)) or repeats_accepted(candidate, accepted)
 
     async def _verdict(
         self, context: RunContext, state: State, document: Document, candidate: Candidate
@@ -313,7 +326,9 @@ class Nodes:
         """The frozen candidate passes the locked filters and the locked verifier, once."""
         context, document = await self._at_hand(state)
         candidate = _chosen(state)
-        if objections := final_filters(task_of(state), candidate, document):
+        objections = final_filters(task_of(state), candidate, document)
+        objections = objections or await self._repetitions(state, candidate, "final_verifier")
+        if objections:
             return closed(state, objections)
         reply: Verdict | Objection
         if procedure := task_of(state).procedure:
@@ -371,10 +386,13 @@ class Nodes:
         """Decides once more from what is on record, and files what it finds in one transaction."""
         context, thread = self.context(), runtime.execution_info
         ended = self._found(context, state, edited=bool(thread and thread.thread_id))
-        rounds = kept(state.rounds, [ended])
         run_id = context.run_of(state.task, state.choices)
         known = self._known(context, state, run_id, ended) if ended.decision == "accepted" else None
-        context.ledger.record(run_id, state.document_id, rounds, known=known)
+        with context.ledger.writing():  # so that nothing is accepted between look and record
+            ended = context.unless_repeated(state, run_id, ended)
+            rounds = kept(state.rounds, [ended])
+            known = known if ended.decision == "accepted" else None
+            context.ledger.record(run_id, state.document_id, rounds, known=known)
         context.put_down(state.document_id)
         if ended in state.rounds:
             return {}

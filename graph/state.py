@@ -113,6 +113,12 @@ class LoopChoices(BaseModel):
         description="before_accept: a person accepts, edits or sends back what passed the gate; "
         "before_keep: a person keeps or turns down a prompt edit that would be kept",
     )
+    diversity: bool = Field(
+        False,
+        exclude_if=lambda on: not on,
+        description="object to questions that were nearly asked before, of the document or by an "
+        "accepted example of the run, and tell the challenger what was asked of the document",
+    )
 
 
 class RunChoices(LoopChoices, Acceptance):
@@ -291,6 +297,11 @@ def with_examples_of(task: Task, choices: RunChoices) -> RunChoices:
         raise ValueError(
             f"{task.name} has no worked examples to show; leave out weak_examples and "
             "strong_examples (in a configuration, `examples` of a solver)"
+        )
+    if task.procedure and choices.diversity:
+        raise ValueError(
+            f"{task.name} makes its items of one template, each with other numbers, which "
+            "diversity objects to; leave out diversity"
         )
     return choices
 

@@ -128,8 +128,7 @@ def transaction(database: Database) -> Iterator[None]:
     """One transaction that has the write lock from its start.
 
     A deferred one (`Database.atomic`) that first reads fails at once, whatever the busy timeout,
-    when another connection commits before it writes. Raises NotWritten when the disk is full or
-    gone.
+    when another connection commits before it writes. Raises NotWritten when the disk is full, gone.
     """
     try:
         database.execute("BEGIN IMMEDIATE")
@@ -147,9 +146,9 @@ def transaction(database: Database) -> Iterator[None]:
         raise
 
 
-# Whether a folder can hold a database that several connections write: found out by trying. The
-# write-ahead log needs locks and memory shared between processes. Network file systems often lack
-# one of them and say so late or never, when a run has already paid for its first calls.
+# Whether a folder can hold a database that several connections write: found out by trying. The log
+# needs locks and memory shared between processes. Network file systems often lack one, and say so
+# late or never, when a run has already paid for its first calls.
 
 PREFIX = ".probe-"  # of the folder, deleted again, that a probe works in
 MOUNTS = Path("/proc/mounts")
@@ -192,13 +191,10 @@ def probe_folder(folder: Path) -> FolderProbe:
 def file_system_of(folder: Path, mounts: str) -> str:
     """The type of the file system that an absolute folder lies on, by the lines of /proc/mounts."""
     best, found = -1, ""
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 3:
-            continue
-        at = fields[1].replace("\\040", " ")
+    for _, mount, kind, *_ in (row.split(" ") for row in mounts.splitlines() if row.count(" ") > 1):
+        at = mount.replace("\\040", " ")
         if folder.is_relative_to(at) and len(at) >= best:
-            best, found = len(at), fields[2]
+            best, found = len(at), kind
     return found
 
 
@@ -379,14 +375,8 @@ order by documents.rowid"""
 @migrations()
 def first_tables(database: Database) -> None:
     create_calls(database)
-    for table in (
-        CREATE_DOCUMENTS,
-        CREATE_RUNS,
-        CREATE_ROUNDS,
-        CREATE_ATTEMPTS,
-        CREATE_EXAMPLES,
-        CREATE_OUTCOMES,
-    ):
+    tables = (CREATE_DOCUMENTS, CREATE_RUNS, CREATE_ROUNDS, CREATE_ATTEMPTS, CREATE_EXAMPLES)
+    for table in (*tables, CREATE_OUTCOMES):
         database.execute(table)
     database.execute("create index rounds_by_document on rounds(document_id, decision)")
     database.execute("create index rounds_by_decision on rounds(run_id, decision)")
@@ -457,12 +447,9 @@ def one_row_per_call(database: Database) -> None:
 @migrations()
 def paired_finals(database: Database) -> None:
     """Winner and start are compared document by document; who saw the test documents before."""
-    for column in (
-        "test_gained integer",  # test documents accepted under the winner alone
-        "test_lost integer",  # under the start alone
-        "test_seen text not null default ''",  # who looked at results on them earlier
-    ):
-        database.execute(f"alter table finals add column {column}")
+    # Test documents accepted under the winner alone, and under the start; who saw results earlier.
+    for column in ("gained integer", "lost integer", "seen text not null default ''"):
+        database.execute(f"alter table finals add column test_{column}")
 
 
 CREATE_PRIORS = """create table priors (
@@ -555,7 +542,6 @@ CREATE_REVIEWS = """create table reviews (
   primary key (run_id, document_id, number, fingerprint)
 )"""
 
-
 CREATE_WAITING = """create view waiting as
 -- What waits for a person, unless its document was decided in another way meanwhile.
 select reviews.*, documents.rowid as place
@@ -597,4 +583,17 @@ def reviews_of_edits(database: Database) -> None:
         """create view waiting_edits as -- unless decided in another way meanwhile
 select * from edit_reviews where decision is null
   and (run_id, number) not in (select run_id, number from iterations)"""
+    )
+
+
+@migrations()
+def repetitions(database: Database) -> None:
+    """How many accepted examples of the run a question was compared with, for its replay."""
+    database.execute(
+        """create table compared (
+  run_id text not null references runs(id), document_id text not null references documents(id),
+  number integer not null, step text not null,  -- of the round; what was about to be asked
+  examples integer not null,        -- the first so many of the run, in their order
+  primary key (run_id, document_id, number, step)
+)"""
     )

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -106,9 +106,14 @@ class Ledger:
 
     @contextmanager
     def writing(self) -> Iterator[Database]:
-        """The database inside one transaction, for tables that have a module of their own."""
-        with self._lock, transaction(self._db):
+        """The database inside one transaction, for tables that have a module of their own; `record`
+        inside it is a part of it."""
+        with self._lock, self._transaction():
             yield self._db
+
+    def _transaction(self) -> AbstractContextManager[None]:
+        """A transaction, or nothing inside of one. The caller holds the lock."""
+        return nullcontext() if self._db.conn.in_transaction else transaction(self._db)
 
     # Documents
 
@@ -202,7 +207,7 @@ class Ledger:
         last = rounds[-1] if rounds else None
         if last is None or last.decision in (None, "revise"):
             raise ValueError(f"document {document_id} is not decided yet")
-        with self._lock, transaction(self._db):
+        with self.writing():
             run = self.run(run_id)
             accepted = self.outcomes(run_id, document_id).get(document_id) == "accepted"
             if accepted and self.rounds(run_id, document_id) == tuple(rounds):

@@ -2,6 +2,7 @@
 on, and whether their criteria can tell answers apart."""
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
@@ -11,6 +12,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import Example, from_text
 from autodata.ledger.summary import SOURCE, Figure, mean_by_source, proportion, share, within
 from autodata.tasks.diversity import (
+    AcceptedQuestion,
     Benchmark,
     DiversityError,
     Overlap,
@@ -48,6 +50,64 @@ where run_id in (select value from json_each(?1)) and candidate is not null
   and document_id in (select value from json_each(?2))
 order by run_id, document_id, number
 """
+
+
+ACCEPTED = f"""
+select e.document_id, {SOURCE} as source, e.context, e.question
+from examples as e join documents on documents.id = e.document_id
+where e.run_id = ? order by e.rowid limit -1 offset ?
+"""
+
+
+class AcceptedQuestions:
+    """What the accepted examples of runs ask, in the order in which they were accepted; each is
+    read once. Usable from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: dict[str, list[AcceptedQuestion]] = {}
+
+    def so_far(self, ledger: Ledger, run_id: str, document_id: str) -> list[AcceptedQuestion]:
+        """Those of all other documents of the run, up to now."""
+        begin = len(self._runs.get(run_id, ()))
+        rows = ledger.query(ACCEPTED, [run_id, begin])  # no lock but the ledger's meanwhile
+        with self._lock:
+            known = self._runs.setdefault(run_id, [])
+            for row in rows[len(known) - begin :]:  # another thread may have read some of them
+                question, context = from_text(row["question"]), from_text(row["context"])
+                text = shingles(f"{context}\n{question}")
+                known.append(AcceptedQuestion(row["document_id"], row["source"], question, text))
+            return [one for one in known if one.document_id != document_id]
+
+    def before(
+        self, ledger: Ledger, run_id: str, document_id: str, number: int, step: str
+    ) -> list[AcceptedQuestion]:
+        """As `so_far`, as it was when this step of this round was first taken: a replay finds the
+        same, whatever was accepted since. Example rows are never deleted, so a count says which."""
+        now = self.so_far(ledger, run_id, document_id)
+        with ledger.writing() as database:
+            database.table("compared").insert(
+                {
+                    "run_id": run_id,
+                    "document_id": document_id,
+                    "number": number,
+                    "step": step,
+                    "examples": len(now),
+                },
+                ignore=True,
+            )
+        [row] = ledger.query(
+            "select examples from compared where run_id = ? and document_id = ? and number = ?"
+            " and step = ?",
+            [run_id, document_id, number, step],
+        )
+        return now[: row["examples"]]
+
+
+def source_of(ledger: Ledger, document_id: str) -> str:
+    """What the passages of one text have in common."""
+    [row] = ledger.query(f"select {SOURCE} as source from documents where id = ?", [document_id])
+    return str(row["source"])
 
 
 class CountedShare(Frozen):

@@ -491,6 +491,7 @@ GROUPS: dict[str, frozenset[Code]] = {
     "Failed quality check": frozenset({"QUALITY", "MALFORMED", "LEAK"}),
     "Failed by form": frozenset({"FORMAT"}),
     "Sent back by a reviewer": frozenset({"REVIEWED"}),
+    "Asked before": frozenset({"DUPLICATE"}),
 }
 
 

@@ -13,7 +13,7 @@ from math import log
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from autodata.tasks.types import Attempt, Candidate, Criterion
+from autodata.tasks.types import Attempt, Candidate, Criterion, Objection, Round
 
 NEAR = 0.7
 """Jaccard similarity of two texts' shingles from which they are near-duplicates. On the corpus runs
@@ -28,6 +28,8 @@ SHORTEST_GRAM, LONGEST_GRAM = 8, 13
 the 5th percentile of the benchmark's lengths in words, at least 8 and at most 13."""
 SECTION = 200  # words from which a paragraph without headings begins a new section
 DRAWN_ON = 0.5  # of the best section's overlap, from which a question draws on a section, too
+
+QUESTIONS_TOLD, LONGEST_TOLD = 20, 300  # of what was asked before: questions, characters of each
 
 Shingles = frozenset[str]
 
@@ -50,6 +52,15 @@ _COMPOUND = re.compile(
     r"relates?|compares?|rejects?|proposes?|recommends?|finds?|uses?)\b",
     re.IGNORECASE,
 )
+
+
+class AcceptedQuestion(NamedTuple):
+    """What an accepted example asked: its document, that one's source, and its text."""
+
+    document_id: str
+    source: str
+    question: str
+    text: Shingles
 
 
 class DiversityError(ValueError):
@@ -171,6 +182,43 @@ def repeated(count: int, pairs: Iterable[NearDuplicate]) -> list[int]:
         first, second = sorted((of(pair.first), of(pair.second)))
         root[second] = first
     return [place for place in range(count) if of(place) != place]
+
+
+# While a run goes: what was asked before is objected to, and told.
+
+
+def repeats_earlier(candidate: Candidate, rounds: Sequence[Round]) -> tuple[Objection, ...]:
+    """DUPLICATE where the candidate nearly repeats that of one of these rounds of its document."""
+    before = [(round.number, round.candidate) for round in rounds if round.candidate]
+    others = [shingles(asked(other)) for _, other in before]
+    found = most_similar(shingles(asked(candidate)), others)
+    return _duplicate(f"that of round {before[found[0]][0]}", found[1]) if found else ()
+
+
+def repeats_accepted(
+    candidate: Candidate, accepted: Sequence[AcceptedQuestion]
+) -> tuple[Objection, ...]:
+    """DUPLICATE where the candidate nearly repeats one of these accepted examples of its run."""
+    found = most_similar(shingles(asked(candidate)), (one.text for one in accepted))
+    if found is None:
+        return ()
+    said = " ".join(accepted[found[0]].question.split())
+    return _duplicate(f"an accepted example of another document (“{said}”)", found[1])
+
+
+def _duplicate(what: str, alike: float) -> tuple[Objection, ...]:
+    message = (
+        f"the question nearly repeats {what}, numbers apart ({alike:.2f} of their words in pairs); "
+        "ask about something else in the document, in another form"
+    )
+    return (Objection(code="DUPLICATE", message=message),)
+
+
+def asked_before(questions: Sequence[str]) -> str:
+    """The latest of these questions, for whoever writes the next; empty without any."""
+    told = [" ".join(question.split())[:LONGEST_TOLD] for question in questions[-QUESTIONS_TOLD:]]
+    listed = "\n".join(f"- {question}" for question in dict.fromkeys(told))
+    return f"Asked of this document before; ask about something else:\n{listed}" * bool(told)
 
 
 # Templates: how much of a question's form is shared.

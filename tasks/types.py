@@ -27,6 +27,7 @@ Code = Literal[
     "TRUNCATED",
     "FORMAT",
     "REVIEWED",
+    "DUPLICATE",
 ]
 FORMAT_NOTE = "format: "  # how the note of an attempt begins in which no answer could be read
 
