@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from autodata.agents.comparison import ComparisonPool
@@ -79,7 +80,6 @@ class RunContext:
     choices: RunChoices = field(default_factory=RunChoices)  # where a caller states none
     tasks: tuple[str, ...] = ()  # those that the caller may ask for; empty: all
     comparisons: ComparisonPool = field(default_factory=ComparisonPool)
-    accepted: AcceptedQuestions = field(default_factory=AcceptedQuestions)
     _priors: dict[str, tuple[int, Prior]] = field(default_factory=dict)  # run → rounds seen, fitted
     _open: dict[str, Document] = field(default_factory=dict)
     _loose: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -105,6 +105,11 @@ class RunContext:
             found = fit(self.ledger.scored(run_id, ROUNDS_FITTED), noise, default)
             self._priors[run_id] = (count, found)
         return found
+
+    @cached_property
+    def accepted(self) -> AcceptedQuestions:
+        """What was accepted so far, for runs that are to be diverse."""
+        return AcceptedQuestions()
 
     def accepted_before(self, state: State, step: str) -> list[AcceptedQuestion]:
         """What the run had accepted of other documents when this step of the round was first taken:

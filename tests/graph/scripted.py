@@ -147,7 +147,7 @@ async def scripted_context(
     log = CallLog(ledger.path)
     models = ScriptedModels(script, log)
     ledger.add_documents([document])
-    ledger.start_run(RunRow(id="run", task=task, prompts_revision=packaged().revision))
+    ledger.run_like(RunRow(id="run", task=task, prompts_revision=packaged().revision))
     context = RunContext(cast(Models, models), packaged(), ledger, log, "run")
     try:
         yield context, models
