@@ -1,6 +1,11 @@
 """The challenger: document and instruction in, candidate out."""
 
-from autodata.agents.replies import CandidateReply, ProblemReply
+from autodata.agents.replies import (
+    CandidateReply,
+    ProblemReply,
+    ReasonedCandidateReply,
+    ReasonedProblemReply,
+)
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import Prompt
 from autodata.tasks import Task
@@ -12,6 +17,8 @@ async def challenge(
     prompt: Prompt,
     task: Task,
     document: Document,
+    reasoned: bool = False,
+    /,
     *,
     sample: int = 1,
     **values: str,
@@ -19,10 +26,12 @@ async def challenge(
     """One new candidate, or MALFORMED when the reply could not be read after re-asking.
 
     `values` are the prompt's placeholders besides the document; `sample` tells parallel
-    challengers of one round apart.
+    challengers of one round apart. A `reasoned` reply begins with the writer's reasoning.
     """
     messages = prompt.render(document=document.text, **values)
-    shape = ProblemReply if task.make_criteria else CandidateReply
+    shape: type[ProblemReply] = ProblemReply if task.make_criteria else CandidateReply
+    if reasoned:
+        shape = ReasonedProblemReply if task.make_criteria else ReasonedCandidateReply
     answer = await models.complete_as(
         "challenger", messages, shape, scope=document.id, sample=sample
     )

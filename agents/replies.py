@@ -63,6 +63,21 @@ class CandidateReply(ProblemReply):
     rubric: list[CriterionReply] = _few(40)
 
 
+class ReasoningReply(Reply):
+    """The writer's reasoning, which comes before all else: a model that is held to a schema writes
+    its fields in their order."""
+
+    reasoning: str = Field(min_length=1)
+
+
+class ReasonedProblemReply(ProblemReply, ReasoningReply):
+    """As ProblemReply, after reasoning."""
+
+
+class ReasonedCandidateReply(CandidateReply, ReasoningReply):
+    """As CandidateReply, after reasoning."""
+
+
 class VerdictReply(Reply):
     """The quality verifier's findings; the verdict stands only if the findings bear it out."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from autodata.ledger.database import LedgerError as LedgerError
     from autodata.ledger.filters import ExportError as ExportError
     from autodata.ledger.rows import Example as Example
-    from autodata.ledger.summary import Outcome as Outcome
+    from autodata.ledger.rows import Outcome as Outcome
     from autodata.ledger.summary import Summary as Summary
     from autodata.models.errors import BudgetReached as BudgetReached
     from autodata.models.errors import EndpointDown as EndpointDown
@@ -44,8 +44,8 @@ _NAMES = {
     "documents.corpus": ("CorpusError", "Skipped"),
     "ledger.database": ("LedgerError",),
     "ledger.filters": ("ExportError",),
-    "ledger.rows": ("Example",),
-    "ledger.summary": ("Outcome", "Summary"),
+    "ledger.rows": ("Example", "Outcome"),
+    "ledger.summary": ("Summary",),
     "models.errors": (
         *("BudgetReached", "EndpointDown", "Interrupted", "ModelMissing", "Paused"),
         *("ReviewsWait", "Unauthorized", "UnknownPrice", "UnknownRole"),

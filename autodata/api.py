@@ -26,10 +26,9 @@ from autodata.graph.context import RunContext
 from autodata.ledger.export import Exported, arrow_table, export
 from autodata.ledger.filters import ExportError, ExportOptions
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.rows import Example, RunRow, RunStatus
+from autodata.ledger.rows import Example, Outcome, RunRow, RunStatus
 from autodata.ledger.summary import (
     NOTICE,
-    Outcome,
     Summary,
     harmless,
     outcomes,

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autodata.graph.context import FiledUnder, RunContext
-from autodata.graph.state import RunChoices, as_configured
+from autodata.graph.state import Baseline, RunChoices, as_configured
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.rows import RunRow
@@ -18,29 +18,39 @@ from autodata.prompt_store.prompt import (
     PromptError,
     PromptSet,
     locked_revision,
+    one_shot,
     packaged,
     unchanged_since,
 )
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
-from autodata.settings import PromptSettings, Settings, shaping
+from autodata.settings import PromptSettings, Settings, shaping, without_baseline
 from autodata.simulation.transport import SimulatedTransport
 from autodata.tasks import TASKS
 from autodata.tasks.types import digest
 
 PACKAGED = "seed-"  # how revisions of the packaged prompts begin
+ONE_SHOT = "baseline-"  # and those of the prompts of a baseline
 DEFAULT_STORE = Path("prompts")
 WATCHED_BY = ("AUTODATA_LOG_JSON", "OTEL_", "LANGSMITH_TRACING", "LANGCHAIN_TRACING")
 BATCHED_DOCUMENTS = 1000  # a batch is as large as the documents that wait for it
 SIMULATED_DOCUMENTS = 8  # in flight: simulated models use this process's one core
 
 
-def open_prompts(prompts: PromptSettings, task: str) -> tuple[PromptSet, str | None]:
-    """A task's editable prompts and the absolute path of their store, None for the packaged ones.
+def open_prompts(
+    prompts: PromptSettings, task: str, baseline: Baseline | None = None
+) -> tuple[PromptSet, str | None]:
+    """A task's editable prompts and the absolute path of their store, None for the packaged ones;
+    or the locked ones of a baseline, whatever store there is.
 
     Raises StoreError or PromptError when the store or the revision is not there.
     """
     path, revision = prompts.path, prompts.revision
+    if baseline:
+        shipped = one_shot(task, baseline)
+        if (revision or "").startswith(ONE_SHOT) and revision != shipped.revision:
+            raise _of_another_version("prompts of this baseline", shipped.revision, revision)
+        return shipped, None
     if path is None and (DEFAULT_STORE / ".git").exists():
         path = str(DEFAULT_STORE)
     if (revision or "").startswith(PACKAGED) or (path is None and revision is None):
@@ -54,16 +64,20 @@ def _packaged(revision: str | None, task: str) -> PromptSet:
     if revision and unchanged_since(revision, task):
         return shipped.model_copy(update={"revision": revision})
     if revision not in (None, shipped.revision, *shipped.elsewhere.values()):
-        raise PromptError(
-            f"the packaged prompts are {shipped.revision}, not {revision}: the run was begun by "
-            "another version of autodata; go on with that version, or begin a new run"
-        )
+        raise _of_another_version("packaged prompts", shipped.revision, revision)
     return shipped
+
+
+def _of_another_version(what: str, ours: str, theirs: str | None) -> PromptError:
+    return PromptError(
+        f"the {what} are {ours}, not {theirs}: the run was begun by another version of autodata; "
+        "go on with that version, or begin a new run"
+    )
 
 
 def resolve(settings: Settings, task: str) -> tuple[Settings, PromptSet]:
     """The settings with nothing left open, and the prompts that they name."""
-    prompts, path = open_prompts(settings.prompts, task)
+    prompts, path = open_prompts(settings.prompts, task, settings.run.baseline)
     return settings.resolved(task, prompts.revision_of(task), path), prompts
 
 
@@ -108,7 +122,8 @@ def open_run_context(
 
 def open_context_of_all(folder: RunFolder, settings: Settings) -> RunContext:
     """A context for documents of all tasks, to be closed by its `aclose`: one run per task and
-    choices, begun by its first document. Raises as `open_run_context`."""
+    choices, begun by its first document. Raises as `open_run_context`, and SettingsError."""
+    without_baseline(settings, "the served graph")
     resolved = {task: resolve(settings, task) for task in TASKS}
     own, prompts = next(iter(resolved.values()))
 

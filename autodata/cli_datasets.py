@@ -193,3 +193,29 @@ def plan(**given: Any) -> None:
       autodata plan runs/cs --examples 500 --json | jq .wanted.usd
     """
     _call("run", "plan", **given)
+
+
+@click.command(short_help="Make examples in one shot, to compare the loop with.")
+@click.argument("documents", nargs=-1, required=True, metavar="DOCS...")
+@flags("method", "task")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
+@config_file
+@flags("target", "per-document", "preset", *BUDGETS)
+@wait
+@settings
+def baseline(**given: Any) -> None:
+    """Make examples in one shot: one question of each document, both solvers asked whatever they
+    score, and the loop's final filters. No score chooses; what the thresholds object to is
+    recorded.
+
+    self-instruct writes the question straight from the document, cot reasons about the document
+    first, evol evolves a first question. The result is a run like any other: the same command or
+    `autodata resume` goes on with it.
+
+    \b
+    Examples:
+      autodata baseline papers/ --method cot --task cs --out runs/cs-cot
+      autodata baseline papers/ --method self-instruct --task cs --out runs/cs-plain
+      autodata baseline opinions/ --method evol --task legal --out runs/evol --config autodata.yaml
+    """
+    _call("run", "baseline", **given)

@@ -38,7 +38,7 @@ from autodata.options import DONE
 from autodata.progress import spent, tell_now_and_then
 from autodata.prompt_store.store import Store, champion_ref
 from autodata.session import Session
-from autodata.settings import Settings, SettingsError
+from autodata.settings import Settings, SettingsError, without_baseline
 from autodata.tasks.types import Document
 
 PLAN = "optimize"  # where a run's configuration keeps the plan
@@ -163,7 +163,9 @@ def planned(sides: Mapping[str, Sequence[Document]], choices: Mapping[str, Any])
 
 
 def reviewed(settings: Settings) -> tuple[Settings, str | None]:
-    """The settings, and what they say of reviews that an optimization has; its plan keeps that."""
+    """The settings, and what they say of reviews that an optimization has; its plan keeps that.
+    Raises SettingsError where they name a baseline."""
+    without_baseline(settings, "an optimization")
     if settings.run.review != "before_keep":
         return settings, None
     run = settings.run.model_copy(update={"review": None})

@@ -53,6 +53,12 @@ FLAGS: Mapping[str, Flag] = {
         "before_accept: a person accepts, edits or sends back what passed the gate; before_keep: a "
         "person keeps or turns down a prompt edit that would be kept",
     ),
+    "method": Flag(
+        "run.baseline",
+        str,
+        "cot|self-instruct|evol",
+        "the one-shot method that writes the questions; null: the loop does",
+    ),
     "prompts": Flag("prompts.revision", str, "REV", "revision of the prompt store to use"),
     "budget-tokens": Flag("budget.tokens", int, "N", "tokens, in and out, that it may use in all"),
     "budget-calls": Flag("budget.calls", int, "N", "calls that it may make in all"),

@@ -104,7 +104,7 @@ def pilot_report(
             f"{LEAST_PILOT}: go on with `autodata resume {folder.path}`"
         )
     left = max(total - len(found), 0)
-    rounds = settings.run.rounds or TASKS[run.task].rounds
+    rounds = settings.choices.rounds or TASKS[run.task].rounds
     in_flight = documents_in_flight(settings)
     outset = Outset(left or len(found), None, rounds, in_flight)
     lacking = (examples or 0) - sum(one.accepted for one in found)

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from autodata.graph.context import RunContext
 from autodata.graph.run import Batch, Outlook
+from autodata.ledger.rows import Outcome
 from autodata.ledger.summary import (
-    Outcome,
     cost,
     number,
     one_line,

@@ -31,8 +31,7 @@ from autodata.progress import Progress
 from autodata.prompt_store.prompt import locked_revision, unchanged_since
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import print_summary
-from autodata.settings import Settings, SettingsError, changes
-from autodata.tasks import TASKS
+from autodata.settings import Settings, SettingsError, changes, with_baseline
 from autodata.tasks.types import Document
 
 STOPPED = Interrupted("the run was stopped", "Its finished documents and calls are kept")
@@ -153,8 +152,7 @@ class Session(ABC):
 
     def _work(self, run: RunRow, settings: Settings) -> int:
         """Works to the end, records how the run stands then, and tells; returns the exit code."""
-        for key in TASKS[run.task].unread(settings.acceptance):
-            said = f"acceptance.{key} changes nothing: {run.task} decides without it"
+        for said in settings.unread:
             self.console.print(said, style="yellow", soft_wrap=True)
         work = self.opened(run, settings)
         self.keep(settings)
@@ -262,17 +260,20 @@ class RunSession(Session):
     kind = "documents"
 
     def begin(self, documents: Iterable[Document], skipped: Sequence[Skipped] = ()) -> int:
-        """As any session; raises SettingsError where reviews are asked for that no run has."""
+        """As any session; raises SettingsError where reviews are asked for that no run has, or a
+        baseline that its task does not have."""
         if self.settings.run.review == "before_keep":
             raise SettingsError(
                 "run.review: before_keep is about prompt edits, which `autodata optimize` makes; a "
                 "run takes before_accept"
             )
+        if self.settings.run.baseline:
+            with_baseline(self.settings)
         return super().begin(documents, skipped)
 
     def opened(self, run: RunRow, settings: Settings) -> "RunWork":
         """What is undecided yet."""
-        prompts, _ = open_prompts(settings.prompts, run.task)
+        prompts, _ = open_prompts(settings.prompts, run.task, settings.run.baseline)
         context = open_run_context(self.folder, run.id, settings, prompts, wait=self.wait)
         batch = Batch(
             task=run.task,
@@ -280,6 +281,7 @@ class RunSession(Session):
             document_ids=context.ledger.document_ids(),
             in_flight=documents_in_flight(settings),
             target=settings.run.target,
+            baseline=settings.run.baseline,
             decided=context.ledger.outcomes(run.id),
         )
         batch.waiting |= _waiting(context, batch)

@@ -24,7 +24,15 @@ from pydantic import (
 )
 
 from autodata.documents.passages import BUDGET
-from autodata.graph.state import LoopChoices, RunChoices, TaskName, with_examples_of
+from autodata.graph.state import (
+    FIRST_TASK,
+    Baseline,
+    LoopChoices,
+    RunChoices,
+    TaskName,
+    one_shot_choices,
+    with_examples_of,
+)
 from autodata.models.budget import Budget
 from autodata.models.config import (
     ADDRESS_ENV,
@@ -71,6 +79,10 @@ ASKING = ("models", "endpoints", "prices", "budget")  # sections that say who is
 # Roles that no run asks; the optimizer resolves them itself.
 OPTIMIZER_ROLES = frozenset({"optimizer", "analyst", "editor"})
 
+# What a baseline does without: roles that it does not ask, and keys that change nothing in it.
+FEEDBACK_ROLES = frozenset({"orchestrator", "verifier"})
+SCORE_KEYS = ("run.rounds", "run.challengers", "run.attempts", "run.review", "acceptance.confirm")
+
 
 class SettingsSection(BaseModel):
     """Base of every section: an unknown key is an error, and no section changes once read."""
@@ -82,6 +94,9 @@ class RunSettings(LoopChoices, SettingsSection):
     """What one run does: what it decides about every document, and what to do with how many."""
 
     task: TaskName | None = Field(None, description=f"what to make examples of: {', '.join(TASKS)}")
+    baseline: Baseline | None = Field(
+        None, description="the one-shot method that writes the questions; null: the loop does"
+    )
     batch: bool = Field(False, description="ask through the endpoints' batch APIs: half the price")
     documents_in_flight: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
     target: int | None = Field(None, ge=1, description="accepted documents that are enough")
@@ -151,8 +166,21 @@ class Settings(SettingsSection):
     @property
     def _asked(self) -> list[str]:
         """Every role, or those that the run's task asks where code plays the others."""
-        task = TASKS.get(self.run.task or "")
-        return [role for role in ROLES if task is None or task.asks(role)]
+        task, unasked = TASKS.get(self.run.task or ""), FEEDBACK_ROLES if self.run.baseline else ()
+        asked = [role for role in ROLES if task is None or task.asks(role)]
+        return [role for role in asked if role not in unasked]
+
+    @property
+    def unread(self) -> list[str]:
+        """The stated keys that change nothing, each with the reason, for people."""
+        task, stated = self.run.task or "", dict(_leaves(self.plain()))
+        said = [
+            f"acceptance.{key} changes nothing: {task} decides without it"
+            for key in TASKS[task].unread(self.acceptance)
+        ]
+        keys = (key for key in SCORE_KEYS if stated.get(key) != _defaults().get(key))
+        why = "a baseline has one shot, and asks both sides"
+        return said + [f"{key} changes nothing: {why}" for key in keys if self.run.baseline]
 
     @model_validator(mode="after")
     def _gate_can_be_passed(self) -> "Settings":
@@ -181,7 +209,7 @@ class Settings(SettingsSection):
     def choices(self) -> RunChoices:
         """What the run decides about every document."""
         judge = self.models.get("judge")  # whose repeats no other role takes over
-        return RunChoices(
+        choices = RunChoices(
             **self.acceptance.model_dump(),
             **{
                 name: getattr(self.run, name)
@@ -195,6 +223,7 @@ class Settings(SettingsSection):
             strong_examples=self.model("strong_solver").examples,
             judge_repeats=judge.repeats if judge else None,
         )
+        return one_shot_choices(choices) if self.run.baseline else choices
 
     def resolved(self, task: TaskName, revision: str, path: str | None) -> "Settings":
         """These settings with nothing left open: task, seed and exact prompt revision."""
@@ -357,6 +386,30 @@ def with_task(settings: Settings) -> Settings:
     if settings.run.task is None:
         *others, last = (f"--task {name}" for name in TASKS)
         raise SettingsError(f"which task is it? Say {', '.join(others)} or {last}")
+    return settings
+
+
+def with_baseline(settings: Settings) -> Settings:
+    """The settings, if they name a method that their task can have. Raises SettingsError."""
+    task = TASKS[settings.run.task or FIRST_TASK]
+    if settings.run.baseline is None:
+        *others, last = (f"--method {name}" for name in get_args(Baseline))
+        raise SettingsError(f"which method is it? Say {', '.join(others)} or {last}")
+    if task.procedure:
+        able = ", ".join(name for name, other in TASKS.items() if not other.procedure)
+        raise SettingsError(
+            f"{task.name} has no baseline: code writes its questions, and no model could write "
+            f"them in one shot instead. There are baselines of {able}"
+        )
+    return settings
+
+
+def without_baseline(settings: Settings, who: str) -> Settings:
+    """The settings, unless they name a method, which `who` does not have. Raises SettingsError."""
+    if settings.run.baseline:
+        raise SettingsError(
+            f"run.baseline: {settings.run.baseline} is for `autodata baseline`; {who} takes none"
+        )
     return settings
 
 

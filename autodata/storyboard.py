@@ -121,7 +121,8 @@ def _lines(task: str, round: Round, *, full: bool, last: bool) -> Iterator[Story
         yield "review", f"{round.review.said}, {round.review.at}{why}"
     for objection in round.objections:
         said = one_line(objection.message)
-        yield "objection", Text.assemble((f"{objection.code}  ", "bold"), said)
+        who = "thresholds" if round.decision == "accepted" else "objection"  # of a baseline
+        yield who, Text.assemble((f"{objection.code}  ", "bold"), said)
 
 
 def _candidate(candidate: Candidate, *, full: bool, answered: bool) -> Iterator[StoryRow]:

@@ -42,7 +42,7 @@ def _ended(state: State) -> Ended:
     return "orchestrator" if state.decision == "revise" else "record"
 
 
-def _attempted(state: State) -> Literal["loop_judge", "decide"]:
+def attempted(state: State) -> Literal["loop_judge", "decide"]:
     """After both sides."""
     return "loop_judge" if task_of(state).judged_by_loop else "decide"
 
@@ -78,13 +78,13 @@ def after_weak_solver(
     if state.decision:
         return _ended(state)
     together = sides_together(state)
-    return _attempted(state) if together or not _asks("strong", state) else "strong_solver"
+    return attempted(state) if together or not _asks("strong", state) else "strong_solver"
 
 
 def after_strong_solver(state: State) -> Literal["weak_solver", "loop_judge", "decide"]:
     """A policy may want the weak side again. Legal rounds are read before they are decided."""
     together = sides_together(state)
-    return _attempted(state) if together or not _asks("weak", state) else "weak_solver"
+    return attempted(state) if together or not _asks("weak", state) else "weak_solver"
 
 
 def _asks(side: Side, state: State) -> bool:
@@ -216,44 +216,58 @@ def build(context: Callable[[], RunContext], checkpointer: Any = None) -> Loop:
     SqliteSaver, `ainvoke` InMemorySaver and AsyncSqliteSaver.
     """
     nodes = Nodes(context)
-    graph = StateGraph(State, context_schema=RunChoices, input_schema=Input)
-    for node in (
-        nodes.prepare,
-        nodes.extractor,
-        nodes.challenger,
-        nodes.verifier,
-        nodes.weak_solver,
-        nodes.strong_solver,
-        nodes.loop_judge,
-        nodes.decide,
-        nodes.confirm,
-        nodes.final_verifier,
-        nodes.review,
-        nodes.orchestrator,
-        nodes.record,
-    ):
-        told_of = telling(node, _watched(node.__name__, context))
-        graph.add_node(node.__name__, _both_ways(told_of, context))
-
-    for router in (
-        after_prepare,
-        after_extractor,
-        after_challenger,
-        after_verifier,
-        after_weak_solver,
-        after_strong_solver,
-        after_decide,
-        after_confirm,
-        after_final_verifier,
-        after_review,
-    ):
-        _route(graph, router)
-    graph.add_edge(START, "prepare")
+    graph = drawn(
+        context,
+        (
+            nodes.prepare,
+            nodes.extractor,
+            nodes.challenger,
+            nodes.verifier,
+            nodes.weak_solver,
+            nodes.strong_solver,
+            nodes.loop_judge,
+            nodes.decide,
+            nodes.confirm,
+            nodes.final_verifier,
+            nodes.review,
+            nodes.orchestrator,
+            nodes.record,
+        ),
+        (
+            after_prepare,
+            after_extractor,
+            after_challenger,
+            after_verifier,
+            after_weak_solver,
+            after_strong_solver,
+            after_decide,
+            after_confirm,
+            after_final_verifier,
+            after_review,
+        ),
+    )
     graph.add_edge("loop_judge", "decide")
     graph.add_edge("orchestrator", "challenger")
-    graph.add_edge("record", END)
     compiled = graph.compile(name="autodata", checkpointer=checkpointer)
     return compiled.with_config(recursion_limit=RECURSION_LIMIT)
+
+
+def drawn(
+    context: Callable[[], RunContext],
+    nodes: Sequence[Callable[..., Any]],
+    routers: Sequence[Callable[[State], Any]],
+) -> StateGraph[State, RunChoices, Input, State]:
+    """A graph over one document, from `prepare` to `record`: these nodes, which say what they find,
+    and the edges of these routers, each named `after_<node>`."""
+    graph = StateGraph(State, context_schema=RunChoices, input_schema=Input)
+    for node in nodes:
+        told_of = telling(node, _watched(node.__name__, context))
+        graph.add_node(node.__name__, _both_ways(told_of, context))
+    for router in routers:
+        _route(graph, router)
+    graph.add_edge(START, "prepare")
+    graph.add_edge("record", END)
+    return graph
 
 
 class OpenLoop:

@@ -9,10 +9,12 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from autodata.graph.baseline import build_baseline, calls_of_baseline
 from autodata.graph.build import Loop, build
 from autodata.graph.context import RunContext
 from autodata.graph.nodes import all_done, attempt
 from autodata.graph.state import (
+    Baseline,
     Input,
     RunChoices,
     State,
@@ -43,7 +45,7 @@ class Batch:
 
     `refused` holds documents that an endpoint would not answer for, with the reason: they stay
     undecided, since infrastructure never rejects. Those `waiting` are put down undecided until a
-    person has reviewed them.
+    person has reviewed them. With a `baseline` they are run by it, and not by the loop.
     """
 
     task: TaskName
@@ -51,6 +53,7 @@ class Batch:
     document_ids: Sequence[str]
     in_flight: int
     target: int | None = None  # accepted documents, or such as wait, that are enough
+    baseline: Baseline | None = None
     decided: dict[str, Decision] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
@@ -89,7 +92,8 @@ async def run_documents(
     in flight have ended. Raises Paused when an endpoint is down or a budget is reached: calls in
     flight are finished and recorded first. A bug raises as it is.
     """
-    loop = build(lambda: context)
+    method = batch.baseline
+    loop = build_baseline(method, lambda: context) if method else build(lambda: context)
     admission = await asyncio.to_thread(Admission, context, batch)  # it reads the log
     queue = iter(admission.queue())
 
@@ -252,6 +256,8 @@ def expected_calls(batch: Batch) -> float:
     attempts = (choices.weak_attempts or task.weak_attempts) + (
         choices.strong_attempts or task.strong_attempts
     )
+    if batch.baseline:
+        return calls_of_baseline(batch.baseline, batch.task, choices)
     if task.procedure:  # which asks nobody for a candidate, a verdict or marks
         return (choices.rounds or task.rounds) / 2 * attempts
     written = 2 + (choices.challengers or task.challengers)

@@ -91,6 +91,7 @@ Attempts = Literal["early", "parallel", "all"]
 # On the command line words are joined by a hyphen.
 Hyphened = BeforeValidator(lambda said: said.replace("-", "_") if isinstance(said, str) else said)
 Reviewed = Annotated[Literal["before_accept"], Hyphened]
+Baseline = Literal["cot", "self-instruct", "evol"]
 AnyReview = Annotated[Literal["before_accept", "before_keep"], Hyphened]
 
 
@@ -289,6 +290,13 @@ FRESH_DOCUMENT: dict[str, object] = {
 def task_of(state: State) -> Task:
     """The domain of the document."""
     return TASKS[state.task]
+
+
+def one_shot_choices(choices: RunChoices) -> RunChoices:
+    """The choices of a run as a baseline has them: one round, one challenger, both sides in full,
+    and neither fresh attempts nor a person to choose."""
+    only = {"rounds": 1, "challengers": 1, "attempts": "all", "confirm": None, "review": None}
+    return choices.model_copy(update=only)
 
 
 def with_examples_of(task: Task, choices: RunChoices) -> RunChoices:
@@ -519,7 +527,9 @@ def _round_lines(round: Round) -> list[str]:
     if round.review:
         found.append(f"review: {round.review.said}")
     objections = "; ".join(f"{o.code}: {shortened(o.message)}" for o in round.objections)
-    if round.decision:
+    if round.decision == "accepted" and objections:  # of a baseline, which no threshold chooses
+        found.append(f"accepted unasked by the thresholds · {objections}")
+    elif round.decision:
         found.append(f"{round.decision} · {objections}" if objections else round.decision)
     head = f"round {round.number}" if round.number else "before the first round"
     return [f"{head} · {line}" for line in found]

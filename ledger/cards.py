@@ -79,9 +79,7 @@ _BODY = """
 
 {simulated}{count} rows for {use}.{split}
 
-Each question was written by a model about one source document and kept because a strong solver
-answers it well and a weak one does not, as judged against its rubric or reference answer. The
-method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
+{kept}
 
 ## How it was made
 
@@ -100,8 +98,7 @@ method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).
 | strong mean, measured afresh | {confirmed_strong} |
 | gap, measured afresh | {confirmed} |
 
-Scores lie between 0 and 1; 95 % intervals by document in brackets. Means and gap are those of the
-attempts that let an example in, and overstate it; what was measured afresh does not. `certainty` is
+Scores lie between 0 and 1; 95 % intervals by document in brackets. {seen} `certainty` is
 the probability that an example's true scores keep the thresholds.{chosen}
 
 {distributions}{chosen_by}
@@ -129,10 +126,26 @@ the tokens that its document took.
   are no sample of all that could be asked.
 """
 
+_KEPT = {
+    True: """Each question was written by a model about one source document and kept because a
+strong solver answers it well and a weak one does not, as judged against its rubric or reference
+answer. The method is Agentic Self-Instruct ("Autodata", arXiv 2606.25996).""",
+    False: """Each question was written by a model about one source document, in one shot, and kept
+because it passed the final checks; no score chose it. The method is a one-shot baseline of
+"Autodata" (arXiv 2606.25996), to compare its loop with.""",
+}
+_SEEN = {
+    True: """Means and gap are those of the
+attempts that let an example in, and overstate it; what was measured afresh does not.""",
+    False: """Means and gap are those of all
+attempts: no gate chose by them, so they flatter nothing.""",
+}
+
 _MADE = """| | |
 |---|---|
 | task | {task} |
 | run | {run} ({started}, {status}, autodata {version}) |
+| method | {method} |
 | prompts | {prompts} (locked prompts {locked}) |
 | documents | {documents} finished: {outcomes}{rate} |{judge}
 | cost | {cost} |
@@ -187,8 +200,11 @@ def card(
     )
     mean = partial(_with_interval, ledger, ids, which)
     count = sum(map(chosen.rows, files))
+    looped = {run.baseline is None for run in runs}
     body = _BODY.format(
         name=f"autodata {', '.join(_tasks(runs))} · {format.name}",
+        kept="\n\n".join(_KEPT[by] for by in (True, False) if by in looped),
+        seen=" ".join(_SEEN[by] for by in (True, False) if by in looped),
         simulated=_SIMULATED if any(run.simulated for run in runs) else "",
         count=count,
         use=_USES[format.name],
@@ -338,6 +354,7 @@ def _made(ledger: Ledger, run: RunRow) -> str:
         started=run.started_at,
         status=run.status,
         version=run.version or "unknown",
+        method=f"{run.baseline}, in one shot" if run.baseline else "the loop (agentic)",
         prompts=run.prompts_revision,
         locked=run.locked_revision or "unknown",
         documents=len(outcomes),

@@ -14,14 +14,8 @@ from autodata.ledger.reviews import (
     read_waiting,
     waiting_edits,
 )
-from autodata.ledger.rows import Example, Row, RunRow, from_text
-from autodata.ledger.summary import (
-    ANSWERED,
-    COST_USD,
-    SOURCE,
-    Outcome,
-    read_outcome,
-)
+from autodata.ledger.rows import Example, Outcome, Row, RunRow, from_text, read_outcome
+from autodata.ledger.summary import ANSWERED, COST_USD, SOURCE
 from autodata.tasks.review import EditReview
 from autodata.tasks.types import Frozen, Review
 

@@ -15,6 +15,7 @@ from autodata.tasks.measurement import Posterior
 from autodata.tasks.types import (
     Attempt,
     Candidate,
+    Decision,
     Document,
     Frozen,
     Judgement,
@@ -76,6 +77,12 @@ class RunRow(Frozen):
     status: RunStatus = "running"
     started_at: str = Field(default_factory=now)
     finished_at: str | None = None
+
+    @property
+    def baseline(self) -> str | None:
+        """The one-shot method by which it makes its examples; None for the loop."""
+        found: str | None = self.config.get("run", {}).get("baseline")
+        return found
 
 
 class Example(Frozen):
@@ -149,6 +156,25 @@ class AttemptCount(Frozen):
     made: int
     format_errors: int
     cut_off: int
+
+
+class Outcome(Frozen):
+    """What became of one document; `decision` is None while there is none.
+
+    `source` is the same for passages of one text. Means are 0 … 1, those of the last round; `code`
+    and `message` are its first objection.
+    """
+
+    document_id: str
+    source: str
+    name: str
+    decision: Decision | None
+    rounds: int | None
+    weak_mean: float | None
+    strong_mean: float | None
+    gap: float | None
+    code: str | None
+    message: str | None
 
 
 def document_row(document: Document) -> Row:
@@ -338,6 +364,14 @@ def read_example(row: Row, attempts: Sequence[Row]) -> Example:
         "meta": json.loads(row["meta"]),
     }
     return Example.model_validate(row | values)
+
+
+def read_outcome(row: Row) -> Outcome:
+    """The outcome of a row with its columns, and with its first objection as JSON: SQLite cannot
+    hand over a text of it that holds a lone surrogate."""
+    first = json.loads(row.pop("objection") or "{}")
+    said = {name: first.get(name) for name in ("code", "message")}
+    return Outcome.model_validate(row | said | {"name": from_text(row["name"])})
 
 
 def _json_of(value: Frozen | None) -> str | None:

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
-from autodata.ledger.rows import AttemptCount, RoleUsage, Row, RunRow, from_text
+from autodata.ledger.rows import AttemptCount, Outcome, RoleUsage, RunRow, read_outcome
 from autodata.tasks.judge_noise import (
     Agreement,
     Judged,
@@ -28,7 +28,7 @@ from autodata.tasks.measurement import (
     wilson,
 )
 from autodata.tasks.rubric import LintCount, by_judgement, count_findings
-from autodata.tasks.types import FORMAT_NOTE, Decision, Frozen, Mark
+from autodata.tasks.types import FORMAT_NOTE, Frozen, Mark
 
 # Passages of one text count as one document; rows of one table do not.
 SOURCE = """coalesce(json_extract(documents.meta, '$.source') || ':'
@@ -112,25 +112,6 @@ order by documents.rowid
 """
 
 
-class Outcome(Frozen):
-    """What became of one document; `decision` is None while there is none.
-
-    `source` is the same for passages of one text. Means are 0 … 1, those of the last round; `code`
-    and `message` are its first objection.
-    """
-
-    document_id: str
-    source: str
-    name: str
-    decision: Decision | None
-    rounds: int | None
-    weak_mean: float | None
-    strong_mean: float | None
-    gap: float | None
-    code: str | None
-    message: str | None
-
-
 class Figure(Frozen):
     """A figure of a run and its 95 % interval, by document; None where there is nothing to average,
     and no interval of a single document. An upper end may be infinite."""
@@ -173,7 +154,8 @@ class Summary(Frozen):
     the judge is, where it was asked several times and there is enough to say, and `judge_priced`
     whether what is cheapest there is so in US dollars, not in calls; `judge_agreement` how far its
     judgements of one answer agree. `rubrics` says what the linter finds of the accepted ones.
-    `waiting` undecided documents, or prompt edits, wait for a person's review.
+    `waiting` undecided documents, or prompt edits, wait for a person's review. `unobjected`
+    accepted ones have no objection on record: of a baseline, those that the gate would accept, too.
     """
 
     run: RunRow
@@ -197,6 +179,7 @@ class Summary(Frozen):
     judge_agreement: Agreement | None = None
     rubrics: LintCount | None = None
     waiting: int = 0
+    unobjected: int = 0
 
     @property
     def calls(self) -> int:
@@ -221,6 +204,7 @@ class Summary(Frozen):
 
     def plain(self) -> dict[str, Any]:
         """All of it as JSON values."""
+        method = self.run.baseline
         names = ("documents", "objections", "attempts", "with_rounds", "confirmed", "usage")
         return {
             **self.run.model_dump(mode="json", exclude={"config"}),
@@ -240,6 +224,7 @@ class Summary(Frozen):
             "usd": self.usd,
             "estimated": self.estimated,
             "waiting": self.waiting,
+            **({"baseline": method, "unobjected": self.unobjected} if method else {}),
         }
 
     def _judge(self) -> dict[str, Any]:
@@ -293,6 +278,7 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         judge_agreement=repeat_agreement(ledger, [run.id]),
         rubrics=count_findings(ledger.accepted_rubrics(run.id)),
         waiting=ledger.query(WAITING, [run.id])[0]["both"],
+        unobjected=sum(outcome.code is None for outcome in accepted),
     )
 
 
@@ -430,14 +416,6 @@ def _cost(costs: Iterable[tuple[Outcome, float | None]]) -> Figure:
     return Figure(value=value, interval=cost_interval(parts) if len(parts) > 1 else None)
 
 
-def read_outcome(row: Row) -> Outcome:
-    """The outcome of a row with its columns, and with its first objection as JSON: SQLite cannot
-    hand over a text of it that holds a lone surrogate."""
-    first = json.loads(row.pop("objection") or "{}")
-    said = {name: first.get(name) for name in ("code", "message")}
-    return Outcome.model_validate(row | said | {"name": from_text(row["name"])})
-
-
 # How figures are worded, on every screen, page and card.
 
 NOTICE = "Simulated models: these numbers show that the loop works, not how good a model is."
@@ -523,6 +501,10 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     if summary.waiting:
         yield "review", f"{waiting_line(summary.waiting)}; `autodata review` asks you about each"
     yield from pass_rate_row(summary)
+    if method := summary.run.baseline:
+        what = "examples keep the thresholds, which chose none of them"
+        kept = share(summary.unobjected, summary.documents["accepted"], what)
+        yield "baseline", f"{method}, in one shot: {kept}"
     if summary.rounds.value is not None:
         each = f"{summary.rounds.value:.1f}{within(summary.rounds.interval, '{:.1f}'.format)}"
         none = summary.documents["total"] - summary.documents["undecided"] - summary.with_rounds
@@ -573,7 +555,8 @@ def example_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "confirmed", f"{gate.examples} by the gate on fresh attempts: {means}"
         yield "", "these decided, too, so that they flatter, if less"
     if summary.confirmed < summary.documents["accepted"]:
-        yield "", "as the gate saw them; `autodata remeasure` measures afresh"
+        seen = "of all attempts" if summary.run.baseline else "as the gate saw them"
+        yield "", f"{seen}; `autodata remeasure` measures afresh"
     if summary.confirmed:
         passed = round(summary.confirmed * (summary.passed_again.value or 0.0))
         again = share(passed, summary.confirmed, "passed again")

@@ -30,6 +30,7 @@ FORMER: Mapping[str, Mapping[str, str]] = {
     },
 }  # fmt: skip
 """What earlier versions cited, with the content hash of each domain's own prompts at the time."""
+EVOL = ("self-instruct/one_shot.md", "evol/evolve.md", "evol/operators.md")  # what it consists of
 OURS = "autodata.prompt_store"  # the package whose prompts these are, unless a task names another
 PLACEHOLDER = re.compile(r"\{\{([^{}\n]*)\}\}")
 
@@ -52,6 +53,8 @@ PLACEHOLDERS: Mapping[str, Mapping[str, str]] = {
         "angle": "angles.md",
         "instruction": "",
     },
+    "one_shot": {"document": "", "rubric_policy": "rubric.yaml"},
+    "evolve": {**_CANDIDATE, "rubric": "", "instruction": ""},
     "orchestrator": {"feedback": ""},
     "verifier": _CANDIDATE,
     "final_verifier": _CANDIDATE,
@@ -189,9 +192,11 @@ class PromptSet(Frozen):
 
     def angles(self, task: str) -> tuple[str, ...]:
         """One angle per parallel challenger, from the bullets of `<task>/angles.md`; or none."""
-        if "angles.md" not in _companions(task):
-            return ()
-        bullets = re.split(r"^- ", self._text(f"{task}/angles.md"), flags=re.MULTILINE)[1:]
+        return self.bullets(task, "angles") if "angles.md" in _companions(task) else ()
+
+    def bullets(self, task: str, name: str) -> tuple[str, ...]:
+        """The bullets of `<task>/<name>.md`, each on one line. Raises PromptError."""
+        bullets = re.split(r"^- ", self._text(f"{task}/{name}.md"), flags=re.MULTILINE)[1:]
         return tuple(" ".join(bullet.split()) for bullet in bullets)
 
     def _text(self, path: str) -> str:
@@ -238,6 +243,33 @@ def locked(task: str, role: str) -> Prompt:
 def locked_text(task: str, role: str) -> str:
     """The text of a locked prompt, as `locked` finds it."""
     return locked(task, role).text
+
+
+@cache
+def one_shot(task: str, method: str) -> PromptSet:
+    """The prompts of a one-shot baseline for a task, cited by content as `baseline-<12 hex digits>`
+    and as locked as any: what its method says, with the form of the task's examples in place of
+    `{{form}}`, and the packaged rubric policy.
+
+    Raises PromptError for a task whose package ships no such form.
+    """
+    shared = files(OURS).joinpath("locked/baseline")
+    forms = files(TASKS[task].prompts).joinpath("locked/baseline/forms")
+    form = forms.joinpath(f"{task}.md")
+    if not form.is_file():
+        raise PromptError(
+            f"there is no baseline of {task}: its package ships no locked/baseline/forms/{task}.md"
+        )
+    told = {"title": TASKS[task].title, "form": form.read_text(encoding="utf-8").strip()}
+    texts = {}
+    for file in EVOL if method == "evol" else (f"{method}/one_shot.md",):
+        text = shared.joinpath(file).read_text(encoding="utf-8")
+        for name, said in told.items():
+            text = text.replace(braced(name), said)
+        texts[f"{task}/{file.rpartition('/')[2]}"] = text
+    policy = {p: t for p, t in packaged().files.items() if p == f"{task}/rubric.yaml"}
+    texts |= policy
+    return PromptSet(revision=f"baseline-{digest(sorted(texts.items()))[:12]}", files=texts)
 
 
 def locked_revision(task: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from autodata.simulation.behaviour import Behaviour, behaviour
 from autodata.simulation.documents import ReadText, study
-from autodata.simulation.messages import Brief, as_json, sentence
+from autodata.simulation.messages import Brief, as_json, quoted, sentence
 from autodata.simulation.rng import Rng
 from autodata.simulation.scenario import (
     KIND_DIFFICULTY,
@@ -52,6 +52,8 @@ def challenge(scenario: Scenario, brief: Brief, rng: Rng) -> str:
         ),
         "rubric": _rubric(case, facts, brief.policy, ways, rng),
     }
+    if "`reasoning`" in brief.guidance:
+        written = {"reasoning": f"The text turns on {quoted(case.aspects)}.", **written}
     return as_json(written, ways.rate("bad_json"), brief.reasked, rng)
 
 

@@ -112,7 +112,8 @@ def challenge(brief: Brief, rng: Rng) -> str:
         question += " Also, how does the result behave for large arguments?"
     if rng.happens(ways.rate("integer")):
         question, reference = "How many real constants are free in this setting?", "$2$"
-    reply = {
+    reasoned = {"reasoning": f"Of {family.name}."} if "`reasoning`" in brief.guidance else {}
+    reply = reasoned | {
         "question_type": family.kind,
         "skills": [family.name, "symbolic calculation"],
         "context": context,

@@ -270,10 +270,25 @@ def objections_on_record(
     return objections
 
 
-def unverified(round: Round) -> Iterator[str]:
-    """Both verdicts must be there, passed, and about this very candidate."""
+def objections_to_one_shot(
+    task: Task, document: Document, round: Round, answers: Mapping[int, str]
+) -> tuple[Objection, ...]:
+    """As `objections_on_record`, of a baseline's round: nothing was verified before it was
+    attempted, and no policy decides. The final verdict, the attempts and the filters stand."""
+    if round.candidate is None:
+        return (Objection(code="MALFORMED", message="there is no candidate"),)
+    unsaid = unverified(round, final=True)
+    wrong = [*unsaid, *unscored_by_us(round), *_unheard(round, answers)]
+    objections = tuple(Objection(code="MALFORMED", message=reason) for reason in wrong)
+    return objections + final_filters(task, round.candidate, document)
+
+
+def unverified(round: Round, *, final: bool = False) -> Iterator[str]:
+    """Both verdicts, or the `final` one alone, must be there, passed, and about this very
+    candidate."""
     asked = round.candidate.fingerprint if round.candidate else ""
-    for who, verdict in (("verifier", round.verdict), ("final verifier", round.final_verdict)):
+    verdicts = (("verifier", round.verdict), ("final verifier", round.final_verdict))
+    for who, verdict in verdicts[1:] if final else verdicts:
         if verdict is None or not verdict.passed:
             yield f"the {who} did not pass it"
         elif verdict.fingerprint != asked:

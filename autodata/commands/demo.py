@@ -11,7 +11,8 @@ from rich.rule import Rule
 
 from autodata.documents.corpus import ingest
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.summary import Outcome, outcomes
+from autodata.ledger.rows import Outcome
+from autodata.ledger.summary import outcomes
 from autodata.models.config import EndpointConfig, ModelConfig, Price
 from autodata.models.errors import WireError
 from autodata.models.transport import HttpTransport

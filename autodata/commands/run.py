@@ -20,6 +20,7 @@ from autodata.settings import (
     load,
     read,
     read_over,
+    with_baseline,
     with_task,
 )
 from autodata.tasks import TASKS
@@ -36,7 +37,22 @@ def run(
     overrides: Sequence[Override],
 ) -> int:
     """Begins a run, or goes on with the one in the folder."""
-    settings = with_task(load(config, overrides))
+    return _run(documents, out, with_task(load(config, overrides)), wait)
+
+
+def baseline(
+    documents: Sequence[str],
+    out: Path,
+    config: Path | None,
+    wait: bool,
+    overrides: Sequence[Override],
+) -> int:
+    """As `run`, by a one-shot method."""
+    settings = with_baseline(with_task(load(config, overrides)))
+    return _run(documents, out, settings, wait)
+
+
+def _run(documents: Sequence[str], out: Path, settings: Settings, wait: bool) -> int:
     corpus = _corpus(documents, settings)
     return RunSession(RunFolder(out), settings, screen(), wait).begin(corpus, corpus.skipped)
 

@@ -27,10 +27,9 @@ from autodata.ledger.quality import (
     quality_rows,
 )
 from autodata.ledger.reviews import waiting_documents
-from autodata.ledger.rows import RunRow, confirmed_row
+from autodata.ledger.rows import Outcome, RunRow, confirmed_row
 from autodata.ledger.summary import (
     NOTICE,
-    Outcome,
     Summary,
     harmless,
     number,
