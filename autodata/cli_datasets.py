@@ -42,6 +42,13 @@ choices = together(
         help="Only what keeps it, such as 'gap >= 0.3'. Repeatable.",
     ),
     click.option(
+        "--decontaminate",
+        multiple=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Leave out what shares words in a row with this benchmark. Repeatable.",
+    ),
+    click.option(
         "--test-share",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,

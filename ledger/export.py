@@ -36,6 +36,7 @@ from autodata.ledger.packages import (
     write_sessions,
     write_taskset,
 )
+from autodata.ledger.quality import contaminated, read_benchmark_file
 from autodata.ledger.records import (
     EXPORT_FORMATS,
     FOLDER_FORMATS,
@@ -240,7 +241,9 @@ def _chosen(
 ) -> Chosen:
     """The examples that yield rows of the format and keep the options' conditions."""
     conditions = [Condition.parse(text, ROW_NUMBERS) for text in options.where]
+    benchmarks = {_shared_with(path): read_benchmark_file(path) for path in options.decontaminate}
     asked = ([_NOT_CONFIRMED] if options.confirmed else []) + list(map(str, conditions))
+    asked += benchmarks
     kept, left_out = list[ChosenExample](), dict.fromkeys(asked, 0)
     unmeasured = Counter[str]()
     for run in runs:
@@ -250,6 +253,8 @@ def _chosen(
             rows = sum(1 for _ in format.rows(record))
             if options.confirmed and not example.confirmed:
                 left_out[_NOT_CONFIRMED] += 1
+            elif why := next((w for w, b in benchmarks.items() if contaminated([example], b)), ""):
+                left_out[why] += 1
             elif failed := next((c for c in conditions if not c.holds(record)), None):
                 left_out[str(failed)] += 1
                 unmeasured[str(failed)] += failed.holds(record) is None
@@ -277,6 +282,10 @@ def _chosen(
 
 
 _NOT_CONFIRMED = "confirmed"
+
+
+def _shared_with(benchmark: Path) -> str:
+    return f"words shared with {benchmark.name}"
 
 
 def _origins(ledger: Ledger, run: RunRow) -> dict[str, str]:

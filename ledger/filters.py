@@ -85,14 +85,16 @@ class Condition(Frozen):
 class ExportOptions(Frozen):
     """Which examples are exported, how they are dealt out, and what their card says of them.
 
-    `where` holds conditions in words, all to be kept. `test_share`, 0 … 1, of the documents go to
-    `test`. `match_lengths` is the folder of a run whose distribution of question lengths the
+    `where` holds conditions in words, all to be kept. Examples that share words in a row with an
+    item of a benchmark file of `decontaminate` are left out. `test_share`, 0 … 1, of the documents
+    go to `test`. `match_lengths` is the folder of a run whose distribution of question lengths the
     examples are drawn to have, in `length_bins` bins; with `stratify` as many are drawn of each
     length. `license` and `languages` are the data set's, for its card.
     """
 
     confirmed: bool = False
     where: tuple[str, ...] = ()
+    decontaminate: tuple[Path, ...] = ()
     test_share: float = Field(0.0, ge=0, lt=1)
     match_lengths: Path | None = None
     stratify: Literal["length"] | None = None

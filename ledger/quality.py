@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from autodata.ledger.ledger import Ledger
@@ -26,6 +27,7 @@ from autodata.tasks.diversity import (
     most_similar,
     near_duplicates,
     opening,
+    read_benchmark,
     repeated,
     sections,
     shared,
@@ -340,6 +342,16 @@ def quality_rows(found: Quality) -> Iterator[tuple[str, str]]:
     yield "criteria", found.compound.said("state more than one proposition")
     if found.alike.of:
         yield "", found.alike.said("are met by weak and strong attempts alike")
+
+
+def read_benchmark_file(path: Path) -> Benchmark:
+    """The items of a file, as `read_benchmark` reads them. Raises DiversityError, also at what is
+    no text, and OSError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DiversityError(f"{path} is no UTF-8 text; give .jsonl, .json or text") from error
+    return Benchmark(read_benchmark(path.name, text))
 
 
 def contaminated(examples: Sequence[Example], benchmark: Benchmark) -> list[Overlap]:

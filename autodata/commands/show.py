@@ -25,6 +25,7 @@ from autodata.ledger.quality import (
     contaminated,
     quality,
     quality_rows,
+    read_benchmark_file,
 )
 from autodata.ledger.reviews import waiting_documents
 from autodata.ledger.rows import Outcome, RunRow, confirmed_row
@@ -53,11 +54,9 @@ from autodata.settings import Override, SettingsError, with_attempts
 from autodata.storyboard import tell, tell_unreadable
 from autodata.tasks.diversity import (
     Benchmark,
-    DiversityError,
     Shingles,
     asked,
     near_duplicates,
-    read_benchmark,
     shingles,
 )
 from autodata.tasks.measured import Measurement
@@ -352,7 +351,7 @@ def write_report(run: Path, output: Path | None, run_id: str | None) -> None:
 def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -> None:
     """Prints what the examples of runs are as a set, across them where there are several, and
     which of them stand in a benchmark."""
-    files = {path: Benchmark(read_benchmark(path.name, _text(path))) for path in against}
+    files = {path: read_benchmark_file(path) for path in against}
     told, names, texts = list[tuple[Path, RunRow, Quality]](), list[str](), list[Shingles]()
     overlaps: dict[Path, list[dict[str, Any]]] = {path: [] for path in files}
     for run in runs:
@@ -395,14 +394,6 @@ def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -
 
 def _run(name: str) -> str:
     return name.rpartition(": ")[0]
-
-
-def _text(path: Path) -> str:
-    """Raises DiversityError at what is no text."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DiversityError(f"{path} is no UTF-8 text; give .jsonl, .json or text") from error
 
 
 def _contamination(

@@ -56,6 +56,14 @@ def test_an_example_that_stands_in_a_benchmark_is_named(folder: Folder) -> None:
     assert {one["item"] for one in told["examples"]} == {1}
     said = folder("quality", "run", "--against", "bench.jsonl")
     assert f"run: {example} (item 1)" in said
+    clean = ("--format", "jsonl", "-o", "clean.jsonl", "--decontaminate", "bench.jsonl")
+    left = folder("export", "run", *clean)
+    leaked = {one["example"] for one in told["examples"]}
+    assert f"left out: {len(leaked)} by words shared with bench.jsonl" in left
+    kept = [json.loads(line) for line in (folder.path / "clean.jsonl").read_text().splitlines()]
+    assert kept
+    assert not leaked & {row["id"] for row in kept}
+    assert "words shared with bench.jsonl" in (folder.path / "clean.md").read_text()
     file.write_text("{")
     refused = folder("quality", "run", "--against", "bench.jsonl", code=2)
     assert "bench.jsonl, line 1: no JSON" in refused
