@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from autodata.agents.replies import ReasonedCandidateReply
 from autodata.graph.baseline import EVOLUTIONS, build_baseline
 from autodata.graph.run import Batch, run_documents
 from autodata.graph.state import Baseline, RunChoices
@@ -197,6 +199,9 @@ async def test_each_method_writes_as_it_says(tmp_path: Path) -> None:
     rounds, sent = await played(tmp_path / "cot", "cot", challenger=REASONED)
     assert len(sent) == 1
     assert "`reasoning`" in sent[0]
+    assert next(iter(ReasonedCandidateReply.model_fields)) == "reasoning"  # a model writes it first
+    with pytest.raises(ValidationError, match="reasoning"):  # and a reply without it is no use
+        await played(tmp_path / "silent", "cot", challenger=GOOD)
     assert rounds[-1].decision == "accepted"
     rounds, _ = await played(tmp_path / "plain", "self-instruct")
     assert rounds[-1].decision == "accepted"
