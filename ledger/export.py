@@ -166,20 +166,20 @@ def _export_folder(selected: SelectedRows, path: Path | None, prompts: Prompts |
     tasks = "-".join(sorted({run.task for run in runs}))
     with folder_for(path, ledger.path.parent, form.name) as (place, draft):
         if form.name == "hf":
-            write_data_set(draft, form, rows, described, _write_parquet)
+            names = write_data_set(draft, form, rows, described, _write_parquet)
         elif form.name == "traces":
-            write_sessions(draft, form, rows, described, ledger)
+            names = write_sessions(draft, form, rows, described, ledger)
         elif prompts is None:
             raise ExportError("a taskset holds the prompts of solver and judge; hand them over")
         else:
             name = place.name if place.name != form.name else f"autodata-{tasks}"
-            write_taskset(draft, form, rows, described, _write_jsonl, name, prompts)
+            names = write_taskset(draft, form, rows, described, _write_jsonl, name, prompts)
     return Exported(
         path=place,
         card=place / "README.md",
         rows=chosen.rows("train"),
         documents=chosen.documents("train"),
-        test=place if options.test_share else None,
+        test=place / names["test"].removesuffix("/*.jsonl") if options.test_share else None,
         test_rows=chosen.rows("test"),
         test_documents=chosen.documents("test"),
         left_out=chosen.left_out,

@@ -94,14 +94,15 @@ def signed(card: str, format: str, *more: str) -> str:
 
 def write_data_set(
     draft: Path, form: Format, rows: Rows, card: Callable[[Mapping[Split, str]], str], write: Writer
-) -> None:
+) -> Mapping[Split, str]:
     """`data/train.parquet`, and `data/test.parquet` where there is a test, with the card that tells
-    a hub, and `datasets.load_dataset`, which is which."""
+    a hub, and `datasets.load_dataset`, which is which. Returns their names, as the others do."""
     (draft / "data").mkdir()
     names: dict[Split, str] = {split: f"data/{split}.parquet" for split in rows}
     for split, name in names.items():
         write(draft / name, form, rows[split])
     (draft / "README.md").write_text(signed(card(names), form.name), encoding="utf-8")
+    return names
 
 
 # A taskset for verifiers
@@ -115,7 +116,7 @@ def write_taskset(
     write: Writer,
     name: str,
     prompts: Prompts,
-) -> None:
+) -> Mapping[Split, str]:
     """An installable package `name` that needs verifiers and nothing of ours: the rows, what asks
     and scores them, and the prompts of solver and judge as they are in this version.
 
@@ -148,6 +149,7 @@ def write_taskset(
         to.write_text(_named(text, name, package), encoding="utf-8")
     use = _named((ours / "use.md.txt").read_text(encoding="utf-8"), name, package)
     (draft / "README.md").write_text(signed(card(names), form.name, use), encoding="utf-8")
+    return names
 
 
 def _noting(rows: Iterable[Record], tasks: set[str]) -> Iterator[Record]:
@@ -169,7 +171,7 @@ def write_sessions(
     rows: Rows,
     card: Callable[[Mapping[Split, str]], str],
     ledger: Ledger,
-) -> None:
+) -> Mapping[Split, str]:
     """A file per example, as the viewer of a hub reads sessions: a line that says whose session it
     is, and a line for each message of the document's loop."""
     names: dict[Split, str] = {}
@@ -182,6 +184,7 @@ def write_sessions(
             text = "".join(to_json(line) + "\n" for line in lines)
             file.write_text(text, encoding="utf-8", newline="\n")
     (draft / "README.md").write_text(signed(card(names), form.name), encoding="utf-8")
+    return names
 
 
 def _file_name(id: str) -> str:

@@ -66,6 +66,7 @@ def test_a_data_set_is_a_folder_whose_card_says_where_each_split_lies(
         "train": two.rows, "test": two.test_rows,
     }  # fmt: skip
     assert two.rows + two.test_rows == 13
+    assert two.test == two.path / "data" / "test.parquet"
     assert front_matter(two.card)["configs"] == [
         {"config_name": "default", "data_files": [
             {"split": split, "path": f"data/{split}.parquet"} for split in parts]}
