@@ -68,10 +68,16 @@ choices = together(
     ),
     click.option(
         "--length-bins",
-        type=click.IntRange(1, 100),
+        type=click.IntRange(2, 100),
         default=5,
         metavar="N",
-        help="Bins of lengths for these two; 5 unless stated.",
+        help="Bins of lengths that are drawn from; 5 unless stated.",
+    ),
+    click.option(
+        "--length-arms",
+        type=click.Path(path_type=Path),
+        metavar="RUN",
+        help="Write the four arms of the length test, against this one-shot run; -o is a folder.",
     ),
     click.option("--license", metavar="L", help="The data set's, such as cc-by-4.0; for its card."),
     click.option(
@@ -105,7 +111,8 @@ def export(**given: Any) -> None:
     acceptance.confirm let in. --where takes a column of every row or a number of its meta
     (round, certainty, agreement of the judge with itself, question_words, …), one of
     >= <= > < = and a number. --test-share deals documents by a hash of their text, all
-    passages of one to the same file.
+    passages of one to the same file. --length-arms asks what questions gain by being longer:
+    four files, each run's examples by their own lengths and by the other's.
 
     \b
     Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
@@ -125,6 +132,7 @@ def export(**given: Any) -> None:
       autodata export runs/cs --format verl --test-share 0.1 --license cc-by-4.0 --language en
       autodata export runs/cs --format jsonl --where 'gap >= 0.3' --where 'round <= 5'
       autodata export runs/cs --format sft --match-lengths runs/one-shot
+      autodata export runs/cs --format sft --length-arms runs/one-shot -o arms
       autodata export runs/cs --format hf --test-share 0.1 --push user/questions
       autodata export runs/cs --format verifiers -o hard-questions
     """

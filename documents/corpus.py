@@ -14,7 +14,7 @@ from zipfile import BadZipFile, ZipFile
 from autodata.documents.formats import DEFAULT_LIMITS, MEGABYTE, BadRow, Converter, Limits, read
 from autodata.documents.passages import BUDGET, Passage, cut
 from autodata.documents.tables import TABLES
-from autodata.documents.text import FormatError
+from autodata.documents.text import FormatError, stated_license
 from autodata.tasks.types import Document
 
 # As ledger.FILE: rooms side by side do not import each other.
@@ -26,6 +26,7 @@ SHORTEST = 60
 
 TEXT_FROM = 1_000  # characters that make a string a text, not a path
 TITLE = 60  # characters of a text's beginning that name it
+FRONT = 8_192  # bytes of a file in which it states its licence
 LABELS = ("name", "title", "source")  # what names a document, in mappings and in metadata
 Documents: TypeAlias = str | Path | Mapping[str, Any] | Document | Iterable[Any]
 
@@ -197,7 +198,7 @@ def _documents(
     empty = True
     try:
         _check(file.path, converter.limits)
-        source = {"source": path, "source_sha256": _sha256(file.path)}
+        source = {"source": path, "source_sha256": _sha256(file.path), **_license(file.path)}
         for text in read(file.path, converter):
             empty = False
             row = f":{text.row}" if text.row else ""
@@ -215,6 +216,17 @@ def _documents(
         yield Skipped(path, str(error))
     except OSError as error:
         yield Skipped(path, f"cannot be read: {error.strerror or error}")
+
+
+def _license(path: Path) -> dict[str, str]:
+    """The licence that the file states of itself, if any; rows of a table state theirs in a
+    field."""
+    if path.suffix.lower() in TABLES:
+        return {}
+    with path.open("rb") as file:
+        begins = file.read(FRONT).decode("utf-8-sig", "replace").replace("\r\n", "\n")
+    license = stated_license(begins)
+    return {"license": license} if license else {}
 
 
 def _passages(

@@ -198,6 +198,20 @@ def _front_matter(text: str) -> str:
     return f"# {title[1]}\n\n{rest}" if title and not re.search(r"^# ", rest, re.M) else rest
 
 
+_LICENSED = re.compile(
+    r"^licen[cs]e(?:[_-]name)?:[ \t]*[\"']?([^\s\"'#>|][^\"'\n#]*)", re.MULTILINE | re.IGNORECASE
+)
+_SPDX = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+-]+(?: (?:AND|OR|WITH) [\w.+-]+)*)")
+
+
+def stated_license(text: str) -> str | None:
+    """The licence that the beginning of a file states: in its leading fields (YAML or `Key: value`
+    lines), or by a tag of spdx.dev; None where it states none."""
+    front = _YAML_FRONT.match(text) or _FIELD_FRONT.match(text)
+    found = (_LICENSED.search(front[0]) if front else None) or _SPDX.search(text)
+    return found[1].strip()[:200] if found else None
+
+
 _MARKDOWN_DEBRIS = (
     (re.compile(r"<!--.*?-->", re.DOTALL), ""),
     (re.compile(r"^\s*-->\s*$", re.MULTILINE), ""),

@@ -4,11 +4,26 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from autodata.ledger.filters import Chosen, ExportOptions, LengthBin, Split
+from autodata.ledger.filters import (
+    ARMS,
+    HUB_CATEGORIES,
+    HUB_TAGS,
+    ArmRow,
+    Chosen,
+    ExportOptions,
+    Resampled,
+    Split,
+    by_origin,
+    hub_configs,
+    hub_license,
+    hub_size,
+    lengths_table,
+)
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
 from autodata.ledger.quality import quality, quality_rows
 from autodata.ledger.records import Format
@@ -42,36 +57,6 @@ _USES = {
     "traces": "reading how each example came about: a session is the loop of its document",
 }
 
-# What the dataset hub lists a set under, and the library that reads its rows.
-_CATEGORIES = {
-    **dict.fromkeys(("jsonl", "parquet", "trl-grpo", "verl", "hf"), ("question-answering",)),
-    "verifiers": ("question-answering",),
-    "traces": (),
-    "sft": (),
-    "dpo": (),
-}
-_TAGS = {
-    "jsonl": ("datasets",),
-    "parquet": ("datasets",),
-    "trl-grpo": ("trl", "grpo", "reinforcement-learning"),
-    "verl": ("verl", "grpo", "reinforcement-learning"),
-    "sft": ("trl", "sft"),
-    "dpo": ("trl", "dpo", "preference"),
-    "hf": ("datasets",),
-    "verifiers": ("verifiers", "rl-environment", "reinforcement-learning"),
-    "traces": ("agent-traces",),
-}
-
-# Identifiers of licences that the dataset hub knows (its page "Licenses"); any other stands in the
-# front matter as `other`, under its name.
-_LICENSES = """
-afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsl-1.0 c-uda cc cc-by-2.0
-cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0
-cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0
-cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cdla-sharing-1.0 ecl-2.0 epl-1.0
-epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 lppl-1.3c
-mit mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1 openrail pddl postgresql unknown unlicense wtfpl zlib
-"""
 _LICENSE_FIELDS = ("license", "licence", "license_name", "spdx", "rights")
 
 _BODY = """
@@ -258,14 +243,6 @@ def _chosen_by(chosen: Chosen, options: ExportOptions) -> str:
             "",
         ]
     return "\n".join([*said, *lengths_table(chosen.bins)]) + "\n"
-
-
-def lengths_table(bins: Sequence[LengthBin]) -> list[str]:
-    """Which lengths of questions were drawn, in lines of Markdown; none without bins."""
-    if not bins:
-        return []
-    rows = [f"| {bin} | {bin.found} | {bin.taken} |" for bin in bins]
-    return ["| words of the question | found | taken |", "|---|---|---|", *rows, ""]
 
 
 def _distributions(ledger: Ledger, chosen: Chosen, which: str) -> str:
@@ -484,50 +461,27 @@ def _tasks(runs: Sequence[RunRow]) -> list[str]:
 def _front_matter(
     runs: Sequence[RunRow],
     format: Format,
-    files: Mapping[Split, str],
+    files: Mapping[Any, str],
     count: int,
     options: ExportOptions,
 ) -> str:
     simulated = any(run.simulated for run in runs)
-    tags = ["synthetic", "autodata", *_TAGS[format.name], *_tasks(runs)]
-    data = [{"split": split, "path": name} for split, name in files.items()]
+    tags = ["synthetic", "autodata", *HUB_TAGS[format.name], *_tasks(runs)]
+    configs = hub_configs(files)
     fields = {
-        **_license(options.license),
+        **hub_license(options.license),
         **({"language": list(options.languages)} if options.languages else {}),
         "pretty_name": f"autodata {', '.join(_tasks(runs))} ({format.name})",
-        "task_categories": ["text-generation", *_CATEGORIES[format.name]],
+        "task_categories": ["text-generation", *HUB_CATEGORIES[format.name]],
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
         "tags": [*tags, *(["simulated"] if simulated else [])],
-        "size_categories": [_size(count)],
-        "configs": [
-            {
-                "config_name": "default",
-                "data_files": data if len(data) > 1 else data[0]["path"],
-            }
-        ],
+        "size_categories": [hub_size(count)],
+        "configs": configs,
         "simulated": simulated,
     }
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return text
-
-
-def _license(name: str | None) -> dict[str, str]:
-    """A licence as the dataset hub takes it."""
-    if name is None:
-        return {}
-    known = name.strip().lower().replace(" ", "-")
-    return (
-        {"license": known}
-        if known in _LICENSES.split()
-        else {"license": "other", "license_name": name}
-    )
-
-
-def _size(count: int) -> str:
-    """The dataset hub's own classes of size."""
-    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-    return next((name for bound, name in bounds if count < bound), "100K<n<1M")
 
 
 def _models(run: RunRow) -> str:
@@ -547,3 +501,81 @@ def _columns(shape: Mapping[str, Any], indent: str = "") -> list[str]:
         lines.append(f"{indent}{name}: {many}{'record' if nested else inner.__name__}")
         lines += _columns(inner, indent + "  ") if nested else []
     return lines
+
+
+_ARMS = """
+# Is it the length of the questions?
+
+{simulated}Four arms of {rows} rows each, one row of each example, for {use}.
+
+{table}
+
+Means by row, 95 % intervals by document in brackets. Words are those of the question; tokens are
+estimated at four characters each, of all that a student reads in a row. Scores are those of the
+attempts that let examples in.
+
+Lengths may still differ within a bin: compare the words of arms 2 and 3, and of arms 4 and 1.
+
+Train a student on each arm with the same settings, tuned on a validation split, each on as many
+tokens ({least:,}, the least of the four), and measure it and the untrained student on the same
+questions, which none of them has seen. Of what agentic examples bring over one-shot ones, their
+length explains
+
+    share = (arm 2 − arm 1) / (arm 3 − arm 1)
+
+and the other way round (arm 3 − arm 4) / (arm 3 − arm 1). The interval of the share: draw the
+documents of the test questions again (bootstrap), the same for all arms, and take the share of each
+draw. Where arm 3 is not surely better than arm 1, there is nothing to explain.
+
+## How arms 2 and 4 were drawn
+
+Into bins of the other run's lengths, quantiles of them; of each bin its share, without replacement,
+by a hash of each question. All arms are then drawn down to the same number in the same way.
+
+{drawn}
+{made}
+"""
+
+
+def arms_card(
+    runs: Sequence[RunRow],
+    format: Format,
+    files: Mapping[str, Path],
+    held: Mapping[str, Sequence[ArmRow]],
+    arms: Mapping[str, Resampled],
+    options: ExportOptions,
+) -> str:
+    """The README of the length test's arms, in Markdown with YAML front matter."""
+    columns = ("file", "holds", "documents", "words", "tokens per row", "tokens", "weak", "strong")
+    table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    totals = []
+    for arm, rows in held.items():
+        totals.append(sum(row.tokens for row in rows))
+        words = by_origin("{:.1f}", [(row.origin, row.words) for row in rows])
+        each = by_origin("{:,.0f}", [(row.origin, row.tokens) for row in rows])
+        weak = by_origin("{:.2f}", [(row.origin, row.weak) for row in rows])
+        strong = by_origin("{:.2f}", [(row.origin, row.strong) for row in rows])
+        documents = len({row.origin for row in rows})
+        cells = (
+            files[arm].name,
+            ARMS[arm],
+            documents,
+            words,
+            each,
+            f"{totals[-1]:,}",
+            weak,
+            strong,
+        )
+        table.append(f"| {' | '.join(map(str, cells))} |")
+    drawn = ["\n".join([f"{arm}:", "", *lengths_table(arms[arm].bins)]) for arm in list(arms)[1::2]]
+    body = _ARMS.format(
+        simulated=_SIMULATED if any(run.simulated for run in runs) else "",
+        rows=len(held["3-agentic"]),
+        use=_USES[format.name],
+        table="\n".join(table),
+        least=min(totals),
+        drawn="\n".join(drawn),
+        made="\n".join(f"- {run.id}: {run.task}, prompts {run.prompts_revision}" for run in runs),
+    )
+    names = {arm: file.name for arm, file in files.items()}
+    return f"---\n{_front_matter(runs, format, names, 4 * len(rows), options)}---\n{body}"

@@ -10,8 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from autodata.ledger.cards import card
+from autodata.ledger.cards import arms_card, card
 from autodata.ledger.filters import (
+    LEAST_LENGTHS,
+    ArmRow,
     Chosen,
     ChosenExample,
     Condition,
@@ -22,6 +24,7 @@ from autodata.ledger.filters import (
     Sized,
     Split,
     left_out_line,
+    length_arms,
     matched,
     origin_of,
     split_of,
@@ -45,6 +48,7 @@ from autodata.ledger.records import (
     Format,
     Record,
     record_of,
+    texts_of,
     with_votes,
 )
 from autodata.ledger.rows import Example, RunRow, from_text, to_json
@@ -74,6 +78,14 @@ class Exported(NamedTuple):
     bins: Sequence[LengthBin] = ()
 
 
+class ExportedArms(NamedTuple):
+    """The files of the length test's arms, each with so many rows, and their README."""
+
+    paths: Sequence[Path]
+    readme: Path
+    rows: int
+
+
 class SelectedRows(NamedTuple):
     """What is exported: rows of some runs' examples, in a format, as options chose them."""
 
@@ -101,6 +113,22 @@ class SelectedRows(NamedTuple):
         """The rows of a split, or all, in the shape of the format."""
         for record in self.records(split):
             yield from self.format.rows(record)
+
+    def first_rows(self, seen: list[ArmRow]) -> Iterator[Record]:
+        """The first row of each example, and what it holds noted in `seen`."""
+        origins = {each.id: each.origin for each in self.chosen.examples}
+        for record in self.records():
+            row = next(self.format.rows(record))
+            seen.append(
+                ArmRow(
+                    origin=origins[record["id"]],
+                    words=record["meta"]["question_words"],
+                    characters=sum(map(len, texts_of(record, row))),
+                    weak=record["weak_pass_rate"],
+                    strong=record["strong_pass_rate"],
+                )
+            )
+            yield row
 
 
 def export(
@@ -204,6 +232,66 @@ def select(
             "share give both some"
         )
     return selected
+
+
+def export_arms(
+    ledger: Ledger,
+    one_shot: Path,
+    format: str,
+    folder: Path,
+    run_id: str | None = None,
+    options: ExportOptions = EVERYTHING,
+) -> ExportedArms:
+    """Write the four arms of the length test into a folder: this run's examples as the agentic
+    ones, those of the run folder `one_shot`, and each drawn to have the other's lengths.
+
+    A file of equally many rows for each arm, one of each example, and a README. Lengths are those
+    of questions in words. Raises ExportError as `export`, where the runs have no lengths in common,
+    and at options that draw or split.
+    """
+    if options.test_share or options.match_lengths or options.stratify:
+        raise ExportError(
+            "the length test draws by itself: without test_share, match_lengths and stratify"
+        )
+    if format in FOLDER_FORMATS:
+        raise ExportError(f"an arm of the length test is a file, and {format} makes a folder")
+    if not folder.is_dir() and not folder.parent.is_dir():
+        raise ExportError(f"there is no folder {folder.parent}; make it, or name another place")
+    with Ledger.open(one_shot, create=False) as other:
+        given = (select(other, format, None, options), select(ledger, format, run_id, options))
+        asked = [[each.question for each in one.chosen.examples] for one in given]
+        names = (one_shot.name, ledger.path.parent.name)
+        for questions, name in zip(asked, names, strict=True):
+            _distributed([each.words for each in questions], name)
+        arms = length_arms(asked[0], asked[1], options.length_bins)
+        for n, drawn in enumerate(arms.values()):
+            if any(not bin.found for bin in drawn.bins):
+                raise ExportError(_no_length(drawn, asked[n // 2], names[1 - n // 2]))
+        folder.mkdir(exist_ok=True)
+        return _write_arms(given, arms, folder, options)
+
+
+def _write_arms(
+    given: Sequence[SelectedRows],
+    arms: Mapping[str, Resampled],
+    folder: Path,
+    options: ExportOptions,
+) -> ExportedArms:
+    """The files of arms whose first half is drawn of the first run's rows, the rest of the other's,
+    and their README: all, or none."""
+    form, readme = given[0].format, folder / "README.md"
+    held = dict[str, list[ArmRow]]()
+    files = {arm: folder / f"{arm}{form.suffix}" for arm in arms}
+    with ExitStack() as drafts:
+        for n, (arm, drawn) in enumerate(arms.items()):
+            of = given[n // 2]
+            one = of._replace(chosen=of.chosen.keeping(drawn, "draw"))
+            held[arm] = []
+            draft = drafts.enter_context(_replaced(files[arm]))
+            _WRITERS[form.suffix](draft, of.format, one.first_rows(held[arm]))
+        text = arms_card([*given[0].runs, *given[1].runs], form, files, held, arms, options)
+        drafts.enter_context(_replaced(readme)).write_text(text, encoding="utf-8")
+    return ExportedArms(tuple(files.values()), readme, len(held["3-agentic"]))
 
 
 def arrow_table(
@@ -315,8 +403,7 @@ def _of_lengths(chosen: Chosen, options: ExportOptions) -> Chosen:
         return chosen
     with Ledger.open(options.match_lengths, create=False) as other:
         lengths = question_lengths(other)
-    if not lengths:
-        raise ExportError(f"{options.match_lengths} holds no example whose length could be matched")
+    _distributed(lengths, str(options.match_lengths))
     drawn = matched(questions, lengths, options.length_bins)
     if not drawn.kept:
         raise ExportError(_no_length(drawn, questions, str(options.match_lengths)))
@@ -333,13 +420,22 @@ def question_lengths(ledger: Ledger) -> list[int]:
     return [words(from_text(row["question"])) for row in rows]
 
 
+def _distributed(lengths: Sequence[int], run: str) -> None:
+    """Raises ExportError where lengths are too few to be matched."""
+    if len(lengths) < LEAST_LENGTHS:
+        raise ExportError(
+            f"{run} has {len(lengths)} examples to match; {LEAST_LENGTHS} are the fewest whose "
+            "lengths have a distribution"
+        )
+
+
 def _no_length(drawn: Resampled, questions: Sequence[Sized], other: str) -> str:
     lacking = ", ".join(str(bin) for bin in drawn.bins if not bin.found)
     have = sorted(question.words for question in questions)
-    gap = f"none has {lacking} words" if lacking else "too few lie in each bin"
     return (
         f"the {len(have)} questions ({have[0]}–{have[-1]} words) cannot have the lengths of "
-        f"{other}: {gap}; fewer --length-bins than {len(drawn.bins)} match more coarsely"
+        f"{other}: none has {lacking} words; fewer --length-bins than {len(drawn.bins)} match more "
+        "coarsely"
     )
 
 

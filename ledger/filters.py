@@ -11,13 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from statistics import fmean
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator
 
+from autodata.ledger.summary import within
+from autodata.tasks.judge_noise import MarkPairs, pooled, repeated_pairs
+from autodata.tasks.measurement import bootstrap
 from autodata.tasks.types import Frozen
 
 Split = Literal["train", "test"]
+
+LEAST_LENGTHS = 4
+"""Questions whose lengths can be matched: fewer make no two bins."""
 
 LENGTH_BINS = 5
 """Bins of question lengths unless stated otherwise, each with a fifth of the questions to match."""
@@ -38,6 +45,41 @@ rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti
 tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
 """
 _LANGUAGE = re.compile(r"([a-z]{2,3})(-[A-Z][a-z]{3})?(-[A-Z]{2}|-\d{3})?")
+
+
+# Identifiers of licences that the dataset hub knows (its page "Licenses"); any other stands in the
+# front matter as `other`, under its name.
+_LICENSES = """
+afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsl-1.0 c-uda cc cc-by-2.0
+cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0
+cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0
+cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cdla-sharing-1.0 ecl-2.0 epl-1.0
+epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 lppl-1.3c
+mit mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1 openrail pddl postgresql unknown unlicense wtfpl zlib
+"""
+
+
+HUB_CATEGORIES = {
+    **dict.fromkeys(("jsonl", "parquet", "trl-grpo", "verl", "hf"), ("question-answering",)),
+    "verifiers": ("question-answering",),
+    "traces": (),
+    "sft": (),
+    "dpo": (),
+}
+"""What the dataset hub lists each format under, beside text-generation."""
+
+HUB_TAGS = {
+    "jsonl": ("datasets",),
+    "parquet": ("datasets",),
+    "trl-grpo": ("trl", "grpo", "reinforcement-learning"),
+    "verl": ("verl", "grpo", "reinforcement-learning"),
+    "sft": ("trl", "sft"),
+    "dpo": ("trl", "dpo", "preference"),
+    "hf": ("datasets",),
+    "verifiers": ("verifiers", "rl-environment", "reinforcement-learning"),
+    "traces": ("agent-traces",),
+}
+"""The libraries that read each format, and what for, as the dataset hub names them."""
 
 
 class ExportError(ValueError):
@@ -98,7 +140,7 @@ class ExportOptions(Frozen):
     test_share: float = Field(0.0, ge=0, lt=1)
     match_lengths: Path | None = None
     stratify: Literal["length"] | None = None
-    length_bins: int = Field(LENGTH_BINS, ge=1, le=100)
+    length_bins: int = Field(LENGTH_BINS, ge=2, le=100)
     license: str | None = None
     languages: tuple[str, ...] = ()
 
@@ -161,20 +203,15 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def agreement(attempts: Sequence[Mapping[str, Any]]) -> float | None:
-    """How often two judgements of one answer find the same of a criterion: the share of pairs that
-    agree, 0 … 1, averaged over criteria and answers. None where none was judged twice.
+def judge_agreement(attempts: Sequence[Mapping[str, Any]]) -> float | None:
+    """How often two judgements of one answer find the same of a criterion: the share of all pairs
+    that agree, 0 … 1. None where none was judged twice. Attempts as records hold them."""
+    marks = [mark for attempt in attempts for mark in attempt["marks"]]
+    pairs = pooled([_NO_PAIRS, *(repeated_pairs(mark.get("votes", ())) for mark in marks)])
+    return pairs.alike / pairs.made if pairs.made else None
 
-    Attempts as records hold them, with `marks`.
-    """
-    found = []
-    for attempt in attempts:
-        for mark in attempt["marks"]:
-            met, asked = sum(mark.get("votes", ())), len(mark.get("votes", ()))
-            if asked > 1:
-                alike = met * (met - 1) + (asked - met) * (asked - met - 1)
-                found.append(alike / (asked * (asked - 1)))
-    return sum(found) / len(found) if found else None
+
+_NO_PAIRS = MarkPairs(0, 0, 0, 0)
 
 
 class Sized(NamedTuple):
@@ -193,7 +230,7 @@ class LengthBin(NamedTuple):
     taken: int = 0
 
     def __str__(self) -> str:
-        return f"{self.low}–{self.high}"
+        return f"{self.low}–{self.high}" if self.low < self.high else str(self.low)
 
 
 class Resampled(NamedTuple):
@@ -291,6 +328,14 @@ def _drawn_from(
     return Resampled(frozenset(kept), tuple(counted))
 
 
+def lengths_table(bins: Sequence[LengthBin]) -> list[str]:
+    """Which lengths of questions were drawn, in lines of Markdown; none without bins."""
+    if not bins:
+        return []
+    rows = [f"| {bin} | {bin.found} | {bin.taken} |" for bin in bins]
+    return ["| words of the question | found | taken |", "|---|---|---|", *rows, ""]
+
+
 class ChosenExample(NamedTuple):
     """An example that is exported: its document, what it is drawn by, and where it goes.
 
@@ -330,6 +375,91 @@ class Chosen(NamedTuple):
         return Chosen(kept, dict(left_out), resampled.bins)
 
 
+ARMS = {
+    "1-one-shot": "the one-shot examples, lengths as they are",
+    "2-one-shot-resampled": "the one-shot examples, drawn to have the agentic lengths",
+    "3-agentic": "the agentic examples, lengths as they are",
+    "4-agentic-resampled": "the agentic examples, drawn to have the one-shot lengths",
+}
+"""The four arms of the length test, by the names of their files."""
+
+
+def length_arms(
+    one_shot: Sequence[Sized], agentic: Sequence[Sized], bins: int
+) -> dict[str, Resampled]:
+    """What each arm of ARMS holds: as many questions of each run, by their own lengths and by those
+    of the other. Nothing where a bin of either finds no question in the other. Raises ValueError
+    where a run has none."""
+    own, other = [q.words for q in one_shot], [q.words for q in agentic]
+    drawn = [(one_shot, own), (one_shot, other), (agentic, other), (agentic, own)]
+    most = min(len(matched(questions, lengths, bins).kept) for questions, lengths in drawn)
+    return {
+        arm: matched(questions, lengths, bins, most)
+        for arm, (questions, lengths) in zip(ARMS, drawn, strict=True)
+    }
+
+
 def left_out_line(left_out: Mapping[str, int]) -> str:
     """`4 by gap >= 0.3, 2 by rounds <= 3`: how many examples each choice left out."""
     return ", ".join(f"{count} by {why}" for why, count in left_out.items())
+
+
+class ArmRow(NamedTuple):
+    """What a row of the length test holds: the text that it comes from, the words of its question,
+    the characters that a student reads, and its mean scores, 0 … 1."""
+
+    origin: str
+    words: int
+    characters: int
+    weak: float | None
+    strong: float | None
+
+    @property
+    def tokens(self) -> int:
+        """Estimated, by the usual rule for English."""
+        return -(-self.characters // 4)
+
+
+def by_origin(worded: str, values: Sequence[tuple[str, float | None]]) -> str:
+    """The mean of the rows' values and its interval by document; a dash where there are none."""
+    by_origin: dict[str, list[float]] = {}
+    for origin, value in values:
+        if value is not None:
+            by_origin.setdefault(origin, []).append(value)
+    drawn = list(by_origin.values())
+    if not drawn:
+        return "–"
+
+    def mean(documents: Sequence[Sequence[float]]) -> float:
+        return fmean(value for one in documents for value in one)
+
+    interval = bootstrap(drawn, mean) if len(drawn) > 1 else None
+    return worded.format(mean(drawn)) + within(interval, worded.format)
+
+
+def hub_license(name: str | None) -> dict[str, str]:
+    """A licence as the dataset hub takes it."""
+    if name is None:
+        return {}
+    known = name.strip().lower().replace(" ", "-")
+    return (
+        {"license": known}
+        if known in _LICENSES.split()
+        else {"license": "other", "license_name": name}
+    )
+
+
+def hub_configs(files: Mapping[Any, str]) -> list[dict[str, Any]]:
+    """Which files the dataset hub shows: the splits of one set, or arms, a set each."""
+    if set(files) <= set(get_args(Split)):
+        splits = [{"split": split, "path": name} for split, name in files.items()]
+        return [
+            {"config_name": "default", "data_files": splits if len(splits) > 1 else files["train"]}
+        ]
+    return [{"config_name": arm, "data_files": name} for arm, name in files.items()]
+
+
+def hub_size(count: int) -> str:
+    """The dataset hub's own classes of size."""
+    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+    return next((name for bound, name in bounds if count < bound), "100K<n<1M")

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from autodata.ledger.database import ESTIMATED, REVIEWED
-from autodata.ledger.filters import Split, agreement, words
+from autodata.ledger.filters import Split, judge_agreement, words
 from autodata.ledger.rows import Example, RunRow
 from autodata.tasks.acceptance import exact, scores
 from autodata.tasks.types import Attempt
@@ -137,7 +137,7 @@ def record_of(
             "gap": example.gap,
             **{name: getattr(example, name) for name in (*_KNOWN, *REVIEWED)},
             "question_words": words(candidate.question),
-            "agreement": agreement([*sides["weak"], *sides["strong"]]),
+            "agreement": judge_agreement([*sides["weak"], *sides["strong"]]),
             "calls": usage.calls,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
@@ -185,6 +185,14 @@ def prompt_of(record: Record) -> list[Record]:
     """What a student is asked: context and question as one user message."""
     asked = "\n\n".join(part for part in (record["context"], record["question"]) if part.strip())
     return [{"role": "user", "content": asked}]
+
+
+def texts_of(record: Record, row: Record) -> list[str]:
+    """What a student reads of a row: all its messages; of a format without any what it is asked."""
+    lists = [value for value in row.values() if isinstance(value, list)]
+    messages = [each for one in lists for each in one if isinstance(each, dict)]
+    said = [message["content"] for message in messages if "content" in message]
+    return said or [message["content"] for message in prompt_of(record)]
 
 
 def full(record: Record) -> Iterator[Record]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from autodata.board.render import report
 from autodata.graph.context import ROUNDS_FITTED
 from autodata.graph.state import State, measuring, policy_of
-from autodata.ledger.export import export
+from autodata.ledger.export import export, export_arms
 from autodata.ledger.filters import ExportError, ExportOptions, left_out_line
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
@@ -279,14 +279,24 @@ def export_examples(
     push: str | None,
     public: bool,
     push_simulated: bool,
+    length_arms: Path | None = None,
     **options: Any,
 ) -> None:
-    """Writes the accepted examples that the options choose, and a card beside; sends them on."""
+    """Writes the accepted examples that the options choose, and a card beside; sends them on. Or
+    writes the four arms of the length test."""
     chosen = ExportOptions.of(**options)
     folder = RunFolder(run).existing()
-    if chosen.match_lengths:
-        RunFolder(chosen.match_lengths).existing()
+    for other in filter(None, (chosen.match_lengths, length_arms)):
+        RunFolder(other).existing()
     with Ledger.open(folder.path, create=False) as ledger:
+        if length_arms:
+            if push:
+                raise ExportError("the arms of the length test are not pushed; leave --push away")
+            place = output or run / "length-arms"
+            arms = export_arms(ledger, length_arms, form, place, run_id, chosen)
+            said = [f"{_rows(arms.rows)} in {path}" for path in arms.paths]
+            screen().print("\n".join([*said, f"read {arms.readme}"]), soft_wrap=True)
+            return
         if push:
             _may_push(ledger, form, run_id, push_simulated)
         written = export(ledger, form, output, run_id, chosen, locked_text)

@@ -29,6 +29,19 @@ def test_a_folder_is_read_in_order_and_documents_say_where_they_come_from(tmp_pa
     assert len(documents[1].meta["source_sha256"]) == 64
 
 
+def test_a_document_says_which_licence_its_file_states(tmp_path: Path) -> None:
+    """Files of themselves, rows of a table in a field; the text does not change by it."""
+    front = "---\nlicense: CC-BY-4.0\n---\n# A\n\nFirst."
+    write(
+        tmp_path, a_dot_md=front, b_dot_md="# B\n\nSecond.", t_dot_csv="text,license\nThird.,MIT\n"
+    )
+    first, second, row = ingest([tmp_path], shortest=1)
+    assert first.meta["license"] == "CC-BY-4.0"
+    assert first.text == "# A\n\nFirst."
+    assert "license" not in second.meta
+    assert row.meta["fields"] == {"license": "MIT"}
+
+
 def test_reading_twice_gives_the_same_documents(tmp_path: Path) -> None:
     write(tmp_path, b_dot_md="Two.", a_dot_md="One.", z__a_dot_md="Three.")
     assert list(ingest([tmp_path], shortest=1)) == list(ingest([tmp_path], shortest=1))

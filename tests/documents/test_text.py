@@ -2,7 +2,9 @@
 
 import tracemalloc
 
-from autodata.documents.text import mend_words, tidy
+import pytest
+
+from autodata.documents.text import mend_words, stated_license, tidy
 
 
 def page(number: int, body: str) -> str:
@@ -88,3 +90,21 @@ def test_a_long_text_takes_few_times_its_size_to_mend() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 5 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("begins", "license"),
+    [
+        ("---\ntitle: Logs\nlicense: CC-BY-4.0  # of the text\n---\nText.", "CC-BY-4.0"),
+        ("---\nLicence: 'Public domain'\n---\n", "Public domain"),
+        ("Title: Logs\nLicense: MIT\n\nText.", "MIT"),
+        ("<!-- SPDX-License-Identifier: Apache-2.0 OR MIT -->\nText.", "Apache-2.0 OR MIT"),
+        ("% SPDX-License-Identifier: CC0-1.0\n\\section{Logs}", "CC0-1.0"),
+        ("Text.\n\nLicense: what to do when it runs out.", None),
+        ("---\ntitle: Logs\nlicense:\n---\n", None),
+    ],
+)
+def test_a_text_states_its_licence_in_its_first_fields_or_by_a_tag(
+    begins: str, license: str | None
+) -> None:
+    assert stated_license(begins) == license

@@ -1,6 +1,7 @@
 """Which examples an export holds, told by the files: filters, a split by document, lengths."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ from autodata.ledger.filters import (
     ExportError,
     ExportOptions,
     Sized,
-    agreement,
+    judge_agreement,
     matched,
     origin_of,
     quantile_bins,
@@ -103,7 +104,7 @@ def test_a_condition_that_cannot_be_read_is_refused_in_words(
 
 
 def test_a_judge_that_contradicts_itself_can_be_filtered_out(tmp_path: Path) -> None:
-    """Of three votes 2:1, one of three pairs agrees; beside a unanimous criterion, two thirds."""
+    """Of three votes 2:1, one of three pairs agrees; beside a unanimous criterion four of six."""
 
     def judged(*votes: tuple[bool, ...]) -> Round:
         marks = tuple(Mark(criterion="c", weight=1, met=True, votes=each) for each in votes)
@@ -111,7 +112,7 @@ def test_a_judge_that_contradicts_itself_can_be_filtered_out(tmp_path: Path) -> 
         return accepted(weak=(weak,), strong=(attempt("strong", 1, 0.9),))
 
     torn, sure = judged((True, True, False), (True, True, True)), judged((True, True, True))
-    assert agreement([each.model_dump() for each in torn.weak]) == pytest.approx(2 / 3)
+    assert judge_agreement([each.model_dump() for each in torn.weak]) == pytest.approx(2 / 3)
     with fill(
         a_ledger(tmp_path), [(passage("torn", 1), torn), (passage("sure", 1), sure)]
     ) as ledger:
@@ -334,3 +335,43 @@ def test_the_command_says_what_it_left_out_and_dealt(tmp_path: Path) -> None:
     assert "drawn: 10 of 10 with 5–14 words, 10 of 10 with 15–24 words" in said
     refused = folder("export", "run", *words, "--match-lengths", "nowhere", code=2)
     assert "there is no folder nowhere" in refused
+
+
+def test_the_length_test_is_four_files_of_as_many_rows(tmp_path: Path) -> None:
+    """Half of the one-shot questions are short, most of the agentic ones are long."""
+    folder = Folder(tmp_path)
+    with of_lengths(tmp_path / "one-shot", *[6, 8] * 10, *[30, 40] * 4):
+        pass
+    with of_lengths(tmp_path / "agentic", *[6, 8] * 3, *[30, 40] * 9):
+        pass
+    words = ("agentic", "--length-arms", "one-shot", "--length-bins", "4", "--format", "sft")
+    said = folder("export", *words, "-o", "arms")
+    arms = [lengths_in(path) for path in sorted((tmp_path / "arms").glob("*.jsonl"))]
+    assert {len(found) for found in arms} == {8}
+    assert "8 rows in arms/1-one-shot.jsonl" in said
+    short = [sum(words < 10 for words in found) for found in arms]
+    assert short == [6, 2, 2, 6]  # 20 of 28 and 6 of 24, of 8
+    readme = (tmp_path / "arms" / "README.md").read_text()
+    _, front, body = readme.split("---\n", 2)
+    assert [each["data_files"] for each in yaml.safe_load(front)["configs"]] == [
+        path.name for path in sorted((tmp_path / "arms").glob("*.jsonl"))
+    ]
+    assert "share = (arm 2 − arm 1) / (arm 3 − arm 1)" in body
+    told = rf"2-one-shot-resampled.jsonl \|.*\| 8 \| {sum(arms[1]) / 8:.1f} \(\d+.\d–\d+.\d\) \|"
+    assert re.search(told, body)
+    assert "**Simulated.**" in body
+
+
+def test_a_length_test_without_lengths_in_common_says_which_lack(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for name, lengths in {"one-shot": [5, 6] * 3, "agentic": [30, 40] * 3, "few": [5, 6]}.items():
+        with of_lengths(tmp_path / name, *lengths):
+            pass
+    words = ("export", "agentic", "--format", "sft", "--length-arms")
+    refused = folder(*words, "one-shot", code=2)
+    assert "(5–6 words) cannot have the lengths of agentic: none has 30, 31–40 words" in refused
+    assert "few has 2 examples to match" in folder(*words, "few", code=2)
+    assert "draws by itself" in folder(*words, "one-shot", "--test-share", "0.1", code=2)
+    folders = ("export", "agentic", "--format", "hf", "--length-arms", "one-shot")
+    assert "an arm of the length test is a file" in folder(*folders, code=2)
+    assert not (tmp_path / "agentic" / "length-arms").exists()
