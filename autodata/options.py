@@ -287,6 +287,8 @@ pilot_choices = together(
         help="How many there are in all, where not all are at hand.",
     ),
     click.option("--seed", type=int, default=0, metavar="N", help="Of the sample; 0."),
+    click.option("--ceiling", is_flag=True, help="Find what limits the yield; asks for more."),
+    click.option("--challenger", metavar="ENDPOINT/MODEL", help="Another one to try for that."),
     click.option(
         "--out",
         type=click.Path(path_type=Path),

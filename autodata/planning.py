@@ -1,42 +1,59 @@
 """A pilot: a few documents of many, run as any others, and what they say of the rest."""
 
+import asyncio
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from heapq import nsmallest
+from importlib.resources import as_file, files
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autodata.assembly import documents_in_flight
+from autodata.assembly import documents_in_flight, open_run_context, run_row
+from autodata.documents.corpus import ingest
+from autodata.graph.context import RunContext
+from autodata.graph.run import Probe, probe
+from autodata.graph.state import State, judgements, measuring, planned
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.pilots import (
     PilotReport,
+    ceiling_rows,
     duration,
     in_dollars,
     in_whole,
     pilot_documents,
     pilot_rows,
+    plain_ceiling,
     predicted,
     spent,
 )
 from autodata.ledger.rows import RunRow, RunStatus
 from autodata.ledger.summary import NOTICE
+from autodata.models.client import Models
+from autodata.models.config import ModelConfig, endpoint
 from autodata.options import DONE, FAILED
+from autodata.prompt_store.prompt import packaged
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import print_table, table
-from autodata.session import RunSession, RunWork, Work
-from autodata.settings import Settings
+from autodata.session import STOPPED, RunSession, RunWork, Session, Work
+from autodata.settings import Settings, SettingsError
 from autodata.tasks import TASKS
 from autodata.tasks.forecast import (
     LEAST_PILOT,
+    Ceiling,
     Outset,
+    PilotDocument,
+    ProbedQuestion,
+    TriedRounds,
+    find_ceiling,
     forecast,
     headroom,
     yield_curve,
 )
-from autodata.tasks.types import Document, digest
+from autodata.tasks.rubric import by_judgement
+from autodata.tasks.types import Attempt, Document, Round, digest
 
 
 @dataclass
@@ -122,10 +139,63 @@ def pilot_report(
     )
 
 
-def tell_report(console: Console, report: PilotReport, as_json: bool) -> None:
-    """The report as one page, or as one JSON object on standard output."""
+def tell_plan(
+    folder: RunFolder,
+    settings: Settings,
+    console: Console,
+    code: int,
+    *,
+    run_id: str | None = None,
+    documents: int | None,
+    examples: int | None,
+    ceiling: bool,
+    challenger: str | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Tells the forecast and, where asked for, what limits the yield. Returns the exit code."""
+    other = _other_challenger(challenger, settings)
+    if other and not ceiling:
+        raise SettingsError("--challenger: another challenger is tried with --ceiling alone")
+    report = pilot_report(folder, settings, run_id=run_id, documents=documents, examples=examples)
+    found: Ceiling | None = None
+    if ceiling:
+        control = demo_documents(report.run.task)
+        search = CeilingSearch(folder, settings, console, wait, other, control)
+        code, found = search.search(report.run)
+    if code in (DONE, FAILED):
+        tell_report(console, report, as_json, found)
+    return code
+
+
+def _other_challenger(named: str | None, settings: Settings) -> ModelConfig | None:
+    """The model that `ENDPOINT/MODEL` names, asked as the challenger is. Raises SettingsError."""
+    if named is None:
+        return None
+    place, slash, model = named.partition("/")
+    if not slash or not model:
+        raise SettingsError(f"--challenger {named}: write ENDPOINT/MODEL, such as local/my-model")
+    endpoint(place, settings.endpoints)  # raises where it is not configured
+    return settings.model("challenger").model_copy(update={"endpoint": place, "model": model})
+
+
+def demo_documents(task: str) -> list[Document]:
+    """The demo documents of a task; none where it has none."""
+    place = files("autodata") / "demo" / task
+    if not place.is_dir():
+        return []
+    with as_file(place) as folder:
+        return list(ingest([folder]))
+
+
+def tell_report(
+    console: Console, report: PilotReport, as_json: bool, found: Ceiling | None = None
+) -> None:
+    """The report, and what limits the yield where that was searched for, as one page, or as one
+    JSON object on standard output."""
     if as_json:
-        print(json.dumps(report.plain(), indent=2))
+        searched = {"ceiling": plain_ceiling(found)} if found else {}
+        print(json.dumps(report.plain() | searched, indent=2))
         return
     n, run = len(report.pilot), report.run
     title = f"{run.task} run {run.id}, {n} decided documents as a pilot"
@@ -136,7 +206,7 @@ def tell_report(console: Console, report: PilotReport, as_json: bool) -> None:
         style="dim",
         soft_wrap=True,
     )
-    for name, said in pilot_rows(report):
+    for name, said in (*pilot_rows(report), *(ceiling_rows(found) if found else ())):
         console.print(Text.assemble((f"{name:<12}", "dim"), said), soft_wrap=True)
     if run.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
@@ -167,3 +237,216 @@ def _forecasts(report: PilotReport) -> Table:
         )
     made.add_row("time", "", *(predicted(f.costs["seconds"], duration) for f in forecasts))
     return made
+
+
+# What limits the yield.
+
+QUESTIONS, PER_DOCUMENT = 24, 2  # that are attempted afresh, at the most
+JUDGEMENTS = 2  # of each of these answers, so that they can be compared
+MORE_TOKENS = 4  # times as many as the strong side had where it was cut off
+TRIED_ROUNDS = 6  # of another challenger, and of other documents; those of the pilot are cut so
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSession(Session):
+    """A session of fresh attempts by both sides at questions of a `run`, with more tokens where
+    the strong side was cut off. What it finds is `probed`."""
+
+    run: RunRow
+    probed: list[ProbedQuestion] = field(default_factory=list)
+
+    kind = "remeasurement"
+
+    def measure(self) -> int:
+        """Asks for what is lacking. Returns the exit code."""
+        with self.folder.existing().locked():
+            return self._work(self.row(self.settings), self.settings)
+
+    def row(self, settings: Settings) -> RunRow:
+        """The row under which the folder has it: no run of its own."""
+        update = {"kind": self.kind, "prompts_revision": self.run.prompts_revision}
+        return run_row(settings, f"{self.run.id}-probe").model_copy(update=update)
+
+    def keep(self, settings: Settings) -> None:
+        """Nothing: the folder stays that of its run."""
+
+    def again(self) -> str:
+        """The command that goes on after a pause."""
+        return f"autodata plan {self.folder.path} --ceiling, with the same options"
+
+    def opened(self, run: RunRow, settings: Settings) -> "ProbeWork":
+        """The questions, up to PER_DOCUMENT of a document, drawn at random."""
+        context = open_run_context(self.folder, run.id, settings, packaged(), wait=self.wait)
+        choices = settings.choices
+        repeats = max(judgements(choices), JUDGEMENTS)
+        plan = Probe(
+            task=self.run.task,
+            choices=choices.model_copy(update={"judge_repeats": repeats}),
+            questions=_questions(context.ledger, self.run.id),
+            attempts=max(planned(State(task=self.run.task, choices=choices))),
+            in_flight=documents_in_flight(settings),
+        )
+        return ProbeWork(self, run, context, plan)
+
+    def told(self, work: Work, ledger: Ledger, status: RunStatus) -> int:
+        """Says what was refused; the page says the rest."""
+        refused = work.plan.refused if isinstance(work, ProbeWork) else {}
+        for document_id, reason in refused.items():
+            self.console.print(f"not attempted  {document_id}  {reason}", style="red")
+        return FAILED if refused else DONE
+
+
+def _questions(ledger: Ledger, run_id: str) -> list[tuple[str, Round]]:
+    """Attempted questions of a run, as many of each document as of any other."""
+    found = list[tuple[int, str, str, Round]]()
+    for id in pilot_documents(ledger, run_id):
+        tried = [round for round in ledger.rounds(run_id, id) if round.weak and round.candidate]
+        drawn = sorted((digest(id, round.number), round) for round in tried)
+        found += [(at, key, id, round) for at, (key, round) in enumerate(drawn[:PER_DOCUMENT])]
+    return [(id, round) for _, _, id, round in sorted(found, key=lambda q: q[:3])[:QUESTIONS]]
+
+
+@dataclass(frozen=True)
+class ProbeWork:
+    """The questions of a run that both sides attempt afresh."""
+
+    session: ProbeSession
+    run: RunRow
+    context: RunContext
+    plan: Probe
+
+    @property
+    def models(self) -> Models:
+        return self.context.models
+
+    @property
+    def stop(self) -> asyncio.Event:
+        return self.plan.stop
+
+    async def to_the_end(self) -> None:
+        """All of them. Raises Paused."""
+        try:
+            await probe(self.context, self.plan)
+            sources = {
+                id: await asyncio.to_thread(self.context.ledger.document, id)
+                for id, _ in self.plan.done
+            }
+        finally:
+            await self.context.aclose()
+        roomier = await self._roomier()
+        for (id, number), made in self.plan.done.items():
+            source = str(sources[id].meta.get("source", id))
+            self.session.probed.append(_question(source, made, roomier.get((id, number), ())))
+        if self.stop.is_set() and len(self.plan.done) < len(self.plan.questions):
+            raise STOPPED
+
+    async def _roomier(self) -> dict[tuple[str, int], tuple[Attempt, ...]]:
+        """The strong side again, with more tokens, at questions where it was cut off."""
+        own, plan = self.session.settings.model("strong_solver"), self.plan
+        cut = {key for key, made in plan.done.items() if _cut(made)}
+        if not cut or own.max_tokens is None or self.stop.is_set():
+            return {}
+        wider = own.model_copy(update={"max_tokens": MORE_TOKENS * own.max_tokens})
+        settings = with_model(self.session.settings, "strong_solver", wider)
+        context = await asyncio.to_thread(
+            open_run_context, self.session.folder, self.run.id, settings, packaged(),
+            wait=self.session.wait,
+        )  # fmt: skip
+        asked = [q for q in plan.questions if (q[0], q[1].number) in cut]
+        more = replace(plan, questions=asked, sides=("strong",), done={})
+        try:
+            await probe(context, more)
+        finally:
+            await context.aclose()
+        return more.done
+
+    def tell(self, ledger: Ledger, status: RunStatus) -> int:
+        """Nothing more than the session says."""
+        return DONE
+
+
+def _cut(made: Sequence[Attempt]) -> int:
+    return sum(one.truncated for one in made if one.solver == "strong")
+
+
+def _question(source: str, made: Sequence[Attempt], roomier: Sequence[Attempt]) -> ProbedQuestion:
+    """What fresh attempts say of a question, each by its first judgement."""
+    voted = [mark.votes for one in made for mark in one.marks if len(mark.votes) > 1]
+    weak, strong, wide = (
+        tuple(float(by_judgement(one.marks)[0]) for one in side if one.score is not None)
+        for side in (
+            [one for one in made if one.solver == "weak"],
+            [one for one in made if one.solver == "strong"],
+            roomier,
+        )
+    )
+    differing = sum(votes[0] != votes[1] for votes in voted)
+    return ProbedQuestion(source, weak, strong, wide, _cut(made), differing, len(voted))
+
+
+def with_model(settings: Settings, role: str, model: ModelConfig) -> Settings:
+    """The settings with another model in one role, and every other role as it is."""
+    models = {name: settings.model(name) for name in settings.roles}
+    return settings.model_copy(update={"models": {**models, role: model}})
+
+
+@dataclass(frozen=True)
+class CeilingSearch:
+    """The search for what limits the yield of a pilot in a folder: each thing raised by itself.
+
+    `challenger` is another one to try, if any; `control` are documents that suffice for good
+    questions. Each of these is a run in a folder of its own inside the pilot's.
+    """
+
+    folder: RunFolder
+    settings: Settings
+    console: Console
+    wait: bool
+    challenger: ModelConfig | None
+    control: Sequence[Document]
+
+    def search(self, run: RunRow) -> tuple[int, Ceiling | None]:
+        """The exit code and, where it is not one of a pause, what was found."""
+        session = ProbeSession(self.folder, self.settings, self.console, self.wait, run=run)
+        if (code := session.measure()) not in (DONE, FAILED):
+            return code, None
+        with Ledger.open(self.folder.path, create=False) as ledger:
+            pilot = pilot_documents(ledger, run.id)
+            own = [ledger.document(id) for id in pilot]
+        measures = measuring(State(task=run.task, choices=self.settings.choices))
+        gap_min, tried = measures.bounds.gap_min, _tried(pilot.values())
+        found = find_ceiling(session.probed, gap_min, tried)
+        if found.limit != "cannot be told" or found.gap is None:
+            return code, found
+        arms = {"challenger": own if self.challenger else [], "documents": self.control}
+        rounds = dict[str, TriedRounds]()
+        for name, documents in arms.items():
+            if documents:
+                code, rounds[name] = self._tried_with(name, documents)
+                if code not in (DONE, FAILED):
+                    return code, None
+        return code, find_ceiling(session.probed, gap_min, tried, **rounds)
+
+    def _tried_with(self, name: str, documents: Sequence[Document]) -> tuple[int, TriedRounds]:
+        """A run over these documents, with the other challenger where that is what is tried."""
+        settings = self.settings
+        if name == "challenger" and self.challenger:
+            settings = with_model(settings, name, self.challenger)
+        limits = {"rounds": TRIED_ROUNDS, "target": None}
+        run = settings.run.model_copy(update=limits)
+        folder = RunFolder(self.folder.path / f"ceiling-{name}")
+        session = PilotSession(
+            folder, settings.model_copy(update={"run": run}), self.console, self.wait,
+            sample=frozenset(document.id for document in documents),
+        )  # fmt: skip
+        code = session.begin(documents)
+        with Ledger.open(folder.path, create=False) as ledger:
+            return code, _tried(pilot_documents(ledger, ledger.run().id).values())
+
+
+def _tried(documents: Iterable[PilotDocument]) -> TriedRounds:
+    """Their first rounds, as many as others are tried for, and whether one gave an example."""
+    return [
+        (min(one.rounds, TRIED_ROUNDS), int(one.accepted and one.rounds <= TRIED_ROUNDS))
+        for one in documents
+    ]

@@ -1,19 +1,24 @@
 """Whether a pilot foretells the rest, and names what limits a run.
 
-    python benchmarks/plan.py forecast     # pilots of 8 of 60 documents, 20 times; about a minute
+    python benchmarks/plan.py forecast   # pilots of 8 of 60 documents, 20 times; three minutes
+    python benchmarks/plan.py limits     # twelve worlds with a limit of which we know; six minutes
 
 `forecast` is about one finished run over 60 invented documents, the simulated models asked for
 everything: of 8 documents drawn anew from it, as `autodata plan` reads a pilot, what do they say of
-the other 52, and is it so? Shares come with their Wilson intervals.
+the other 52, and is it so? `limits` is about worlds that are made so that one thing limits them, or
+none: a challenger that pays no heed to its prompt, a judge that errs, two solvers that are equally
+able, documents of a paragraph, too few tokens for the strong side. What does `autodata plan
+--ceiling` say of each? Shares come with their Wilson intervals.
 """
 
 import argparse
+import json
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -25,8 +30,11 @@ from autodata.ledger.pilots import pilot_documents
 from autodata.tasks import TASKS
 from autodata.tasks.forecast import Forecast, Outset, PilotDocument, Predicted, forecast
 from autodata.tasks.measurement import in_percent, wilson
+from tests.invented import invented
 
 DOCUMENTS, PILOT, SEEDS = 60, 8, 20
+TRIED = 12  # documents of each world, all of them its pilot
+FIGURES = ("gap", "reachable", "room", "disagreement", "challenger", "documents")
 
 
 def foretold(task: str, documents: int, pilot: int, seeds: int) -> list[dict[str, Any]]:
@@ -67,12 +75,105 @@ def _checked(said: Forecast, others: Sequence[PilotDocument]) -> list[tuple[str,
     return checked
 
 
+ROLES = {
+    "challenger": "simulated",
+    "weak_solver": "simulated-weak",
+    "strong_solver": "simulated-strong",
+    "judge": "simulated",
+}
+SHORT = 3  # sentences of a short document
+NOTHING = "nothing found"
+
+
+class World(NamedTuple):
+    """A world whose limit is known: who plays which role, tokens of the strong side, documents."""
+
+    name: str
+    limit: str
+    models: Mapping[str, str] = {}
+    strong_tokens: int | None = None
+    short: bool = False
+
+
+WORLDS = (
+    World("careless challenger", "challenger", {"challenger": "simulated-careless"}),
+    World("noisy judge", "judge noise", {"judge": "simulated-noisy"}),
+    World("equal solvers, weak", "the gap between the models",
+          {"strong_solver": "simulated-weak"}),
+    World("short documents", "documents", short=True),
+    World("few tokens", "elicitation", strong_tokens=60),
+    World("honest", NOTHING),
+    World("careless challenger, other documents", "challenger",
+          {"challenger": "simulated-careless"}),
+    World("noisy judge, other documents", "judge noise", {"judge": "simulated-noisy"}),
+    World("equal solvers, strong", "the gap between the models",
+          {"weak_solver": "simulated-strong"}),
+    World("short documents, others", "documents", short=True),
+    World("some tokens", "elicitation", strong_tokens=120),
+    World("honest, other documents", NOTHING),
+)  # fmt: skip
+
+
+def searched(world: World, seed: int, place: Path) -> dict[str, Any]:
+    """What `autodata plan --ceiling` says of a world, and whether it is so."""
+    documents = place / "documents"
+    documents.mkdir()
+    for document in invented(TRIED, seed):
+        text = document.text
+        if world.short:
+            text = ". ".join(text.split("\n\n")[1].split(". ")[:SHORT])
+        (documents / document.name).write_text(text, encoding="utf-8")
+    models = {
+        role: {"endpoint": "simulated", "model": m}
+        for role, m in (ROLES | dict(world.models)).items()
+    }
+    if world.strong_tokens:
+        models["strong_solver"]["max_tokens"] = world.strong_tokens
+    config = place / "autodata.yaml"
+    config.write_text(json.dumps({"models": models}), encoding="utf-8")
+    said = json.loads(
+        autodata("plan", documents, "--task", "cs", "--pilot", TRIED, "--out", place / "run",
+                 "--config", config, "--ceiling", "--challenger", "simulated/simulated", "--json")
+    )  # fmt: skip
+    found = said["ceiling"]
+    return {
+        "world": world.name,
+        "accepted": f"{said['pilot']['accepted']} of {said['pilot']['documents']}",
+        "limit": world.limit,
+        "named": found["limit"],
+        **{name: _short(found[name]) for name in FIGURES},
+    }
+
+
+def _short(figure: Mapping[str, float] | None) -> str:
+    return f"{figure['value']:.2f} ({figure['low']:.2f}…{figure['high']:.2f})" if figure else ""
+
+
+def named(worlds: Sequence[World], first: int) -> list[dict[str, Any]]:
+    """Every world over documents of its own."""
+    rows = []
+    for seed, world in enumerate(worlds, first):
+        with tempfile.TemporaryDirectory() as place:
+            rows.append(searched(world, seed, Path(place)))
+            print({k: v for k, v in rows[-1].items() if v}, file=sys.stderr, flush=True)
+    wrong = sum(row["named"] not in (row["limit"], "cannot be told") for row in rows)
+    untold = sum(row["named"] == "cannot be told" for row in rows)
+    n = len(rows)
+    print(f"a wrong limit is named in {wrong} of {n} ({in_percent(wilson(wrong, n))} %), "
+          f"none can be told in {untold}")  # fmt: skip
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["forecast"])
+    parser.add_argument("what", choices=["forecast", "limits"])
     parser.add_argument("--tasks", nargs="*", default=["cs", "legal", "science"])
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--first", type=int, default=1, help="seed of the first world's documents")
     asked = parser.parse_args()
+    if asked.what == "limits":
+        report("plan_limits", "What limits a run", named(WORLDS, asked.first))
+        return
     rows = [row for task in asked.tasks for row in foretold(task, DOCUMENTS, PILOT, asked.seeds)]
     report("plan_forecast", f"Pilots of {PILOT} of {DOCUMENTS} documents", rows)
 

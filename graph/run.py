@@ -27,7 +27,7 @@ from autodata.ledger.measurements import fresh_attempts, last_numbers, record_me
 from autodata.models.errors import CallRefused
 from autodata.tasks import TASKS
 from autodata.tasks.measured import Measurement, measurement
-from autodata.tasks.types import Attempt, Decision, Side
+from autodata.tasks.types import Attempt, Decision, Round, Side
 
 SPREAD = (0.5, 2.0)  # documents cost very differently: what a budget buys, as shares of the mean
 FIRST_DOCUMENTS = 8  # documents that begin together where later ones learn from what they show
@@ -401,3 +401,67 @@ def _lacking(
         wanted = plan.attempts - len(numbers)
         lacking += [(side, last + n) for n in range(1, wanted + 1)]
     return state, made, lacking
+
+
+@dataclass
+class Probe:
+    """Which questions of a run, decided however they were, are attempted afresh by these sides.
+
+    Each has `attempts` a side, and every answer is judged as often as the choices say. `done` are
+    the attempts at each, by document and round; `refused` as for a batch.
+    """
+
+    task: TaskName
+    choices: RunChoices
+    questions: Sequence[tuple[str, Round]]
+    attempts: int
+    in_flight: int
+    sides: tuple[Side, ...] = BOTH
+    done: dict[tuple[str, int], tuple[Attempt, ...]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+PROBED_FROM = 1_000  # numbers of these attempts: no gate and no remeasurement comes so far
+
+
+async def probe(
+    context: RunContext, plan: Probe, on_question: Callable[[], None] = lambda: None
+) -> None:
+    """Has every question attempted. Answers are in the log: asked again, it pays for none of them.
+    Raises Paused when an endpoint is down or a budget is reached, what is under way being finished
+    first."""
+    slots = asyncio.Semaphore(plan.in_flight)
+
+    async def one(document_id: str, round: Round) -> None:
+        async with slots:
+            if plan.stop.is_set():
+                return
+            try:
+                made = await _probed(context, plan, document_id, round)
+            except CallRefused as refusal:
+                plan.refused[document_id] = str(refusal)
+                return
+            except BaseException:
+                plan.stop.set()
+                raise
+            plan.done[document_id, round.number] = made
+            on_question()
+
+    await all_done([one(*question) for question in plan.questions])
+
+
+async def _probed(
+    context: RunContext, plan: Probe, document_id: str, round: Round
+) -> tuple[Attempt, ...]:
+    state = State(
+        task=plan.task,
+        document_id=document_id,
+        choices=plan.choices,
+        number=round.number,
+        candidate=round.candidate,
+    )
+    numbers = range(PROBED_FROM, PROBED_FROM + plan.attempts)
+    scope = f"{document_id}/probe"  # no call of the gate answers for another here
+    work = [attempt(context, state, side, n, scope=scope) for side in plan.sides for n in numbers]
+    return tuple(await all_done(work))

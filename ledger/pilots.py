@@ -11,13 +11,14 @@ from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import COSTS, SOURCE, cost, number, within
 from autodata.tasks.forecast import (
+    Ceiling,
     Forecast,
     Headroom,
     PilotDocument,
     Predicted,
     YieldCurve,
 )
-from autodata.tasks.measurement import Interval, in_percent, wilson
+from autodata.tasks.measurement import Estimate, Interval, in_percent, wilson
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400  # seconds
 
@@ -199,3 +200,44 @@ def duration(seconds: float) -> str:
         if seconds >= unit:
             return f"{seconds / unit:.1f} {name}"
     return f"{seconds / MINUTE:.0f} min" if seconds >= 2 * MINUTE else f"{seconds:.0f} s"
+
+
+# What each figure of a ceiling is, in words, with what it is a share or a difference of.
+CEILING_FIGURES = {
+    "gap": "strong − weak, on attempts that no gate has seen",
+    "reachable": "the widest gap that these two can show, at any difficulty",
+    "room": "of the strong mean, gained with more tokens",
+    "best_of": "of the strong mean, gained by the best of its attempts",
+    "disagreement": "of criteria are marked otherwise by a second judgement of the same answer",
+    "challenger": "more rounds give an example with the other challenger",
+    "documents": "more rounds give an example on the demo documents",
+}
+IN_PERCENT = ("disagreement", "challenger", "documents")
+
+
+def ceiling_rows(found: Ceiling) -> Iterator[tuple[str, str]]:
+    """What limits the yield, and the figures that say so: a name and what is said of it."""
+    yield "limit", f"{found.limit}: {found.because}"
+    yield "", f"by {found.questions} questions that both sides attempted afresh:"
+    for name, words in CEILING_FIGURES.items():
+        at: Estimate | None = getattr(found, name)
+        if at is not None:
+            low, high = at.interval
+            figure = f"{at.mean:z.2f} ({low:z.2f} to {high:z.2f})"
+            if name in IN_PERCENT:
+                figure = f"{100 * at.mean:z.0f} % ({100 * low:z.0f} to {100 * high:z.0f})"
+            yield "", f"{figure} {words}"
+
+
+def plain_ceiling(found: Ceiling) -> dict[str, Any]:
+    """What limits the yield as JSON values; null what was not tried."""
+    figures = {name: getattr(found, name) for name in CEILING_FIGURES}
+    return {
+        "limit": found.limit,
+        "because": found.because,
+        "questions": found.questions,
+        **{
+            name: at and {"value": at.mean, "low": at.interval.low, "high": at.interval.high}
+            for name, at in figures.items()
+        },
+    }

@@ -22,6 +22,7 @@ KNOWN = 2  # terms that name the field; questions are about the others
 # Weight of a positive criterion as a share of the policy's largest weight, by facet: the bands of
 # the prompts. A criterion without a facet repeats the context.
 BANDS = {"conclusion": (0.8, 1.0), "driver": (0.5, 0.7), "extent": (0.2, 0.4), "": (0.2, 0.3)}
+CARELESS = "simulated-careless"  # a challenger that pays no heed to its prompt
 SURPLUS = 4  # how far a miscounted rubric lies outside the policy
 
 FacetLine = tuple[
@@ -31,7 +32,8 @@ FacetLine = tuple[
 
 def challenge(scenario: Scenario, brief: Brief, rng: Rng) -> str:
     """One candidate as JSON, written under the rules found in the prompt and the instruction."""
-    ways = behaviour(brief.guidance, brief.section("instruction"), scenario.rates, brief.policy)
+    guidance = "" if brief.model == CARELESS else brief.guidance
+    ways = behaviour(guidance, brief.section("instruction"), scenario.rates, brief.policy)
     reading = study(brief.section("document"))
     kind = rng.weighted(ways.kinds)
     conditions, aspects = _matters(brief, scenario, reading, ways, rng)

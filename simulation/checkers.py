@@ -25,6 +25,7 @@ NOTICED_PADDING = 0.5  # share of criteria that repeat the context from which on
 # The judge of an answer.
 ERROR = 0.02  # share of marks on positive criteria that are wrong
 NEGATIVE_ERROR = 0.10  # judges find it harder to say whether an error was made
+ERRORS = {"simulated-noisy": 0.3}  # share of all marks, of other judges
 MARKS_MALFORMED = 0.005
 OVERLAP = 0.6  # share of a criterion's words that an answer must contain when nothing is quoted
 # The judge of a round.
@@ -168,7 +169,8 @@ def mark(scenario: Scenario, brief: Brief, rng: Rng) -> str:
     marks = []
     for number, criterion in criteria(brief.section("rubric")):
         met, evidence = _meets(criterion, answer, scenario.phrases)
-        if rng.happens(NEGATIVE_ERROR if _ERROR.match(criterion) else ERROR):
+        error = NEGATIVE_ERROR if _ERROR.match(criterion) else ERROR
+        if rng.happens(ERRORS.get(brief.model, error)):
             met = not met
         marks.append({"number": number, "evidence": evidence if met else "", "met": met})
     return as_json({"marks": marks}, MARKS_MALFORMED, brief.reasked, rng)

@@ -67,21 +67,25 @@ def plan(
     out: Path | None,
     pilot: int,
     seed: int,
-    examples: int | None,
     of: int | None,
-    as_json: bool,
-    run_id: str | None,
     config: Path | None,
     wait: bool,
+    as_json: bool,
+    run_id: str | None,
     overrides: Sequence[Override],
+    **asked: Any,
 ) -> int:
     """Runs a pilot on a sample of the documents, or reads a run, and forecasts the rest."""
-    from autodata.planning import PilotSession, Sample, pilot_report, tell_report
+    from autodata.planning import PilotSession, Sample, tell_plan
 
-    given = [RunFolder(Path(name)) for name in documents]
-    if len(given) == 1 and given[0].holds_run:
-        return _read_plan(given[0], of, examples, as_json, run_id, overrides)
     console = Screen(stderr=True) if as_json else screen()
+    given = RunFolder(Path(documents[0]))
+    if len(documents) == 1 and given.holds_run:
+        settings = _planned_as(given, run_id, overrides)
+        return tell_plan(
+            given, settings, console, DONE,
+            run_id=run_id, documents=of, wait=wait, as_json=as_json, **asked,
+        )  # fmt: skip
     settings = with_task(load(config, overrides))
     corpus, sample = _corpus(documents, settings), Sample(pilot, seed)
     chosen = sample.of(corpus)
@@ -89,35 +93,24 @@ def plan(
     ids = frozenset(document.id for document in chosen)
     session = PilotSession(folder, settings, console, wait, sample=ids)
     code = session.begin(chosen, corpus.skipped)
-    if code in (DONE, FAILED):
-        found = pilot_report(folder, settings, documents=of or sample.total, examples=examples)
-        tell_report(console, found, as_json)
-    return code
+    if code not in (DONE, FAILED):
+        return code
+    return tell_plan(
+        folder, session.resolved(settings.run.task or ""), console, code,
+        documents=of or sample.total, wait=wait, as_json=as_json, **asked,
+    )  # fmt: skip
 
 
-def _read_plan(
-    folder: RunFolder,
-    of: int | None,
-    examples: int | None,
-    as_json: bool,
-    run_id: str | None,
-    overrides: Sequence[Override],
-) -> int:
-    """The forecast of a run that is there, as far as it went."""
-    from autodata.planning import pilot_report, tell_report
-
-    if overrides:
-        raise SettingsError(
-            f"{overrides[0].source}: {folder.path} is a run with a configuration of its own; name "
-            "documents, and --out for another folder, to try another"
-        )
+def _planned_as(folder: RunFolder, run_id: str | None, overrides: Sequence[Override]) -> Settings:
+    """The settings of a run that is read as a pilot; what it may still spend may be changed."""
+    for override in overrides:
+        if not override.key.startswith("budget."):
+            raise SettingsError(
+                f"{override.source}: {folder.path} is a run with a configuration of its own; name "
+                "documents, and --out for another folder, to try another"
+            )
     with Ledger.open(folder.path, create=False) as ledger:
-        row = ledger.run(run_id)
-    found = pilot_report(
-        folder, folder.settings(row), run_id=row.id, documents=of, examples=examples
-    )
-    tell_report(screen(), found, as_json)
-    return DONE
+        return folder.settings(ledger.run(run_id), overrides)
 
 
 def resume(run: Path, wait: bool, overrides: Sequence[Override]) -> int:
