@@ -19,11 +19,13 @@ from autodata.graph.state import State, judgements, measuring, planned
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.pilots import (
     PilotReport,
+    attempted_questions,
     ceiling_rows,
     duration,
     in_dollars,
     in_whole,
     pilot_documents,
+    pilot_report,
     pilot_rows,
     plain_ceiling,
     predicted,
@@ -35,25 +37,21 @@ from autodata.models.client import Models
 from autodata.models.config import ModelConfig, endpoint
 from autodata.options import DONE, FAILED
 from autodata.prompt_store.prompt import packaged
-from autodata.run_folder import RunFolder, RunFolderError
+from autodata.run_folder import RunFolder
 from autodata.screen import print_table, table
 from autodata.session import STOPPED, RunSession, RunWork, Session, Work
 from autodata.settings import Settings, SettingsError
-from autodata.tasks import TASKS
-from autodata.tasks.forecast import (
-    LEAST_PILOT,
+from autodata.tasks.ceiling import (
+    TRIED_ROUNDS,
     Ceiling,
-    Outset,
-    PilotDocument,
     ProbedQuestion,
     TriedRounds,
+    cut_off,
     find_ceiling,
-    forecast,
-    headroom,
-    yield_curve,
+    first_rounds,
+    probed_question,
 )
-from autodata.tasks.rubric import by_judgement
-from autodata.tasks.types import Attempt, Document, Round, digest
+from autodata.tasks.types import Attempt, Document, digest
 
 
 @dataclass
@@ -99,46 +97,6 @@ class PilotSession(RunSession):
         return FAILED if refused else DONE
 
 
-def pilot_report(
-    folder: RunFolder,
-    settings: Settings,
-    *,
-    run_id: str | None = None,
-    documents: int | None = None,
-    examples: int | None = None,
-) -> PilotReport:
-    """What the decided documents of a run say of the others, `documents` in all, those of the
-    folder unless stated. Raises RunFolderError where too few are decided."""
-    with Ledger.open(folder.path, create=False) as ledger:
-        run = ledger.run(run_id)
-        if run.kind != "documents":
-            raise RunFolderError(f"{run.id} is no run over documents: it can be no pilot")
-        found = list(pilot_documents(ledger, run.id).values())
-        total = documents or len(ledger.document_ids())
-    if len(found) < LEAST_PILOT:
-        raise RunFolderError(
-            f"run {run.id} has {len(found)} decided documents; a forecast takes at least "
-            f"{LEAST_PILOT}: go on with `autodata resume {folder.path}`"
-        )
-    left = max(total - len(found), 0)
-    rounds = settings.choices.rounds or TASKS[run.task].rounds
-    in_flight = documents_in_flight(settings)
-    outset = Outset(left or len(found), None, rounds, in_flight)
-    lacking = (examples or 0) - sum(one.accepted for one in found)
-    return PilotReport(
-        run=run,
-        place=folder.path,
-        pilot=found,
-        left=left,
-        rest=forecast(found, outset),
-        examples=examples,
-        wanted=forecast(found, outset._replace(examples=lacking)) if lacking > 0 else None,
-        in_flight=in_flight,
-        curve=yield_curve(found),
-        headroom=headroom(found),
-    )
-
-
 def tell_plan(
     folder: RunFolder,
     settings: Settings,
@@ -157,7 +115,15 @@ def tell_plan(
     other = _other_challenger(challenger, settings)
     if other and not ceiling:
         raise SettingsError("--challenger: another challenger is tried with --ceiling alone")
-    report = pilot_report(folder, settings, run_id=run_id, documents=documents, examples=examples)
+    with Ledger.open(folder.path, create=False) as ledger:
+        report = pilot_report(
+            ledger,
+            run_id,
+            documents=documents,
+            examples=examples,
+            rounds=settings.run.rounds,
+            in_flight=documents_in_flight(settings),
+        )
     found: Ceiling | None = None
     if ceiling:
         control = demo_documents(report.run.task)
@@ -241,10 +207,8 @@ def _forecasts(report: PilotReport) -> Table:
 
 # What limits the yield.
 
-QUESTIONS, PER_DOCUMENT = 24, 2  # that are attempted afresh, at the most
 JUDGEMENTS = 2  # of each of these answers, so that they can be compared
 MORE_TOKENS = 4  # times as many as the strong side had where it was cut off
-TRIED_ROUNDS = 6  # of another challenger, and of other documents; those of the pilot are cut so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,14 +239,14 @@ class ProbeSession(Session):
         return f"autodata plan {self.folder.path} --ceiling, with the same options"
 
     def opened(self, run: RunRow, settings: Settings) -> "ProbeWork":
-        """The questions, up to PER_DOCUMENT of a document, drawn at random."""
+        """The questions, a few of each document, drawn at random."""
         context = open_run_context(self.folder, run.id, settings, packaged(), wait=self.wait)
         choices = settings.choices
         repeats = max(judgements(choices), JUDGEMENTS)
         plan = Probe(
             task=self.run.task,
             choices=choices.model_copy(update={"judge_repeats": repeats}),
-            questions=_questions(context.ledger, self.run.id),
+            questions=attempted_questions(context.ledger, self.run.id),
             attempts=max(planned(State(task=self.run.task, choices=choices))),
             in_flight=documents_in_flight(settings),
         )
@@ -294,16 +258,6 @@ class ProbeSession(Session):
         for document_id, reason in refused.items():
             self.console.print(f"not attempted  {document_id}  {reason}", style="red")
         return FAILED if refused else DONE
-
-
-def _questions(ledger: Ledger, run_id: str) -> list[tuple[str, Round]]:
-    """Attempted questions of a run, as many of each document as of any other."""
-    found = list[tuple[int, str, str, Round]]()
-    for id in pilot_documents(ledger, run_id):
-        tried = [round for round in ledger.rounds(run_id, id) if round.weak and round.candidate]
-        drawn = sorted((digest(id, round.number), round) for round in tried)
-        found += [(at, key, id, round) for at, (key, round) in enumerate(drawn[:PER_DOCUMENT])]
-    return [(id, round) for _, _, id, round in sorted(found, key=lambda q: q[:3])[:QUESTIONS]]
 
 
 @dataclass(frozen=True)
@@ -336,14 +290,14 @@ class ProbeWork:
         roomier = await self._roomier()
         for (id, number), made in self.plan.done.items():
             source = str(sources[id].meta.get("source", id))
-            self.session.probed.append(_question(source, made, roomier.get((id, number), ())))
+            self.session.probed.append(probed_question(source, made, roomier.get((id, number), ())))
         if self.stop.is_set() and len(self.plan.done) < len(self.plan.questions):
             raise STOPPED
 
     async def _roomier(self) -> dict[tuple[str, int], tuple[Attempt, ...]]:
         """The strong side again, with more tokens, at questions where it was cut off."""
         own, plan = self.session.settings.model("strong_solver"), self.plan
-        cut = {key for key, made in plan.done.items() if _cut(made)}
+        cut = {key for key, made in plan.done.items() if cut_off(made)}
         if not cut or own.max_tokens is None or self.stop.is_set():
             return {}
         wider = own.model_copy(update={"max_tokens": MORE_TOKENS * own.max_tokens})
@@ -363,25 +317,6 @@ class ProbeWork:
     def tell(self, ledger: Ledger, status: RunStatus) -> int:
         """Nothing more than the session says."""
         return DONE
-
-
-def _cut(made: Sequence[Attempt]) -> int:
-    return sum(one.truncated for one in made if one.solver == "strong")
-
-
-def _question(source: str, made: Sequence[Attempt], roomier: Sequence[Attempt]) -> ProbedQuestion:
-    """What fresh attempts say of a question, each by its first judgement."""
-    voted = [mark.votes for one in made for mark in one.marks if len(mark.votes) > 1]
-    weak, strong, wide = (
-        tuple(float(by_judgement(one.marks)[0]) for one in side if one.score is not None)
-        for side in (
-            [one for one in made if one.solver == "weak"],
-            [one for one in made if one.solver == "strong"],
-            roomier,
-        )
-    )
-    differing = sum(votes[0] != votes[1] for votes in voted)
-    return ProbedQuestion(source, weak, strong, wide, _cut(made), differing, len(voted))
 
 
 def with_model(settings: Settings, role: str, model: ModelConfig) -> Settings:
@@ -414,7 +349,7 @@ class CeilingSearch:
             pilot = pilot_documents(ledger, run.id)
             own = [ledger.document(id) for id in pilot]
         measures = measuring(State(task=run.task, choices=self.settings.choices))
-        gap_min, tried = measures.bounds.gap_min, _tried(pilot.values())
+        gap_min, tried = measures.bounds.gap_min, first_rounds(pilot.values())
         found = find_ceiling(session.probed, gap_min, tried)
         if found.limit != "cannot be told" or found.gap is None:
             return code, found
@@ -441,12 +376,4 @@ class CeilingSearch:
         )  # fmt: skip
         code = session.begin(documents)
         with Ledger.open(folder.path, create=False) as ledger:
-            return code, _tried(pilot_documents(ledger, ledger.run().id).values())
-
-
-def _tried(documents: Iterable[PilotDocument]) -> TriedRounds:
-    """Their first rounds, as many as others are tried for, and whether one gave an example."""
-    return [
-        (min(one.rounds, TRIED_ROUNDS), int(one.accepted and one.rounds <= TRIED_ROUNDS))
-        for one in documents
-    ]
+            return code, first_rounds(pilot_documents(ledger, ledger.run().id).values())

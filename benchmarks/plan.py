@@ -7,7 +7,7 @@
 everything: of 8 documents drawn anew from it, as `autodata plan` reads a pilot, what do they say of
 the other 52, and is it so? `limits` is about worlds that are made so that one thing limits them, or
 none: a challenger that pays no heed to its prompt, a judge that errs, two solvers that are equally
-able, documents of a paragraph, too few tokens for the strong side. What does `autodata plan
+able, documents of a sentence or two, too few tokens for the strong side. What does `autodata plan
 --ceiling` say of each? Shares come with their Wilson intervals.
 """
 
@@ -81,7 +81,7 @@ ROLES = {
     "strong_solver": "simulated-strong",
     "judge": "simulated",
 }
-SHORT = 3  # sentences of a short document
+SHORT = 1  # sentences of a short document
 NOTHING = "nothing found"
 
 
@@ -123,14 +123,14 @@ def searched(world: World, seed: int, place: Path) -> dict[str, Any]:
         if world.short:
             text = ". ".join(text.split("\n\n")[1].split(". ")[:SHORT])
         (documents / document.name).write_text(text, encoding="utf-8")
-    models = {
-        role: {"endpoint": "simulated", "model": m}
-        for role, m in (ROLES | dict(world.models)).items()
+    played: dict[str, dict[str, Any]] = {
+        role: {"endpoint": "simulated", "model": world.models.get(role, model)}
+        for role, model in ROLES.items()
     }
     if world.strong_tokens:
-        models["strong_solver"]["max_tokens"] = world.strong_tokens
+        played["strong_solver"]["max_tokens"] = world.strong_tokens
     config = place / "autodata.yaml"
-    config.write_text(json.dumps({"models": models}), encoding="utf-8")
+    config.write_text(json.dumps({"models": played}), encoding="utf-8")
     said = json.loads(
         autodata("plan", documents, "--task", "cs", "--pilot", TRIED, "--out", place / "run",
                  "--config", config, "--ceiling", "--challenger", "simulated/simulated", "--json")

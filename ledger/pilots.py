@@ -7,18 +7,26 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from autodata.ledger.database import LedgerError
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.rows import RunRow
 from autodata.ledger.summary import COSTS, SOURCE, cost, number, within
+from autodata.tasks import TASKS
+from autodata.tasks.ceiling import Ceiling
 from autodata.tasks.forecast import (
-    Ceiling,
+    LEAST_PILOT,
     Forecast,
     Headroom,
+    Outset,
     PilotDocument,
     Predicted,
     YieldCurve,
+    forecast,
+    headroom,
+    yield_curve,
 )
 from autodata.tasks.measurement import Estimate, Interval, in_percent, wilson
+from autodata.tasks.types import Round, digest
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400  # seconds
 
@@ -128,6 +136,44 @@ def spent(pilot: Sequence[PilotDocument], kind: str) -> float | None:
     """What a pilot took of one kind; None where a price is unknown."""
     values = [getattr(one, kind) for one in pilot]
     return None if None in values else sum(values)
+
+
+def pilot_report(
+    ledger: Ledger,
+    run_id: str | None,
+    *,
+    documents: int | None,
+    examples: int | None,
+    rounds: int | None,
+    in_flight: int,
+) -> PilotReport:
+    """What the decided documents of a run say of the others, `documents` in all, those of the
+    folder unless stated; `rounds` are the task's unless stated. Raises LedgerError where too few
+    are decided, or where it is no run over documents."""
+    run, folder = ledger.run(run_id), ledger.path.parent
+    if run.kind != "documents":
+        raise LedgerError(f"{run.id} is no run over documents: it can be no pilot")
+    found = list(pilot_documents(ledger, run.id).values())
+    if len(found) < LEAST_PILOT:
+        raise LedgerError(
+            f"run {run.id} has {len(found)} decided documents; a forecast takes at least "
+            f"{LEAST_PILOT}: go on with `autodata resume {folder}`"
+        )
+    left = max((documents or len(ledger.document_ids())) - len(found), 0)
+    outset = Outset(left or len(found), None, rounds or TASKS[run.task].rounds, in_flight)
+    lacking = (examples or 0) - sum(one.accepted for one in found)
+    return PilotReport(
+        run=run,
+        place=folder,
+        pilot=found,
+        left=left,
+        rest=forecast(found, outset),
+        examples=examples,
+        wanted=forecast(found, outset._replace(examples=lacking)) if lacking > 0 else None,
+        in_flight=in_flight,
+        curve=yield_curve(found),
+        headroom=headroom(found),
+    )
 
 
 def pilot_rows(report: PilotReport) -> Iterator[tuple[str, str]]:
@@ -241,3 +287,16 @@ def plain_ceiling(found: Ceiling) -> dict[str, Any]:
             for name, at in figures.items()
         },
     }
+
+
+QUESTIONS, PER_DOCUMENT = 24, 2  # that are attempted afresh, at the most
+
+
+def attempted_questions(ledger: Ledger, run_id: str) -> list[tuple[str, Round]]:
+    """Attempted questions of a run, drawn at random, as many of each document as of any other."""
+    found = list[tuple[int, str, str, Round]]()
+    for id in pilot_documents(ledger, run_id):
+        tried = [round for round in ledger.rounds(run_id, id) if round.weak and round.candidate]
+        drawn = sorted((digest(id, round.number), round) for round in tried)
+        found += [(at, key, id, round) for at, (key, round) in enumerate(drawn[:PER_DOCUMENT])]
+    return [(id, round) for _, _, id, round in sorted(found, key=lambda q: q[:3])[:QUESTIONS]]
