@@ -200,11 +200,15 @@ def plan(**given: Any) -> None:
     and --out goes on there, and nothing is paid for twice. A run folder in place of documents is
     read as it stands; no model is asked.
 
+    --ceiling raises one thing at a time on the pilot's documents and says what limits the yield:
+    elicitation, judge noise, challenger, documents, or the gap between the models.
+
     \b
     Examples:
       autodata plan papers/ --task cs
       autodata plan papers/ --task cs --pilot 12 --examples 500 --out runs/cs
       autodata plan runs/cs --documents 2000
+      autodata plan runs/cs --ceiling --challenger openai/gpt-5 --budget-usd 20
       autodata plan runs/cs --examples 500 --json | jq .wanted.usd
     """
     _call("run", "plan", **given)

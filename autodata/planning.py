@@ -351,7 +351,7 @@ class CeilingSearch:
         measures = measuring(State(task=run.task, choices=self.settings.choices))
         gap_min, tried = measures.bounds.gap_min, first_rounds(pilot.values())
         found = find_ceiling(session.probed, gap_min, tried)
-        if found.limit != "cannot be told" or found.gap is None:
+        if found.limit in ("elicitation", "judge noise") or found.gap is None:
             return code, found
         arms = {"challenger": own if self.challenger else [], "documents": self.control}
         rounds = dict[str, TriedRounds]()

@@ -7,8 +7,8 @@
 everything: of 8 documents drawn anew from it, as `autodata plan` reads a pilot, what do they say of
 the other 52, and is it so? `limits` is about worlds that are made so that one thing limits them, or
 none: a challenger that pays no heed to its prompt, a judge that errs, two solvers that are equally
-able, documents of a sentence or two, too few tokens for the strong side. What does `autodata plan
---ceiling` say of each? Shares come with their Wilson intervals.
+able, documents of a few sentences on what everybody knows, too few tokens for the strong side. What
+does `autodata plan --ceiling` say of each? Shares come with their Wilson intervals.
 """
 
 import argparse
@@ -16,7 +16,8 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,9 +28,13 @@ from results import report
 
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.pilots import pilot_documents
+from autodata.simulation.documents import study
+from autodata.simulation.messages import listed
+from autodata.simulation.scenario import area, is_famous, is_special
 from autodata.tasks import TASKS
 from autodata.tasks.forecast import Forecast, Outset, PilotDocument, Predicted, forecast
 from autodata.tasks.measurement import in_percent, wilson
+from autodata.tasks.types import Document
 from tests.invented import invented
 
 DOCUMENTS, PILOT, SEEDS = 60, 8, 20
@@ -81,7 +86,7 @@ ROLES = {
     "strong_solver": "simulated-strong",
     "judge": "simulated",
 }
-SHORT = 1  # sentences of a short document
+SHORT = 2  # paragraphs of a short document
 NOTHING = "nothing found"
 
 
@@ -114,15 +119,23 @@ WORLDS = (
 )  # fmt: skip
 
 
+def _short_ones(seed: int) -> Iterator[Document]:
+    """Documents of a few sentences that hold nothing but what their field knows, as the practice
+    models have it: a famous field, and no matter of which only readers of the source know."""
+    for document in invented(100 * TRIED, seed):
+        text = "\n\n".join(document.text.split("\n\n")[1 : 1 + SHORT])
+        terms = study(text).terms
+        field = area(f"This is about {listed(list(terms[:2]))}.")
+        if len(terms) > 1 and is_famous(field) and not any(map(is_special, terms)):
+            yield Document.of(document.name, text)
+
+
 def searched(world: World, seed: int, place: Path) -> dict[str, Any]:
     """What `autodata plan --ceiling` says of a world, and whether it is so."""
     documents = place / "documents"
     documents.mkdir()
-    for document in invented(TRIED, seed):
-        text = document.text
-        if world.short:
-            text = ". ".join(text.split("\n\n")[1].split(". ")[:SHORT])
-        (documents / document.name).write_text(text, encoding="utf-8")
+    for document in islice(_short_ones(seed) if world.short else invented(TRIED, seed), TRIED):
+        (documents / document.name).write_text(document.text, encoding="utf-8")
     played: dict[str, dict[str, Any]] = {
         role: {"endpoint": "simulated", "model": world.models.get(role, model)}
         for role, model in ROLES.items()

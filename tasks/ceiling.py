@@ -62,7 +62,7 @@ class ProbedQuestion(NamedTuple):
     criteria: tuple[Right, ...] = ()
 
 
-TRIED_ROUNDS = 6
+TRIED_ROUNDS = 12
 """Rounds in which another challenger, and other documents, are tried; the pilot's are cut so."""
 
 TriedRounds = Sequence[tuple[int, int]]
@@ -105,9 +105,10 @@ def find_ceiling(
 
     Elicitation: strong answers are cut off, and with more room the strong mean gains MATTERS or
     more, distinguishably. Judge noise: two judgements differ so often that more than LOST of each
-    gap is gone, whatever the models can. The models: the widest gap that they can show is below the
-    gate's `gap_min`. Then what another challenger, or other documents, add to the share of rounds
-    that give an example, where either was tried. Nothing found: nothing of this moved it.
+    gap is gone, whatever the models can. What another challenger, or other documents, add to the
+    share of rounds that give an example, where either was tried: who can do better there is no
+    limit. The models: the widest gap that they can show is below the gate's `gap_min`. Nothing
+    found: nothing of this moved it.
     """
     questions, texts = [one for one in probed if one.weak and one.strong], _Texts(list)
     for one in questions:
@@ -119,19 +120,24 @@ def find_ceiling(
         )
         return Ceiling("cannot be told", because, len(questions))
     drawn = list(texts.values())
+
+    def of(
+        each: Callable[[ProbedQuestion], tuple[float, float]],
+        figure: Callable[[float, float], float] = _share,
+    ) -> Estimate:
+        return _by_text([_sums(map(each, text)) for text in drawn], figure)
+
     found = Ceiling(
         "cannot be told",
         "",
         len(questions),
-        gap=_by_text(drawn, lambda asked: fmean(fmean(q.strong) - fmean(q.weak) for q in asked)),
-        reachable=_by_text(
-            drawn, lambda asked: reachable_gap([c for q in asked for c in q.criteria])
-        ),
-        room=_by_text(drawn, _gained) if any(one.cut for one in questions) else None,
-        best_of=_by_text(
-            drawn, lambda asked: fmean(max(q.strong) - fmean(q.strong) for q in asked)
-        ),
-        disagreement=_by_text(drawn, _disagreement) if any(q.judged for q in questions) else None,
+        gap=of(lambda q: (fmean(q.strong) - fmean(q.weak), 1)),
+        reachable=of(_ahead, _widest),
+        room=of(_gained) if any(one.cut for one in questions) else None,
+        best_of=of(lambda q: (max(q.strong) - fmean(q.strong), 1)),
+        disagreement=of(lambda q: (q.differing, q.judged))
+        if any(q.judged for q in questions)
+        else None,
         challenger=_added(pilot, challenger),
         documents=_added(pilot, documents),
     )
@@ -151,8 +157,6 @@ def _limit(
     if noise and lost_to_noise(noise.interval.low) > LOST:
         share = lost_to_noise(noise.mean)
         return "judge noise", f"it swallows {100 * share:.0f} % of every gap between the models"
-    if most and most.interval.high < gap_min:
-        return "the gap between the models", f"no question could show one of {gap_min:.2f}"
     moved: list[tuple[float, Limit, str]] = []
     if found.challenger and found.challenger.interval.low > 0:
         because = "another challenger's rounds give an example more often"
@@ -162,20 +166,41 @@ def _limit(
         moved.append((found.documents.mean, "documents", because))
     if moved:
         return max(moved)[1:]
+    if most and most.interval.high < gap_min:
+        return "the gap between the models", f"no question could show one of {gap_min:.2f}"
     if not found.challenger or not found.documents:
         what = "another challenger" if found.documents else "other documents"
         return "cannot be told", f"models and judge do not limit it; {what} was not tried"
     return "nothing found", "nothing that was raised moved the yield distinguishably"
 
 
-def _by_text(
-    texts: Sequence[Sequence[ProbedQuestion]],
-    statistic: Callable[[Sequence[ProbedQuestion]], float],
-) -> Estimate:
-    def of(drawn: Sequence[Sequence[ProbedQuestion]]) -> float:
-        return statistic([question for text in drawn for question in text])
+Sums = tuple[float, float]
+
+
+def _by_text(texts: Sequence[Sums], figure: Callable[[float, float], float]) -> Estimate:
+    """A figure of two sums over all questions, and its interval: texts are drawn again."""
+
+    def of(drawn: Sequence[Sums]) -> float:
+        return figure(*_sums(drawn))
 
     return Estimate(of(texts), bootstrap(texts, of))
+
+
+def _sums(pairs: Iterable[Sums]) -> Sums:
+    first = second = 0.0
+    for one, other in pairs:
+        first, second = first + one, second + other
+    return first, second
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _gained(question: ProbedQuestion) -> Sums:
+    """What more room adds to the strong mean; nothing where no answer was cut off."""
+    wide = question.roomier
+    return fmean(wide) - fmean(question.strong) if wide else 0.0, 1
 
 
 def reachable_gap(criteria: Sequence[Right]) -> float:
@@ -186,19 +211,21 @@ def reachable_gap(criteria: Sequence[Right]) -> float:
     of the common odds ratio of N. Mantel and W. Haenszel (1959), which no criterion's difficulty
     biases; half an answer on either side keeps it finite.
     """
-    ahead = sum(c.strong * c.weak_not / max(sum(c), 1) for c in criteria) + 0.5
-    behind = sum(c.weak * c.strong_not / max(sum(c), 1) for c in criteria) + 0.5
-    return tanh(log(ahead / behind) / 4)
+    return _widest(*_ahead(criteria))
 
 
-def _gained(asked: Sequence[ProbedQuestion]) -> float:
-    """What more room adds to the strong mean, over all questions."""
-    return fmean(fmean(q.roomier) - fmean(q.strong) if q.roomier else 0.0 for q in asked)
+def _ahead(asked: ProbedQuestion | Sequence[Right]) -> Sums:
+    """Pairs of answers in which only the strong one is right, and in which only the weak one is, by
+    the answers to a criterion."""
+    criteria = asked.criteria if isinstance(asked, ProbedQuestion) else asked
+    return _sums(
+        (c.strong * c.weak_not / max(sum(c), 1), c.weak * c.strong_not / max(sum(c), 1))
+        for c in criteria
+    )
 
 
-def _disagreement(asked: Sequence[ProbedQuestion]) -> float:
-    judged = sum(q.judged for q in asked)
-    return sum(q.differing for q in asked) / judged if judged else 0.0
+def _widest(ahead: float, behind: float) -> float:
+    return tanh(log((ahead + 0.5) / (behind + 0.5)) / 4)
 
 
 def lost_to_noise(disagreement: float) -> float:
@@ -253,11 +280,14 @@ _RIGHT: tuple[tuple[Side, bool], ...] = (
 
 
 def _criteria(whole: Sequence[Attempt]) -> tuple[Right, ...]:
-    """Who is right on each criterion: meets a positive one, or makes no error that one names."""
+    """Who is right on each positive criterion. Errors that others name are made by few, so that
+    hardly more than the judge's own errors shows there."""
     found = []
     for marks in zip(*(one.marks for one in whole), strict=True):
+        if marks[0].weight < 0:
+            continue
         right = Counter(
-            (one.solver, (mark.votes or (mark.met,))[0] == (mark.weight > 0))
+            (one.solver, (mark.votes or (mark.met,))[0])
             for one, mark in zip(whole, marks, strict=True)
         )
         found.append(Right(*(right[key] for key in _RIGHT)))

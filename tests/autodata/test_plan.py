@@ -2,6 +2,7 @@
 
 import json
 
+from tests.invented import invented
 from tests.outside import Folder, Simulated
 
 PLAN = ("plan", "docs", "--task", "cs", "--pilot", "2", "--out", "run", "--rounds", "2")
@@ -52,3 +53,30 @@ def test_what_cannot_be_a_pilot_is_said_in_words(folder: Folder, server: Simulat
     assert "with the same options" in said
     assert "at least 2: go on with" in folder("plan", "run", code=2)
     assert "a run with a configuration of its own" in folder("plan", "run", "--rounds", "3", code=2)
+
+
+def test_the_ceiling_names_few_tokens_and_is_paid_for_once(folder: Folder) -> None:
+    (folder.path / "six").mkdir()
+    for document in invented(6):
+        (folder.path / "six" / document.name).write_text(document.text)
+    (folder.path / "few.yaml").write_text(
+        "models:\n"
+        "  challenger: {endpoint: simulated, model: simulated}\n"
+        "  weak_solver: {endpoint: simulated, model: simulated-weak}\n"
+        "  strong_solver: {endpoint: simulated, model: simulated-strong, max_tokens: 60}\n"
+    )
+    pilot = ("plan", "six", "--task", "cs", "--pilot", "6", "--rounds", "3", "--out", "run")
+    folder(*pilot, "--config", "few.yaml")
+    assert "--challenger: another challenger is tried with" in folder(
+        "plan", "run", "--challenger", "simulated/simulated", code=2
+    )
+    paused = folder("plan", "run", "--ceiling", "--budget-calls", "1", code=3)
+    assert "plan run --ceiling, with the same options" in paused
+    found = json.loads(folder("plan", "run", "--ceiling", "--json"))["ceiling"]
+    assert found["limit"] == "elicitation"
+    assert found["room"]["low"] > 0
+    [(calls,)] = folder.query("select count(*) from calls")
+    said = folder("plan", "run", "--ceiling")
+    assert "limit       elicitation: with more tokens the strong side gains" in said
+    assert folder.query("select count(*) from calls") == [(calls,)]
+    assert not list((folder.path / "run").glob("ceiling-*"))  # nothing else had to be raised
