@@ -41,6 +41,7 @@ from autodata.run_folder import RunFolder
 from autodata.screen import print_table, table
 from autodata.session import STOPPED, RunSession, RunWork, Session, Work
 from autodata.settings import Settings, SettingsError
+from autodata.tasks import TASKS
 from autodata.tasks.ceiling import (
     TRIED_ROUNDS,
     Ceiling,
@@ -121,7 +122,7 @@ def tell_plan(
             run_id,
             documents=documents,
             examples=examples,
-            rounds=settings.run.rounds,
+            rounds=settings.choices.rounds,
             in_flight=documents_in_flight(settings),
         )
     found: Ceiling | None = None
@@ -367,7 +368,8 @@ class CeilingSearch:
         settings = self.settings
         if name == "challenger" and self.challenger:
             settings = with_model(settings, name, self.challenger)
-        limits = {"rounds": TRIED_ROUNDS, "target": None}
+        own = settings.choices.rounds or TASKS[settings.run.task or ""].rounds
+        limits = {"rounds": min(TRIED_ROUNDS, own), "target": None}
         run = settings.run.model_copy(update=limits)
         folder = RunFolder(self.folder.path / f"ceiling-{name}")
         session = PilotSession(
