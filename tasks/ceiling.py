@@ -168,6 +168,8 @@ def _limit(
         return max(moved)[1:]
     if most and most.interval.high < gap_min:
         return "the gap between the models", f"no question could show one of {gap_min:.2f}"
+    if most and most.mean < gap_min:
+        return "cannot be told", "the gap between the models may be the limit, or may be enough"
     if not found.challenger or not found.documents:
         what = "another challenger" if found.documents else "other documents"
         return "cannot be told", f"models and judge do not limit it; {what} was not tried"
