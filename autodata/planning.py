@@ -14,10 +14,10 @@ from rich.text import Text
 from autodata.assembly import documents_in_flight, open_run_context, run_row
 from autodata.documents.corpus import ingest
 from autodata.graph.context import RunContext
-from autodata.graph.run import Probe, probe
+from autodata.graph.run import Probing, probe
 from autodata.graph.state import State, judgements, measuring, planned
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.pilots import (
+from autodata.ledger.measurements import (
     PilotReport,
     attempted_questions,
     ceiling_rows,
@@ -244,7 +244,7 @@ class ProbeSession(Session):
         context = open_run_context(self.folder, run.id, settings, packaged(), wait=self.wait)
         choices = settings.choices
         repeats = max(judgements(choices), JUDGEMENTS)
-        plan = Probe(
+        plan = Probing(
             task=self.run.task,
             choices=choices.model_copy(update={"judge_repeats": repeats}),
             questions=attempted_questions(context.ledger, self.run.id),
@@ -268,7 +268,7 @@ class ProbeWork:
     session: ProbeSession
     run: RunRow
     context: RunContext
-    plan: Probe
+    plan: Probing
 
     @property
     def models(self) -> Models:

@@ -27,7 +27,7 @@ from measured_runs import autodata, write_documents
 from results import report
 
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.pilots import pilot_documents
+from autodata.ledger.measurements import pilot_documents
 from autodata.simulation.documents import study
 from autodata.simulation.messages import listed
 from autodata.simulation.scenario import area, is_famous, is_special

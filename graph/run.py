@@ -404,7 +404,7 @@ def _lacking(
 
 
 @dataclass
-class Probe:
+class Probing:
     """Which questions of a run, decided however they were, are attempted afresh by these sides.
 
     Each has `attempts` a side, and every answer is judged as often as the choices say. `done` are
@@ -426,7 +426,7 @@ PROBED_FROM = 1_000  # numbers of these attempts: no gate and no remeasurement c
 
 
 async def probe(
-    context: RunContext, plan: Probe, on_question: Callable[[], None] = lambda: None
+    context: RunContext, plan: Probing, on_question: Callable[[], None] = lambda: None
 ) -> None:
     """Has every question attempted. Answers are in the log: asked again, it pays for none of them.
     Raises Paused when an endpoint is down or a budget is reached, what is under way being finished
@@ -452,7 +452,7 @@ async def probe(
 
 
 async def _probed(
-    context: RunContext, plan: Probe, document_id: str, round: Round
+    context: RunContext, plan: Probing, document_id: str, round: Round
 ) -> tuple[Attempt, ...]:
     state = State(
         task=plan.task,

@@ -176,19 +176,19 @@ def _limit(
     return "nothing found", "nothing that was raised moved the yield distinguishably"
 
 
-Sums = tuple[float, float]
+TextSums = tuple[float, float]
 
 
-def _by_text(texts: Sequence[Sums], figure: Callable[[float, float], float]) -> Estimate:
+def _by_text(texts: Sequence[TextSums], figure: Callable[[float, float], float]) -> Estimate:
     """A figure of two sums over all questions, and its interval: texts are drawn again."""
 
-    def of(drawn: Sequence[Sums]) -> float:
+    def of(drawn: Sequence[TextSums]) -> float:
         return figure(*_sums(drawn))
 
     return Estimate(of(texts), bootstrap(texts, of))
 
 
-def _sums(pairs: Iterable[Sums]) -> Sums:
+def _sums(pairs: Iterable[TextSums]) -> TextSums:
     first = second = 0.0
     for one, other in pairs:
         first, second = first + one, second + other
@@ -199,7 +199,7 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _gained(question: ProbedQuestion) -> Sums:
+def _gained(question: ProbedQuestion) -> TextSums:
     """What more room adds to the strong mean; nothing where no answer was cut off."""
     wide = question.roomier
     return fmean(wide) - fmean(question.strong) if wide else 0.0, 1
@@ -216,7 +216,7 @@ def reachable_gap(criteria: Sequence[Right]) -> float:
     return _widest(*_ahead(criteria))
 
 
-def _ahead(asked: ProbedQuestion | Sequence[Right]) -> Sums:
+def _ahead(asked: ProbedQuestion | Sequence[Right]) -> TextSums:
     """Pairs of answers in which only the strong one is right, and in which only the weak one is, by
     the answers to a criterion."""
     criteria = asked.criteria if isinstance(asked, ProbedQuestion) else asked
