@@ -7,6 +7,7 @@ import click
 
 from autodata.options import (
     BUDGETS,
+    FLAGS,
     ManyValues,
     as_json,
     benchmarks,
@@ -19,7 +20,6 @@ from autodata.options import (
     run_folders,
     run_id,
     settings,
-    thresholds,
     together,
     wait,
 )
@@ -95,6 +95,16 @@ pushing = together(
     click.option("--public", is_flag=True, help="What is sent may be seen by all."),
     click.option("--push-simulated", is_flag=True, help="Send what simulated models said, too."),
 )
+SEVERAL_PRESETS = "Thresholds of a preset; repeatable, for a table."
+several_thresholds = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one threshold, such as acceptance.weak_max=0.45; by a list or a range such as "
+    "0.3..0.6/0.1, for a table. Repeatable.",
+)
+ONE_OF_SEVERAL = "One run of a folder that holds several; repeatable."
 
 
 @click.command(short_help="Write the accepted examples to a file for training.")
@@ -141,8 +151,12 @@ def export(**given: Any) -> None:
 
 @click.command(short_help="Decide a run's recorded scores by other thresholds; asks no model.")
 @run_folder
-@flags("preset")
-@thresholds
+@click.option(
+    "--preset", "presets", multiple=True, metavar=FLAGS["preset"].metavar, help=SEVERAL_PRESETS
+)
+@several_thresholds
+@click.option("--grid", is_flag=True, help="A table of the weak and the strong threshold.")
+@as_json
 @run_id
 def redecide(**given: Any) -> None:
     """Decide a run's recorded scores by other thresholds. Asks no model and changes nothing.
@@ -150,10 +164,17 @@ def redecide(**given: Any) -> None:
     A document is open where the record does not say: it would take attempts, fresh ones where
     acceptance.confirm asks for them, or the final check, that were not needed at the time.
 
+    Of several presets, with --grid, and where a threshold is given a list or a range of values, a
+    table says how many documents would be accepted and with what gap: on attempts that did not
+    decide, or, where there are none, as an estimate of the true one.
+
     \b
     Examples:
       autodata redecide runs/cs --preset deployed
       autodata redecide runs/cs --set acceptance.weak_max=0.45
+      autodata redecide runs/cs --preset paper --preset deployed
+      autodata redecide runs/cs --grid
+      autodata redecide runs/cs --set acceptance.gap_min=0.1..0.4/0.1 --json
     """
     _call("show", "redecide_run", **given)
 
@@ -238,3 +259,30 @@ def baseline(**given: Any) -> None:
       autodata baseline opinions/ --method evol --task legal --out runs/evol --config autodata.yaml
     """
     _call("run", "baseline", **given)
+
+
+@click.command(short_help="Runs side by side, with intervals: the paper's Table 1.")
+@run_folders
+@click.option("--run", "run_ids", multiple=True, metavar="ID", help=ONE_OF_SEVERAL)
+@as_json
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page there that opens offline.",
+)
+def compare(**given: Any) -> None:
+    """Runs side by side: weak, strong and gap as shown and afresh, rounds, lengths, rubrics, calls,
+    tokens and cost per example. Each other run is compared with the first one.
+
+    Every figure has an interval by document. A difference is taken document by document where
+    both runs have the same ones, and says from which size on it would show.
+
+    \b
+    Examples:
+      autodata compare runs/agentic runs/cot
+      autodata compare runs/agentic runs/cot runs/evol -o compared.html
+      autodata compare runs/both --run cs-20261127-090000 --run cs-20261127-100000 --json
+    """
+    _call("show", "compare", **given)

@@ -1,16 +1,28 @@
 """Values and templates become pages, or one page to be read offline. All text is escaped, and shown
 as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
 from autodata.board.pages import Html, Links, diff_lines, gate_of, story
+from autodata.ledger.comparing import (
+    Column,
+    Line,
+    RunDifference,
+    SideBySide,
+    difference_in_words,
+    direction_in_words,
+    figure_in_words,
+    of_documents,
+    shows_from,
+)
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.listing import count_outcomes, list_outcomes
 from autodata.ledger.quality import quality, quality_rows
@@ -25,10 +37,19 @@ from autodata.ledger.summary import (
     summarize,
     summary_rows,
 )
+from autodata.tasks.measurement import MIN_PAIRS
 
 SHORTENED_TO = 600  # characters of a text that are shown before the rest is asked for
 LISTED, TOLD = 2_000, 200  # on an offline page: documents in the table, and stories told
 SHOWN_AT_MOST = 100_000  # characters of a text that a page holds at all
+
+FRESH_NOTES = {
+    "remeasured": "on attempts that no gate has seen",
+    "gate": "on the fresh attempts by which the gate confirmed them: these decided, too, so that "
+    "they flatter, if less",
+    "no gate": "as shown: it is a baseline, where no gate chose by the attempts",
+    "nothing": "not measured",
+}
 
 
 @cache
@@ -94,6 +115,115 @@ def report(ledger: Ledger, run: RunRow, stands: str, parts: Sequence[Html] = ())
             "stories": [story(ledger, run, id) for id in told],
         }
     return page("report.html", values)
+
+
+class Whisker(NamedTuple):
+    """A difference as it is drawn, 0 … 100 across, no difference in the middle."""
+
+    low: float
+    value: float
+    high: float
+
+
+def _whisker(found: RunDifference) -> Whisker | None:
+    if found.interval is None:
+        return None
+    ends = [abs(end) for end in (found.value, *found.interval) if isfinite(end)]
+    widest = max(ends)
+    if not widest:
+        return None
+    low, value, high = (
+        50 + 48 * max(min(at / widest, 1.0), -1.0)
+        for at in (found.interval.low, found.value, found.interval.high)
+    )
+    return Whisker(low, value, high)
+
+
+def _cells(line: Line) -> list[str]:
+    return [figure_in_words(line.measure, figure) for figure in line.figures]
+
+
+def comparison(found: SideBySide) -> bytes:
+    """The page of runs side by side."""
+    first, *others = found.columns
+    sections = [
+        {
+            "title": f"{other.letter} less {first.letter}",
+            "groups": [
+                (
+                    group,
+                    [
+                        (
+                            line.measure.said,
+                            difference_in_words(line.measure, one),
+                            _whisker(one),
+                            of_documents(one),
+                            shows_from(line.measure, one),
+                            direction_in_words(one),
+                        )
+                        for line in lines
+                        if (one := line.differences[at])
+                    ],
+                )
+                for group, lines in found.groups()
+            ],
+        }
+        for at, other in enumerate(others)
+    ]
+    values = {
+        "root": "",
+        "offline": True,
+        "events": "",
+        "task": first.figures.run.task,
+        "columns": [(c.letter, str(c.place), c.said) for c in found.columns],
+        "simulated": found.simulated,
+        "groups": [
+            (group, [(line.measure.said, _cells(line)) for line in lines])
+            for group, lines in found.groups()
+        ],
+        "sections": sections,
+        "notes": found.notes,
+        "version": first.figures.run.version,
+    }
+    return page("compare.html", values)
+
+
+def comparison_notes(columns: Sequence[Column], differing: Sequence[str]) -> Iterator[str]:
+    """What a reader of the figures must know, most of it of one of the runs."""
+    first, *others = columns
+    for column in columns:
+        figures = column.figures
+        if figures.documents["accepted"]:
+            said = FRESH_NOTES[figures.fresh_from]
+            more = f"; `autodata remeasure {column.place}` does it"
+            yield (
+                f"{column.letter} afresh: {said}{more if figures.fresh_from == 'nothing' else ''}"
+            )
+        if undecided := figures.documents["undecided"]:
+            yield f"{column.letter}: {undecided} documents are undecided, and count nowhere"
+        if figures.other_runs:
+            yield (
+                f"{column.letter}: its folder holds {figures.other_runs + 1} runs, whose calls the "
+                "costs count together"
+            )
+        if figures.estimated:
+            yield f"{column.letter}: tokens of {figures.estimated} calls are taken at their most"
+        if figures.documents["accepted"] and not figures.parts["usd"]:
+            yield f"{column.letter}: the price of a model is unknown; state it under `prices`"
+    if any(not column.figures.run.baseline for column in columns):
+        yield (
+            "As shown: on the attempts that let an example in. Where a gate chose by them they "
+            "flatter, so that such runs are compared afresh, or as all attempts let one estimate "
+            "true scores"
+        )
+    yield ("In last rounds: of all decided documents, accepted or not, as far as a side was asked")
+    for other, said in zip(others, differing, strict=True):
+        if said:
+            yield f"{other.letter} has other settings than {first.letter}: {said}"
+    yield (
+        f"Intervals are of 95 %, by document; paired: of the documents that both have. Of fewer "
+        f"than {MIN_PAIRS} nothing is told. Of so many lines, one in twenty differs by chance"
+    )
 
 
 def static(name: str) -> str:

@@ -1,21 +1,24 @@
-"""What the nodes work with: models, prompts and the ledger of one run."""
+"""What the nodes work with: models, prompts and the ledger of one run; its record anew."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
 
 from autodata.agents.comparison import ComparisonPool
-from autodata.graph.state import RunChoices, State, earlier
+from autodata.graph.state import RunChoices, State, earlier, measuring, policy_of
 from autodata.ledger.calls import CallLog, Facts, Watched
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.quality import AcceptedQuestions, source_of
+from autodata.ledger.measurements import confirmed
+from autodata.ledger.quality import AcceptedQuestions, Cell, source_of
+from autodata.ledger.summary import outcomes
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import PromptSet
 from autodata.tasks.diversity import AcceptedQuestion, asked_before, repeats_accepted
+from autodata.tasks.measured import Confirm, accepted_gap, redecide
 from autodata.tasks.measurement import Noise, Prior, fit
 from autodata.tasks.types import Document, Round
 
@@ -200,3 +203,31 @@ class RunContext:
         self.comparisons.close()
         self.log.close()
         self.ledger.close()
+
+
+def decide_anew(
+    ledger: Ledger, run_id: str, cells: Sequence[Cell], states: Sequence[State]
+) -> None:
+    """Decide each decided document of a run anew in every cell, by its state: under the prior with
+    which it was begun, or, where it had none, under what all of the run looks like."""
+    begun, scored = ledger.priors(run_id), ledger.scored(run_id, ROUNDS_FITTED)
+    fitted = cache(lambda noise, prior: fit(scored, noise, prior))
+    measures, afresh = [measuring(state) for state in states], confirmed(ledger, run_id)
+    for outcome in outcomes(ledger, run_id):
+        if outcome.decision not in ("accepted", "rejected"):
+            continue
+        rounds, own = ledger.rounds(run_id, outcome.document_id), afresh.get(outcome.document_id)
+        for cell, state, known in zip(cells, states, measures, strict=True):
+            prior = begun.get(outcome.document_id) or fitted(known.noise, known.prior)
+            number = state.choices.confirm
+            confirm = Confirm(number, known.bounds) if number else None
+            new = redecide(policy_of(state.model_copy(update={"prior": prior})), rounds, confirm)
+            cell.found.append((outcome, new))
+            if new.decision == "accepted":
+                accepted = next(round for round in rounds if round.number == new.round)
+                same = own and own.holds is not None and not own.by_gate
+                gap = own.gap if own and same and new.round == outcome.rounds else None
+                # Bounds do not change the estimate: those of the first cell spare the others' work.
+                reader = measures[0].model_copy(update={"prior": prior})
+                found = accepted_gap(accepted, reader, gap)
+                cell.gaps.append((outcome.source, found))

@@ -28,7 +28,7 @@ from autodata.tasks.acceptance import (
     summary,
     thresholds,
 )
-from autodata.tasks.measured import MeasuredPolicy, measured
+from autodata.tasks.measured import MeasuredPolicy, around, measured
 from autodata.tasks.measurement import Prior, Sides
 from autodata.tasks.types import (
     Attempt,
@@ -335,6 +335,21 @@ def spelled_out(task: Task, choices: RunChoices) -> RunChoices:
     return choices.model_copy(
         update={name: number for name, number in own.items() if getattr(choices, name) is None}
     )
+
+
+def usual_values(task: Task, choices: RunChoices) -> dict[str, tuple[float, ...]]:
+    """Values around the thresholds of the weak and the strong side, by key; none where the task
+    decides without."""
+    own = spelled_out(task, choices)
+    if own.weak_max is not None and own.strong_min is not None:
+        return {"weak_max": around(own.weak_max), "strong_min": around(own.strong_min)}
+    keys = ("weak_correct_max", "strong_correct_min")
+    if {*keys} & {*task.unread(choices.model_copy(update=dict.fromkeys(keys, 2)))}:
+        return {}
+    weak = choices.weak_attempts or task.weak_attempts
+    strong = choices.strong_attempts or task.strong_attempts
+    counts = range(min(weak, 5)), range(max(strong - 4, 1), strong + 1)
+    return dict(zip(keys, map(tuple, counts), strict=True))
 
 
 def as_configured(task: Task, choices: RunChoices, configured: RunChoices) -> RunChoices:

@@ -1,17 +1,27 @@
 """What the accepted examples of runs are as a set: whether they repeat each other, what they draw
-on, and whether their criteria can tell answers apart."""
+on, and whether their criteria can tell answers apart; and which set other thresholds would make."""
 
 import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.rows import Example, from_text
-from autodata.ledger.summary import SOURCE, Figure, mean_by_source, proportion, share, within
+from autodata.ledger.rows import Example, Outcome, from_text
+from autodata.ledger.summary import (
+    SOURCE,
+    Figure,
+    mean_by_source,
+    number,
+    proportion,
+    share,
+    within,
+    would_show,
+)
 from autodata.tasks.diversity import (
     AcceptedQuestion,
     Benchmark,
@@ -34,6 +44,8 @@ from autodata.tasks.diversity import (
     shingles,
     skeleton,
 )
+from autodata.tasks.measured import AcceptedGap, Redecision, RedecisionCount
+from autodata.tasks.measurement import Pairs, in_percent, newcombe_paired
 from autodata.tasks.types import Candidate, Frozen
 
 READ_IN_FULL = 500
@@ -358,3 +370,156 @@ def contaminated(examples: Sequence[Example], benchmark: Benchmark) -> list[Over
     """The examples that share words in a row with an item of the benchmark."""
     found = (benchmark.overlap(n, example.candidate) for n, example in enumerate(examples))
     return [overlap for overlap in found if overlap]
+
+
+# The set that other thresholds would have made of a run's record: how large, and with what gap.
+
+GapKind = Literal["shown", "fresh", "estimated"]
+ESTIMATED_MARK = "≈"
+
+
+class Axis(NamedTuple):
+    """A threshold and the values that it is given; `own` is the one in force."""
+
+    key: str
+    values: tuple[float, ...]
+    own: float | None
+
+    def said(self, value: float) -> str:
+        """`0.50*` where it is the one in force."""
+        said = f"{value:.2f}" if isinstance(value, float) else str(value)
+        return f"{said}{'*' if value == self.own else ''}"
+
+
+@dataclass
+class Cell:
+    """One set of thresholds, `at` these values of the axes, and what they make of each document."""
+
+    at: tuple[float, ...]
+    found: list[tuple[Outcome, Redecision]] = field(default_factory=list)
+    gaps: list[tuple[str, AcceptedGap]] = field(default_factory=list)  # by source
+
+    @property
+    def count(self) -> RedecisionCount:
+        """What became of all documents."""
+        counted = Counter(new.decision for _, new in self.found)
+        return RedecisionCount(counted["accepted"], counted["rejected"], counted["open"])
+
+    def gap(self, kind: GapKind) -> Figure:
+        """The mean gap of what would be accepted, by document; nothing where none would be."""
+        return mean_by_source(((source, getattr(gap, kind)) for source, gap in self.gaps), -1.0)
+
+    @property
+    def kind(self) -> GapKind:
+        """Which gap is told: the fresh one where every accepted one has it, else the estimate."""
+        return "fresh" if all(gap.fresh is not None for _, gap in self.gaps) else "estimated"
+
+    @property
+    def share_said(self) -> str:
+        """`50 % (22–78)`, or `38–75 % (14–93)` where some are open."""
+        count = self.count
+        least, most = (f"{100 * end:.0f}" for end in (count.least, count.most))
+        between = f" ({in_percent(count.interval)})" if count.documents > 1 else ""
+        return f"{least if least == most else f'{least}–{most}'} %{between}"
+
+    def gap_said(self, kind: GapKind) -> str:
+        """`0.37 (0.26–0.48)`, marked where it is an estimate."""
+        found = self.gap(kind)
+        mark = ESTIMATED_MARK if kind == "estimated" and self.gaps else ""
+        return f"{mark}{number(found.value)}{within(found.interval)}"
+
+    def compared(self) -> Iterator[str]:
+        """The counts, the pass rates, and whether their difference may be chance."""
+        before = Counter(outcome.decision for outcome, _ in self.found)
+        after = self.count
+        yield (
+            f"{after.documents} decided documents: {before['accepted']} accepted as recorded; by "
+            f"these thresholds {after.accepted} accepted, {after.rejected} rejected, "
+            f"{after.open} open"
+        )
+        seen = Counter(
+            (outcome.decision == "accepted", new.decision == "accepted")
+            for outcome, new in self.found
+            if new.decision != "open"
+        )
+        pairs = Pairs(seen[True, True], seen[True, False], seen[False, True], seen[False, False])
+        if pairs.documents < 2:
+            return
+        yield f"as recorded  {share(pairs.both + pairs.lost, pairs.documents)}"
+        if pairs.lost or pairs.gained:
+            yield f"by these     {share(pairs.both + pairs.gained, pairs.documents)}"
+            yield f"difference   {_difference(pairs)}"
+
+    def plain(self, axes: Sequence[Axis]) -> dict[str, Any]:
+        """All of it as JSON values; each document where there are no axes."""
+        count = self.count
+        told = [count.least, count.most, list(count.interval)] if count.documents else [None] * 3
+        plain: dict[str, Any] = {
+            **{axis.key: value for axis, value in zip(axes, self.at, strict=True)},
+            **count._asdict(),
+            **dict(zip(("share_least", "share_most", "share_interval"), told, strict=True)),
+            "gap_from": self.kind if self.gaps else None,
+            "fresh_examples": sum(gap.fresh is not None for _, gap in self.gaps),
+        }
+        for kind in get_args(GapKind):
+            plain |= self.gap(kind).plain(f"{kind}_gap")
+        if not axes:
+            plain["documents"] = [
+                {"document": o.document_id, "name": o.name, "was": o.decision, **new._asdict()}
+                for o, new in self.found
+            ]
+        return plain
+
+
+def _difference(pairs: Pairs) -> str:
+    """In points, with its interval; where it may be chance, which one would show."""
+    n, (low, high) = pairs.documents, newcombe_paired(pairs)
+    points = f"{100 * (pairs.gained - pairs.lost) / n:+z.0f} points"
+    found = f"{points} ({100 * low:+z.0f} to {100 * high:+z.0f})"
+    if low > 0 or high < 0:
+        return found
+    fewer = (pairs.both + min(pairs.lost, pairs.gained)) / n
+    return f"{found}, may be chance: {would_show(fewer, n)}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a preset: across by the first axis, down by the second, where there are any."""
+
+    preset: str
+    axes: Sequence[Axis]
+    cells: Sequence[Cell]
+
+    def rows(self) -> Iterator[tuple[str, list[Cell]]]:
+        """The cells of each value of the second axis, and how it is headed."""
+        if len(self.axes) < 2:
+            yield "", list(self.cells)
+        for value in self.axes[1].values if len(self.axes) > 1 else ():
+            yield self.axes[1].said(value), [cell for cell in self.cells if cell.at[1] == value]
+
+    def notes(self) -> Iterator[str]:
+        """What a reader of the cells must know."""
+        if any(cell.count.open for cell in self.cells):
+            yield (
+                "Two shares: were every open document rejected, and were every one accepted. Open "
+                "is where the record does not say"
+            )
+        kinds = {cell.kind for cell in self.cells if cell.gaps}
+        if "fresh" in kinds:
+            yield "Gaps are those of fresh attempts, which do not decide here"
+        if "estimated" in kinds:
+            yield (
+                f"{ESTIMATED_MARK} true gaps as all attempts at the run's questions let one "
+                "estimate them: not every example has fresh attempts. As shown to the gate, gaps "
+                "are larger"
+            )
+        yield f"Intervals are of 95 %, of {self.cells[0].count.documents} documents"
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {
+            "preset": self.preset,
+            "axes": {axis.key: list(axis.values) for axis in self.axes},
+            "in_force": {axis.key: axis.own for axis in self.axes},
+            "cells": [cell.plain(self.axes) for cell in self.cells],
+        }

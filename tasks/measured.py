@@ -2,18 +2,22 @@
 
 The thresholds are the paper's. They are held against what the attempts say of the scores that ever
 more attempts would tend to (tasks/measurement.py), or against attempts that the gate has not seen.
+At the end stands what a gate would have made of recorded rounds that another one decided.
 """
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from autodata.tasks.acceptance import (
     Acceptance,
     CountPolicy,
+    Policy,
     Scores,
     Thresholds,
     exact,
     mean,
+    missing,
     scores,
     truncated,
     unscored,
@@ -23,12 +27,14 @@ from autodata.tasks.measurement import (
     SCEPTICAL,
     Bounds,
     Estimate,
+    Interval,
     Noise,
     Posterior,
     Prior,
     Sides,
     posterior,
     respread,
+    wilson,
 )
 from autodata.tasks.types import Attempt, Code, Frozen, Objection, Round, Side
 
@@ -247,3 +253,178 @@ def measurement(bounds: Bounds, fresh: Sequence[Attempt]) -> Measurement:
         None if low is None or high is None else float(high - low),
         None if low is None or high is None else not confirmation(bounds, 1, read),
     )
+
+
+# What another policy would have decided about recorded rounds. Asks nobody, changes nothing.
+
+# open: the record does not say, because attempts or the final check were not needed at the time.
+NewDecision = Literal["accepted", "rejected", "open"]
+
+# What policies object to; any other objection stands whatever the thresholds are.
+BY_POLICY: frozenset[Code] = frozenset(
+    {
+        "TOO_EASY",
+        "STRONG_FAILED",
+        "STRONG_SATURATED",
+        "GAP_TOO_SMALL",
+        "WEAK_ALL_ZERO",
+        "NOT_LEARNABLE",
+        "NOT_CONFIRMED",
+        "TRUNCATED",
+        "FORMAT",
+    }
+)
+
+
+class Redecision(NamedTuple):
+    """What would have become of a document, in which round, and why it was not accepted."""
+
+    decision: NewDecision
+    round: int
+    reason: str
+
+
+class RedecisionCount(NamedTuple):
+    """What became of all documents. The share accepted lies between `least`, were every open one
+    rejected, and `most`, were every one accepted: 0 … 1, of at least one document."""
+
+    accepted: int
+    rejected: int
+    open: int
+
+    @property
+    def documents(self) -> int:
+        """How many were decided anew."""
+        return sum(self)
+
+    @property
+    def least(self) -> float:
+        """The share accepted where no open document would be."""
+        return self.accepted / self.documents
+
+    @property
+    def most(self) -> float:
+        """The share accepted where all open documents would be."""
+        return (self.accepted + self.open) / self.documents
+
+    @property
+    def interval(self) -> Interval:
+        """From the lower end of the one (`wilson`) to the upper end of the other."""
+        n = self.documents
+        return Interval(wilson(self.accepted, n).low, wilson(self.accepted + self.open, n).high)
+
+
+class Confirm(NamedTuple):
+    """That `number` fresh attempts a side decide as well, by these bounds."""
+
+    number: int
+    bounds: Bounds
+
+
+def redecide(policy: Policy, rounds: Sequence[Round], confirm: Confirm | None = None) -> Redecision:
+    """The document's decision under the policy: that of the first round it would not send back.
+
+    `rounds` are those of one document, in order, at least one. Fresh attempts count where `confirm`
+    asks for them, as many as it asks for.
+    """
+    reason = ""
+    for number, round in enumerate(rounds):
+        gate = policy
+        if isinstance(policy, MeasuredPolicy):
+            gate = policy.after([earlier.scored for earlier in rounds[:number]])
+        reason = _objection(gate, round)
+        fresh = _fresh(round, confirm.number) if confirm else ()
+        if confirm and fresh and not reason:
+            found = confirmation(confirm.bounds, confirm.number, fresh)
+            reason = found[0].message if found else ""
+        if reason:
+            continue
+        lacking = missing(gate, round)
+        if confirm and not fresh:
+            lacking = "it was not confirmed by fresh attempts"
+        return Redecision("open" if lacking else "accepted", round.number, lacking)
+    return Redecision("rejected", rounds[-1].number, reason)
+
+
+def _fresh(round: Round, number: int) -> list[Attempt]:
+    """The first so many fresh attempts of each side; none where a side has fewer."""
+    sides = [[a for a in round.fresh if a.solver == side] for side in ("weak", "strong")]
+    enough = min(map(len, sides)) >= number
+    return [attempt for made in sides for attempt in made[:number]] if enough else []
+
+
+def _objection(policy: Policy, round: Round) -> str:
+    """Why the round would be sent back; "" when it would not, as far as the record goes and
+    whatever fresh attempts say."""
+    by_fresh = unscored(round.fresh)
+    stands = [o for o in round.objections if o.code not in BY_POLICY and o not in by_fresh]
+    if stands or not round.weak:
+        return stands[0].message if stands else "no attempt was made"
+    weak, strong = scores(round.weak), scores(round.strong)
+    found = () if policy.batch("weak", weak, ()) else policy.weak_objections(round.weak)
+    if not found and not policy.batch("strong", weak, strong):
+        found = policy.objections(round)
+    return found[0].message if found else ""
+
+
+class AcceptedGap(NamedTuple):
+    """The gap of an example that would be accepted, −1 … 1: on the attempts that the gate saw, on
+    attempts that do not decide, and as all attempts let one estimate the true one."""
+
+    shown: float
+    fresh: float | None
+    estimated: float
+
+
+def accepted_gap(round: Round, known: MeasuredPolicy, afresh: float | None) -> AcceptedGap:
+    """The gap of an accepted round, and `afresh` on a remeasurement's attempts, where there is one.
+
+    Attempts by which a gate confirmed are not fresh: a round that they sent back has no final check
+    on record, so that it is never accepted here. `known` estimates under its own prior. Raises
+    ValueError where a side has no score.
+    """
+    weak, strong = mean(scores(round.weak)), mean(scores(round.strong))
+    if weak is None or strong is None:
+        raise ValueError(f"round {round.number} was not attempted by both sides")
+    made = ([a for a in round.attempts if a.solver == side] for side in ("weak", "strong"))
+    estimated = known.believed(known.prior, *map(scores, made)).gap.mean
+    return AcceptedGap(float(strong - weak), afresh, estimated)
+
+
+# Several values of one threshold.
+
+_RANGE = re.compile(r"(\d*\.?\d+)\.\.(\d*\.?\d+)(?:/(\d*\.?\d+))?")  # 0.3..0.6/0.1
+RANGE_STEP = 0.05  # where a range states none
+VALUES_AT_MOST = 12
+
+
+def several(given: object) -> tuple[float, ...] | None:
+    """The numbers of a list, or of a range: `0.3..0.6`, or `0.3..0.6/0.1` with its step. None where
+    it is neither. Raises ValueError, in words, where it holds no or too many numbers."""
+    if isinstance(given, list):
+        if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in given):
+            raise ValueError("a list of numbers is wanted")
+        found = list(dict.fromkeys(given))
+    elif isinstance(given, str) and (said := _RANGE.fullmatch(given)):
+        first, last, step = (float(part or RANGE_STEP) for part in said.groups())
+        if not step:
+            raise ValueError("the step of a range is above 0")
+        count = min(int((last - first) / step + 1 + 1e-9), VALUES_AT_MOST + 1)
+        found = [_short(first + n * step) for n in range(count)]
+    else:
+        return None
+    if not 1 <= len(found) <= VALUES_AT_MOST:
+        raise ValueError(f"1 to {VALUES_AT_MOST} numbers are wanted, from the least to the largest")
+    return tuple(found)
+
+
+def around(own: float) -> tuple[float, ...]:
+    """A threshold and values on either side of it, a tenth apart, between 0 and 1."""
+    tried = (_short(own + n / 10) for n in range(-2, 3))
+    return tuple(value for value in tried if 0 < value < 1 or value == own)
+
+
+def _short(value: float) -> float:
+    """Without what binary fractions add; a whole number as such, as counts are."""
+    near = round(value, 6)
+    return int(near) if near == int(near) else near

@@ -1,26 +1,37 @@
-"""autodata status, show, redecide, quality, export and report: how a run stands, what happened,
-what if, and what to take along."""
+"""autodata status, show, redecide, compare, quality, export, report: how a run stands, what
+happened, what if, and what to take along."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autodata.board.render import report
-from autodata.graph.context import ROUNDS_FITTED
-from autodata.graph.state import State, measuring, policy_of
+from autodata.board.render import comparison, comparison_notes, report
+from autodata.graph.context import decide_anew
+from autodata.graph.state import RunChoices, State, spelled_out, usual_values
+from autodata.ledger.comparing import Column, RunFigures, run_figures, side_by_side
 from autodata.ledger.export import export, export_arms
 from autodata.ledger.filters import ExportError, ExportOptions, left_out_line
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
+from autodata.ledger.measurements import (
+    Confirmed,
+    confirmed,
+    measured,
+    remeasurements,
+)
 from autodata.ledger.packages import PUSHED, push_folder
 from autodata.ledger.quality import (
+    Axis,
+    Cell,
     CountedShare,
+    Grid,
     Quality,
     contaminated,
     quality,
@@ -37,21 +48,23 @@ from autodata.ledger.summary import (
     outcomes,
     share,
     summarize,
-    would_show,
 )
 from autodata.prompt_store.prompt import locked_text
 from autodata.run_folder import RunFolder, RunFolderError
 from autodata.screen import (
     DECISION_STYLES,
     print_figures,
+    print_grids,
     print_rows,
+    print_side_by_side,
     print_summary,
     print_table,
     screen,
     table,
 )
-from autodata.settings import Override, SettingsError, with_attempts
+from autodata.settings import Override, SettingsError, changes, with_attempts
 from autodata.storyboard import tell, tell_unreadable
+from autodata.tasks import TASKS
 from autodata.tasks.diversity import (
     Benchmark,
     Shingles,
@@ -59,9 +72,8 @@ from autodata.tasks.diversity import (
     near_duplicates,
     shingles,
 )
-from autodata.tasks.measured import Measurement
-from autodata.tasks.measurement import Pairs, fit, newcombe_paired
-from autodata.tasks.redecide import Confirm, Redecision, redecide
+from autodata.tasks.measured import Measurement, Redecision, several
+from autodata.tasks.task import Task
 from autodata.tasks.types import Attempt
 
 DECIDING = ("acceptance", "models")  # sections that decide: thresholds, and numbers of attempts
@@ -189,75 +201,119 @@ def _again(found: Confirmed | None) -> str:
     return f"{number(found.gap)} {PASSED[found.holds]}"
 
 
-def redecide_run(run: Path, overrides: Sequence[Override], run_id: str | None) -> None:
-    """Prints what would be decided otherwise, and the counts."""
+def redecide_run(
+    run: Path,
+    overrides: Sequence[Override],
+    presets: Sequence[str],
+    grid: bool,
+    as_json: bool,
+    run_id: str | None,
+) -> None:
+    """Prints what would be decided otherwise, and the counts; or, of several presets or over a grid
+    of thresholds, how many would be accepted and with what gap."""
     for override in overrides:
         if override.key.partition(".")[0] not in DECIDING:
             raise SettingsError(
                 f"{override.source}: no recorded score is decided otherwise by {override.key}; "
                 "redecide takes keys of acceptance"
             )
-    folder = RunFolder(run).existing()
+    folder, console = RunFolder(run).existing(), screen()
+    fixed, axes = _axes(overrides)
+    bases = [[Override("acceptance.preset", name, f"--preset {name}")] for name in presets] or [[]]
     with Ledger.open(folder.path, create=False) as ledger:
         row = ledger.run(run_id)
-        settings = folder.settings(row, overrides)
-        choices = with_attempts(settings.choices, row.config)
-        found = list(_redecided(ledger, row, State(task=row.task, choices=choices)))
-    console = screen()
-    flipped = [(outcome, new) for outcome, new in found if outcome.decision != new.decision]
-    if flipped:
-        print_table(console, _flips(flipped))
-    for line in _compared(found):
-        console.print(line, soft_wrap=True)
+        tried = [_grid(folder, row, [*base, *fixed], axes, fill=grid) for base in bases]
+        grids = [made for made, _ in tried]
+        cells = [cell for made in grids for cell in made.cells]
+        decide_anew(ledger, row.id, cells, [state for _, states in tried for state in states])
+    if as_json:
+        said = {"run": row.id, "task": row.task, "simulated": row.simulated}
+        print(json.dumps(said | {"grids": [made.plain() for made in grids]}, indent=2))
+        return
+    if len(cells) == 1:
+        _print_redecided(console, cells[0])
+    else:
+        print_grids(console, grids)
     if row.simulated:
         console.print(NOTICE, style="yellow", soft_wrap=True)
 
 
-def _compared(found: Sequence[tuple[Outcome, Redecision]]) -> Iterator[str]:
-    """The counts, the pass rates, and whether their difference may be chance."""
-    before = Counter(outcome.decision for outcome, _ in found)
-    after = Counter(new.decision for _, new in found)
-    yield (
-        f"{len(found)} decided documents: {before['accepted']} accepted as recorded; by these "
-        f"thresholds {after['accepted']} accepted, {after['rejected']} rejected, "
-        f"{after['open']} open"
-    )
-    seen = Counter(
-        (outcome.decision == "accepted", new.decision == "accepted")
-        for outcome, new in found
-        if new.decision != "open"
-    )
-    pairs = Pairs(seen[True, True], seen[True, False], seen[False, True], seen[False, False])
-    if pairs.documents < 2:
-        return
-    yield f"as recorded  {share(pairs.both + pairs.lost, pairs.documents)}"
-    if pairs.lost or pairs.gained:
-        yield f"by these     {share(pairs.both + pairs.gained, pairs.documents)}"
-        yield f"difference   {_difference(pairs)}"
+# Of many thresholds at once.
+
+THRESHOLDS = "acceptance"  # the section that holds them
 
 
-def _difference(pairs: Pairs) -> str:
-    """In points, with its interval; where it may be chance, which one would show."""
-    n, (low, high) = pairs.documents, newcombe_paired(pairs)
-    points = f"{100 * (pairs.gained - pairs.lost) / n:+z.0f} points"
-    found = f"{points} ({100 * low:+z.0f} to {100 * high:+z.0f})"
-    if low > 0 or high < 0:
-        return found
-    fewer = (pairs.both + min(pairs.lost, pairs.gained)) / n
-    return f"{found}, may be chance: {would_show(fewer, n)}"
+def _axes(overrides: Sequence[Override]) -> tuple[list[Override], list[Override]]:
+    """The settings with one value, and those with several, in a tuple. Raises SettingsError."""
+    fixed, axes = list[Override](), list[Override]()
+    for override in overrides:
+        try:
+            values = several(override.value)
+        except ValueError as error:
+            raise SettingsError(f"{override.source}: {error}") from error
+        if values is None:
+            fixed.append(override)
+        elif not override.key.startswith(f"{THRESHOLDS}."):
+            raise SettingsError(
+                f"{override.source}: only keys of {THRESHOLDS} may have several values"
+            )
+        else:
+            axes.append(replace(override, value=values))
+    if len(axes) > 2:
+        raise SettingsError(
+            f"{axes[2].source}: a table has two sides; two keys may have several values"
+        )
+    return fixed, axes
 
 
-def _redecided(ledger: Ledger, run: RunRow, state: State) -> Iterator[tuple[Outcome, Redecision]]:
-    """Each decided document anew: under the prior with which it was begun, or, where it had none,
-    under what all of the run looks like."""
-    begun, measures, fresh = ledger.priors(run.id), measuring(state), state.choices.confirm
-    confirm = Confirm(fresh, measures.bounds) if fresh else None
-    prior = fit(ledger.scored(run.id, ROUNDS_FITTED), measures.noise, measures.prior)
-    for outcome in outcomes(ledger, run.id):
-        if outcome.decision in ("accepted", "rejected"):
-            known = {"prior": begun.get(outcome.document_id, prior)}
-            policy = policy_of(state.model_copy(update=known))
-            yield outcome, redecide(policy, ledger.rounds(run.id, outcome.document_id), confirm)
+def _grid(
+    folder: RunFolder,
+    run: RunRow,
+    fixed: Sequence[Override],
+    several: Sequence[Override],
+    *,
+    fill: bool,
+) -> tuple[Grid, list[State]]:
+    """The thresholds to try, on the usual axes where the grid is to be filled, and what decides in
+    each cell. Raises SettingsError."""
+
+    def state(*overrides: Override) -> State:
+        settings = folder.settings(run, [*fixed, *overrides])
+        return State(task=run.task, choices=with_attempts(settings.choices, run.config))
+
+    choices, task = state().choices, TASKS[run.task]
+    if fill:
+        several = [*several, *_usual(task, choices, several)]
+    own, axes = spelled_out(task, choices), list[Axis]()
+    for given in several:
+        key = given.key.removeprefix(f"{THRESHOLDS}.")
+        tried = [state(replace(given, value=value)).choices for value in given.value]
+        if any(key in task.unread(one) for one in tried):
+            raise SettingsError(f"{given.source}: {task.name} decides without {given.key}")
+        axes.append(Axis(key, given.value, getattr(own, key)))
+    at = list(product(*(axis.values for axis in axes)))
+    states = [
+        state(*(replace(one, value=value) for one, value in zip(several, values, strict=True)))
+        for values in at
+    ]
+    return Grid(choices.preset, axes, [Cell(values) for values in at]), states
+
+
+def _usual(task: Task, choices: RunChoices, given: Sequence[Override]) -> list[Override]:
+    """What fills up a grid that has fewer than two sides. Raises SettingsError for nothing."""
+    usual, known = usual_values(task, choices), {override.key for override in given}
+    if not usual and len(given) < 2:
+        raise SettingsError(f"--grid: {task.name} decides without thresholds of weak and strong")
+    made = [Override(f"{THRESHOLDS}.{key}", values, "--grid") for key, values in usual.items()]
+    return [one for one in made if one.key not in known][: 2 - len(given)]
+
+
+def _print_redecided(console: Console, cell: Cell) -> None:
+    flipped = [(outcome, new) for outcome, new in cell.found if outcome.decision != new.decision]
+    if flipped:
+        print_table(console, _flips(flipped))
+    for line in cell.compared():
+        console.print(line, soft_wrap=True)
 
 
 def _flips(flipped: list[tuple[Outcome, Redecision]]) -> Table:
@@ -415,3 +471,108 @@ def _contamination(
     yield "benchmark", share(len(found), examples, what) + short * bool(benchmark.too_short)
     for one in found:
         yield "", f"{one['run']}: {one['example']} (item {one['item']}): {one['words']}"
+
+
+# Several runs.
+
+DIFFER_AT_MOST = 8  # settings that are listed where two runs have others
+
+
+def compare(
+    runs: Sequence[Path], run_ids: Sequence[str], as_json: bool, output: Path | None
+) -> None:
+    """Prints the table, or the JSON object; writes the page where a file is named."""
+    columns = _columns(runs, run_ids)
+    first, *others = (column.figures.run for column in columns)
+    differing = [_other_settings(first, other) for other in others]
+    found = side_by_side(columns, list(comparison_notes(columns, differing)))
+    if output:
+        output.write_bytes(comparison(found))
+    if as_json:
+        print(json.dumps(found.plain(), indent=2))
+        return
+    if not output:
+        print_side_by_side(screen(), found)
+    else:
+        screen().print(f"The page is in {output}", soft_wrap=True)
+
+
+# Which runs.
+
+
+def _columns(places: Sequence[Path], run_ids: Sequence[str]) -> list[Column]:
+    """The runs that are meant, by folder. Raises RunFolderError, LedgerError."""
+    found: list[tuple[Path, str, RunFigures]] = []
+    missing = dict.fromkeys(run_ids)
+    seen: set[tuple[Path, str]] = set()
+    for place in places:
+        folder = RunFolder(place).existing()
+        with Ledger.open(folder.path, create=False) as ledger:
+            for run in _meant(ledger, place, run_ids):
+                if (key := (place.resolve(), run.id)) in seen:
+                    raise RunFolderError(f"{place} is named twice; name each run once")
+                seen.add(key)
+                missing.pop(run.id, None)
+                found.append((place, folder.status(run), run_figures(ledger, run)))
+    for run_id in missing:
+        raise RunFolderError(f"none of these folders holds a run {run_id}")
+    if not 2 <= len(found) <= len(ascii_uppercase):
+        raise RunFolderError(
+            f"{len(found)} run{' is' if len(found) == 1 else 's are'} named; compare takes two or "
+            f"more, up to {len(ascii_uppercase)}"
+        )
+    _of_one_task([(place, figures.run) for place, _, figures in found])
+    first = found[0][2]
+    return [
+        Column(letter, place, stands, figures if figures is first else figures.named_as(first))
+        for letter, (place, stands, figures) in zip(ascii_uppercase, found, strict=False)
+    ]
+
+
+def _meant(ledger: Ledger, place: Path, run_ids: Sequence[str]) -> list[RunRow]:
+    """The named runs of a folder, or its only one."""
+    held = {run.id: run for run in ledger.runs()}
+    own = {id: run for id, run in held.items() if run.kind == "documents"}
+    if held and not own:
+        raise RunFolderError(
+            f"{place} holds an optimization of prompts, which makes no examples; name folders of "
+            "runs over documents"
+        )
+    named = [own[id] for id in dict.fromkeys(run_ids) if id in own]
+    if named or len(own) == 1:
+        return named or list(own.values())
+    if not own:
+        return [ledger.run()]  # which says what is wrong
+    listed = "".join(f"\n  {id}" for id in own)
+    raise RunFolderError(
+        f"{place} holds {len(own)} runs; say which with --run ID, once for each:{listed}"
+    )
+
+
+def _of_one_task(found: Sequence[tuple[Path, RunRow]]) -> None:
+    place, run = found[0]
+    for other_place, other in found[1:]:
+        if other.task != run.task:
+            raise RunFolderError(
+                f"{place} is a {run.task} run and {other_place} a {other.task} run: their scores "
+                "follow other rules, so that no difference would mean anything; name runs of one "
+                "task"
+            )
+
+
+# What is said of them.
+
+
+def _other_settings(first: RunRow, other: RunRow) -> str:
+    """What shapes the examples of one otherwise than those of the other."""
+    found = changes(first.config, other.config)
+    if first.prompts_revision != other.prompts_revision:
+        found.append(f"prompts {first.prompts_revision} → {other.prompts_revision}")
+    found += [
+        f"{role} {model} → {other.models[role]}"
+        for role, model in first.models.items()
+        if other.models.get(role, model) != model
+    ]
+    found = [said for said in found if not said.startswith(("prompts.revision", "run.seed"))]
+    more = len(found) - DIFFER_AT_MOST
+    return "; ".join(found[:DIFFER_AT_MOST]) + (f"; and {more} more" if more > 0 else "")

@@ -20,7 +20,7 @@ from autodata.ledger.ledger import Ledger
 from autodata.prompt_store.prompt import one_shot
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import Acceptance
-from autodata.tasks.redecide import BY_POLICY
+from autodata.tasks.measured import BY_POLICY
 from autodata.tasks.types import Round
 from tests.graph.scripted import CS, DOCUMENT, FAIL, GOOD, marks, scripted_context
 from tests.graph.test_drawing import unopened

@@ -16,10 +16,15 @@ from autodata.tasks.acceptance import (
     missing,
     scores,
 )
-from autodata.tasks.measured import LEAST_ATTEMPTS, MeasuredPolicy, confirmation, measurement
+from autodata.tasks.measured import (
+    LEAST_ATTEMPTS,
+    MeasuredPolicy,
+    confirmation,
+    measurement,
+    redecide,
+)
 from autodata.tasks.measured import measured as bounds_of
 from autodata.tasks.measurement import Prior
-from autodata.tasks.redecide import redecide
 from autodata.tasks.types import FORMAT_NOTE, Attempt, Round, Side
 from tests.tasks.rounds import attempts
 

@@ -3,9 +3,17 @@
 import pytest
 
 from autodata.tasks.acceptance import PRESETS, Acceptance, ThresholdPolicy, thresholds, unscored
-from autodata.tasks.measured import measured
-from autodata.tasks.measurement import Bounds
-from autodata.tasks.redecide import Confirm, redecide
+from autodata.tasks.measured import (
+    VALUES_AT_MOST,
+    Confirm,
+    RedecisionCount,
+    accepted_gap,
+    around,
+    measured,
+    redecide,
+    several,
+)
+from autodata.tasks.measurement import Bounds, wilson
 from autodata.tasks.types import Attempt, Objection, Round, Side, Verdict
 
 PASSED = Verdict(passed=True, fingerprint="f")
@@ -130,3 +138,63 @@ def test_a_round_is_decided_by_what_the_rounds_before_it_told(
         ),
     ]
     assert redecide(measured(thresholds(choices), choices), rounds).decision == decision
+
+
+def test_open_documents_widen_the_share_of_the_accepted_to_both_sides() -> None:
+    count = RedecisionCount(accepted=3, rejected=4, open=5)
+    assert (count.documents, count.least, count.most) == (12, 0.25, 8 / 12)
+    assert count.interval == (wilson(3, 12).low, wilson(8, 12).high)
+
+
+def test_the_gap_of_an_accepted_round_is_estimated_below_what_was_shown() -> None:
+    """For a round was let in because its attempts, with their noise, were such."""
+    reader = measured(PRESETS["paper"], Acceptance())
+    found = accepted_gap(GOOD, reader, 0.25)
+    assert (found.shown, found.fresh) == (pytest.approx(0.5), 0.25)
+    assert 0.2 < found.estimated < found.shown
+    more = GOOD.model_copy(update={"fresh": confirmed(GOOD, 0.3, number=8).fresh})
+    assert accepted_gap(more, reader, None).estimated > found.estimated  # they count, too
+    with pytest.raises(ValueError, match="not attempted by both sides"):
+        accepted_gap(EASY, reader, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ([0.3, 0.4, 0.3], (0.3, 0.4)),
+        ("0.3..0.5/0.1", (0.3, 0.4, 0.5)),
+        ("0.5..0.6", (0.5, 0.55, 0.6)),
+        ("0..2/1", (0, 1, 2)),
+        (0.3, None),
+        ("any", None),
+        (True, None),
+    ],
+)
+def test_a_threshold_may_have_several_values(
+    given: object, values: tuple[float, ...] | None
+) -> None:
+    found = several(given)
+    assert found == values
+    assert [type(value) for value in found or ()] == [type(value) for value in values or ()]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "1 to"),
+        (["low"], "a list of numbers"),
+        ([True], "a list of numbers"),
+        ("0.5..0.3", "from the least to the largest"),
+        ("0..1/0", "above 0"),
+        ("0..1/0.00001", f"1 to {VALUES_AT_MOST} numbers"),
+    ],
+)
+def test_what_is_no_list_of_values_is_refused_in_words(given: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        several(given)
+
+
+def test_a_threshold_is_surrounded_within_its_bounds() -> None:
+    assert around(0.65) == (0.45, 0.55, 0.65, 0.75, 0.85)
+    assert around(0.95) == (0.75, 0.85, 0.95)
+    assert around(1.0) == (0.8, 0.9, 1)
