@@ -12,8 +12,17 @@ from autodata.optimizer.evidence import compared, moved_lines
 from autodata.optimizer.guard import Sources, faults
 from autodata.options import DONE, FAILED
 from autodata.prompt_store.prompt import PromptSet, problems
-from autodata.prompt_store.review import ALL, KEPT, graph, log_arguments, merge, shown, superproject
-from autodata.prompt_store.store import Commit, Store
+from autodata.prompt_store.store import (
+    ALL,
+    KEPT,
+    Commit,
+    Store,
+    graph,
+    log_arguments,
+    merge,
+    shown,
+    superproject,
+)
 from autodata.screen import harmless_but_colours, screen
 from autodata.settings import load
 

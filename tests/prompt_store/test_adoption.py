@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.prompt_store.review import merge, superproject
-from autodata.prompt_store.store import Store, StoreError, champion_ref
+from autodata.prompt_store.store import Store, StoreError, champion_ref, merge, superproject
 from tests.prompt_store.conftest import Person
 from tests.prompt_store.test_store import CHALLENGER, VERIFIER, mutant
 
