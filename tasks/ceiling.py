@@ -62,6 +62,9 @@ class ProbedQuestion(NamedTuple):
     criteria: tuple[Right, ...] = ()
 
 
+UNSEEN = 3
+"""Times the share of rounds that give an example, which must be out of reach before it is said that
+nothing was found: less may stay unseen where a pilot is small."""
 TRIED_ROUNDS = 12
 """Rounds in which another challenger, and other documents, are tried; the pilot's are cut so."""
 
@@ -108,7 +111,7 @@ def find_ceiling(
     gap is gone, whatever the models can. What another challenger, or other documents, add to the
     share of rounds that give an example, where either was tried: who can do better there is no
     limit. The models: the widest gap that they can show is below the gate's `gap_min`. Nothing
-    found: nothing of this moved it.
+    found: nothing of this moved it, and UNSEEN times as much is out of reach.
     """
     questions, texts = [one for one in probed if one.weak and one.strong], _Texts(list)
     for one in questions:
@@ -141,12 +144,13 @@ def find_ceiling(
         challenger=_added(pilot, challenger),
         documents=_added(pilot, documents),
     )
-    limit, because = _limit(found, questions, gap_min)
+    gave, rounds = sum(g for _, g in pilot), sum(n for n, _ in pilot)
+    limit, because = _limit(found, questions, gap_min, _share(gave, rounds))
     return found._replace(limit=limit, because=because)
 
 
 def _limit(
-    found: Ceiling, questions: Sequence[ProbedQuestion], gap_min: float
+    found: Ceiling, questions: Sequence[ProbedQuestion], gap_min: float, rate: float
 ) -> tuple[Limit, str]:
     room, noise, most = found.room, found.disagreement, found.reachable
     cut, answers = sum(q.cut for q in questions), sum(len(q.strong) for q in questions)
@@ -173,6 +177,10 @@ def _limit(
     if not found.challenger or not found.documents:
         what = "another challenger" if found.documents else "other documents"
         return "cannot be told", f"models and judge do not limit it; {what} was not tried"
+    most_added = max(found.challenger.interval.high, found.documents.interval.high)
+    if most_added > (UNSEEN - 1) * rate:
+        because = f"{UNSEEN} times the examples of a round may be had, which so few rounds hide"
+        return "cannot be told", because
     return "nothing found", "nothing that was raised moved the yield distinguishably"
 
 

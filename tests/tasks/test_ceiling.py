@@ -71,7 +71,8 @@ WORLDS: list[tuple[str, dict[str, float], TriedRounds, TriedRounds, TriedRounds]
     ("challenger", {"weak": -0.6, "strong": 1.6, "easy": 2.5}, HARD, EASY, HARD),
     ("documents", {"weak": -0.6, "strong": 1.6, "easy": 2.5}, HARD, HARD, EASY),
     ("nothing found", {"weak": -0.6, "strong": 1.6}, EASY, EASY, EASY),
-    ("nothing found", {"weak": -0.6, "strong": 1.6, "easy": 1.0}, HARD, HARD, HARD),
+    ("nothing found", {"weak": -0.6, "strong": 1.6, "easy": 1.0}, EASY * 3, EASY, EASY),
+    ("cannot be told", {"weak": -0.6, "strong": 1.6, "easy": 1.0}, HARD, HARD, HARD),
     ("cannot be told", {"weak": -0.6, "strong": 1.6, "easy": 2.5}, HARD, (), HARD),
 ]
 
