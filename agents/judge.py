@@ -62,6 +62,35 @@ async def score(
     return scored(attempt, marked(candidate, *read))
 
 
+async def mark_again(
+    models: Models,
+    task: Task,
+    candidate: Candidate,
+    attempt: Attempt,
+    *,
+    scope: str,
+    comparisons: ComparisonPool,
+) -> Attempt | None:
+    """The attempt as the second judge marks it, under the judge's own locked prompt; None where the
+    judge had no say, since it was cut off, had no answer to compare, or was compared by code.
+
+    Marks that stay malformed leave the score None, with the reason in `note`.
+    """
+    if attempt.score is None or attempt.truncated or attempt.format_error:
+        return None
+    right = task.compare(attempt.answer, candidate)
+    if isinstance(right, Comparison):
+        right = await comparisons.settle(right)
+    if right is not None:
+        return None
+    asked = (models, locked(task.name, "judge"), candidate, attempt.answer)
+    reply = await judge(*asked, scope=scope, sample=attempt.number, role="second_judge")
+    again = attempt.model_copy(
+        update={"score": None, "marks": (), "call_id": reply.call_id, "note": reply.problem}
+    )
+    return again if reply.value is None else scored(again, marked(candidate, reply.value))
+
+
 def sample_of(attempt: int, judgement: int) -> int:
     """The sample by which the log tells judgements apart, each counted from 1.
 

@@ -24,7 +24,13 @@ from autodata.prompt_store.prompt import (
 )
 from autodata.prompt_store.store import Store
 from autodata.run_folder import RunFolder
-from autodata.settings import PromptSettings, Settings, shaping, without_baseline
+from autodata.settings import (
+    PromptSettings,
+    Settings,
+    SettingsError,
+    shaping,
+    without_baseline,
+)
 from autodata.simulation.transport import SimulatedTransport
 from autodata.tasks import TASKS
 from autodata.tasks.types import digest
@@ -176,6 +182,20 @@ def open_models(settings: Settings, log: CallLog, run_id: str, *, wait: bool = F
         wait=wait,
         batch=run_id if settings.run.batch else None,
         transports={SIMULATED: SimulatedTransport()},
+    )
+
+
+def audit_row(run: RunRow, settings: Settings) -> RunRow:
+    """The row of an audit of a run: one for each second judge. Raises SettingsError where no judge
+    has a say."""
+    if not TASKS[run.task].asks("judge"):
+        raise SettingsError(f"{run.task} asks no judge: its answers are compared by code")
+    second = settings.model("second_judge")
+    asked = second.model_dump(mode="json", exclude={"attempts", "examples", "repeats"})
+    made = run_row(settings, f"{run.id}-audit-{digest(asked, locked_revision(run.task))[:8]}")
+    models = {"judge": run.models["judge"], "second_judge": f"{second.endpoint}/{second.model}"}
+    return made.model_copy(
+        update={"kind": "audit", "models": models, "prompts_revision": run.prompts_revision}
     )
 
 

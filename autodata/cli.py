@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from autodata.cli_datasets import baseline, compare, export, plan, quality, redecide
+from autodata.cli_datasets import audit, baseline, compare, export, plan, quality, redecide
 from autodata.options import (
     BUDGETS,
     DONE,
@@ -186,7 +186,7 @@ def resume(**given: Any) -> None:
     call("run", "resume", **given)
 
 
-for command in (plan, export, quality, redecide, baseline, compare):
+for command in (plan, export, quality, redecide, audit, baseline, compare):
     main.add_command(command)
 
 

@@ -15,6 +15,7 @@ from autodata.options import (
     each_run,
     examples_file,
     flags,
+    other_models,
     pilot_choices,
     run_folder,
     run_folders,
@@ -119,10 +120,10 @@ def export(**given: Any) -> None:
 
     --confirmed takes what a remeasurement bears out, or, where there is none, what
     acceptance.confirm let in. --where takes a column of every row or a number of its meta
-    (round, certainty, agreement of the judge with itself, question_words, …), one of
-    >= <= > < = and a number. --test-share deals documents by a hash of their text, all
-    passages of one to the same file. --length-arms asks what questions gain by being longer:
-    four files, each run's examples by their own lengths and by the other's.
+    (round, certainty, agreement of the judge with itself, disagreement with a second one,
+    question_words, …), one of >= <= > < = and a number. --test-share deals documents by a hash
+    of their text, all passages of one to the same file. --length-arms asks what questions gain
+    by being longer: four files, each run's examples by their own lengths and by the other's.
 
     \b
     Formats: jsonl and parquet hold the full example; trl-grpo, verl, sft and dpo hold what
@@ -286,3 +287,36 @@ def compare(**given: Any) -> None:
       autodata compare runs/both --run cs-20261127-090000 --run cs-20261127-100000 --json
     """
     _call("show", "compare", **given)
+
+
+@click.command(short_help="Put accepted examples to a second judge: where do the two disagree?")
+@run_folder
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1),
+    metavar="S",
+    help="Of the examples, 0 to 1; audit.share, or all of them unless stated.",
+)
+@click.option("--each", is_flag=True, help="Print a line per example, too.")
+@as_json
+@other_models
+@run_id
+@flags(*BUDGETS)
+@wait
+@settings
+def audit(**given: Any) -> None:
+    """Put accepted examples to a second judge, who marks the attempts that decided about them.
+
+    The second judge is models.second_judge, best a model of another family, by --config or --set;
+    else the model that plays the final verifier. A sample holds the same examples each time, and a
+    larger one adds to it. The same command goes on where it stopped. Nothing that was decided
+    changes: status, report and card tell how far the two agree, and
+    `export --where 'disagreement <= 0.1'` takes what they agree about.
+
+    \b
+    Examples:
+      autodata audit runs/cs
+      autodata audit runs/cs --share 0.2 --config another-judge.yaml --budget-usd 5
+      autodata audit runs/cs --set models.second_judge.model=my-judge --each
+    """
+    _call("run", "audit", **given)

@@ -1,69 +1,82 @@
-"""Fresh attempts at what a run accepted, which no gate has seen, and their result beside the old
-figures."""
+"""Fresh attempts at what a run accepted, which no gate has seen, and a second judge's marks on the
+old ones; each result beside the old figures."""
 
 import asyncio
 import json
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from autodata.assembly import documents_in_flight, open_run_context, run_row
+from autodata.assembly import audit_row, documents_in_flight, open_run_context, run_row
 from autodata.graph.context import RunContext
-from autodata.graph.run import Remeasurement, remeasure
-from autodata.graph.state import (
-    RunChoices,
-    State,
-    measuring,
-    planned,
-)
+from autodata.graph.run import AuditPlan, Remeasurement, audit, remeasure
+from autodata.graph.state import RunChoices, State, measuring, planned
 from autodata.ledger.ledger import SUFFIX, Ledger
-from autodata.ledger.measurements import (
-    SCORES,
-    Result,
-    accepted,
-    count_fresh,
-    measured,
-)
+from autodata.ledger.measurements import SCORES, Result, accepted, count_fresh, measured, unaudited
 from autodata.ledger.rows import RunRow, RunStatus
-from autodata.ledger.summary import NOTICE, harmless, number, share
+from autodata.ledger.summary import (
+    NOTICE,
+    attempts_each,
+    ends,
+    harmless,
+    number,
+    passed_again,
+    summarize,
+    told_from,
+)  # fmt: skip
 from autodata.models.client import Models
 from autodata.options import DONE, FAILED
 from autodata.prompt_store.prompt import locked_revision, packaged, unchanged_since
 from autodata.screen import print_table, table
 from autodata.session import STOPPED, Session
 from autodata.settings import Settings, with_attempts
-from autodata.tasks.acceptance import exact
-from autodata.tasks.measurement import Interval
 from autodata.tasks.types import digest
 
 MEASURING = ("weak_solver", "strong_solver", "judge")  # roles that are asked, as the task has them
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemeasureSession(Session):
-    """A session of fresh attempts at the examples of `run`, which `own` settings made.
+class ExamplesSession(Session):
+    """A session about the examples of `run`, which `own` settings made.
 
-    `attempts` of each side, as many as the run plans unless stated. With `as_json` one object is
-    printed to standard output; with `each` a line per example.
+    With `as_json` one object is printed to standard output; with `each` a line per example.
     """
 
     run: RunRow
     own: Settings
-    attempts: int | None = None
     each: bool = False
     as_json: bool = False
 
-    kind = "remeasurement"
+    command: ClassVar[str]
 
     def measure(self) -> int:
         """Asks for what is lacking. Returns the exit code. Raises RunFolderError, LedgerError or
         SettingsError before anything is asked of a model."""
         with self.folder.existing().locked():
             return self._work(self.row(self.settings), self.settings)
+
+    def keep(self, settings: Settings) -> None:
+        """Nothing: the folder stays that of its run."""
+
+    def again(self) -> str:
+        """The command that goes on after a pause."""
+        return f"autodata {self.command} {self.folder.path}, with the same options"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemeasureSession(ExamplesSession):
+    """Fresh attempts: so many of each side, as many as the run plans unless stated."""
+
+    attempts: int | None = None
+
+    kind = "remeasurement"
+    command = "remeasure"
 
     @property
     def confirms(self) -> bool:
@@ -86,13 +99,6 @@ class RemeasureSession(Session):
         }
         return run_row(settings, name).model_copy(update=update)
 
-    def keep(self, settings: Settings) -> None:
-        """Nothing: the folder stays that of its run."""
-
-    def again(self) -> str:
-        """The command that goes on after a pause."""
-        return f"autodata remeasure {self.folder.path}, with the same options"
-
     def opened(self, run: RunRow, settings: Settings) -> "RemeasureWork":
         """The examples that lack fresh attempts."""
         choices = _choices(self.run, self.own, settings)
@@ -114,7 +120,7 @@ class RemeasureSession(Session):
             in_flight=documents_in_flight(settings),
             confirms=self.confirms,
         )
-        return RemeasureWork(self, run, context, plan, len(examples))
+        return RemeasureWork(run, context, plan, self, len(examples))
 
 
 def _asked(settings: Settings) -> dict[str, Any]:
@@ -140,14 +146,12 @@ def _choices(run: RunRow, own: Settings, settings: Settings) -> RunChoices:
 
 
 @dataclass(frozen=True)
-class RemeasureWork:
-    """The examples of a run that lack fresh attempts."""
+class ExamplesWork(ABC):
+    """The examples of a run that lack something."""
 
-    session: RemeasureSession
     run: RunRow
     context: RunContext
-    plan: Remeasurement
-    examples: int
+    plan: Remeasurement | AuditPlan
 
     @property
     def models(self) -> Models:
@@ -157,17 +161,43 @@ class RemeasureWork:
     def stop(self) -> asyncio.Event:
         return self.plan.stop
 
+    @abstractmethod
     async def to_the_end(self) -> None:
         """All of them. Raises Paused."""
-        console, waiting = self.session.console, len(self.plan.waiting)
+
+    async def _shown(
+        self, console: Console, what: str, work: Callable[[Callable[..., None]], Awaitable[None]]
+    ) -> None:
+        """Does the work, which is told how to say that one more example is done."""
+        waiting = len(self.plan.waiting)
         try:
             with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-                task = bar.add_task("measured afresh", total=waiting)
-                await remeasure(self.context, self.plan, lambda *found: bar.advance(task))
+                task = bar.add_task(what, total=waiting)
+                await work(lambda *found: bar.advance(task))
         finally:
             await self.context.aclose()
         if self.stop.is_set() and self.plan.done + len(self.plan.refused) < waiting:
             raise STOPPED
+
+    def _refused(self, console: Console, what: str) -> int:
+        """Tells of examples for which an endpoint would not answer; the exit code."""
+        for example_id, reason in self.plan.refused.items():
+            console.print(f"{what}  {example_id}  {reason}", style="red", soft_wrap=True)
+        return FAILED if self.plan.refused else DONE
+
+
+@dataclass(frozen=True)
+class RemeasureWork(ExamplesWork):
+    """The examples of a run that lack fresh attempts."""
+
+    plan: Remeasurement
+    session: RemeasureSession
+    examples: int
+
+    async def to_the_end(self) -> None:
+        """All of them. Raises Paused."""
+        work = partial(remeasure, self.context, self.plan)
+        await self._shown(self.session.console, "measured afresh", work)
 
     def tell(self, ledger: Ledger, status: RunStatus) -> int:
         """The fresh figures beside those that the gate saw."""
@@ -185,16 +215,68 @@ class RemeasureWork:
             print(json.dumps(found.plain(), indent=2))
         else:
             _print(self.session, found)
-        for example_id, reason in self.plan.refused.items():
-            said = f"not measured  {example_id}  {reason}"
-            self.session.console.print(said, style="red", soft_wrap=True)
-        return FAILED if self.plan.refused else DONE
+        return self._refused(self.session.console, "not measured")
+
+
+class AuditSession(ExamplesSession):
+    """A second judge marks a sample of the examples."""
+
+    kind = "audit"
+    command = "audit"
+
+    def row(self, settings: Settings) -> RunRow:
+        """The row of this audit: one for each run and second judge."""
+        return audit_row(self.run, settings)
+
+    def opened(self, run: RunRow, settings: Settings) -> "AuditWork":
+        """The examples of the sample that are not marked yet."""
+        context = open_run_context(self.folder, run.id, settings, packaged(), wait=self.wait)
+        choices = with_attempts(self.own.choices, self.run.config)
+        lacking = unaudited(context.ledger, run.id, self.run.id, settings.audit.share)
+        in_flight = documents_in_flight(settings)
+        plan = AuditPlan(run.id, self.run.id, self.run.task, choices, lacking, in_flight)
+        return AuditWork(run, context, plan, self)
+
+
+@dataclass(frozen=True)
+class AuditWork(ExamplesWork):
+    """The examples of a sample that the second judge has not marked."""
+
+    plan: AuditPlan
+    session: AuditSession
+
+    async def to_the_end(self) -> None:
+        """All of them. Raises Paused."""
+        work = partial(audit, self.context, self.plan)
+        await self._shown(self.session.console, "marked by the second judge", work)
+
+    def tell(self, ledger: Ledger, status: RunStatus) -> int:
+        """What the second judge says, of all and, where asked for, of each example."""
+        session, console, run = self.session, self.session.console, self.session.run
+        made = next((a for a in summarize(ledger, run.id).audits if a.id == self.run.id), None)
+        audited = {who[0]: examples for who, examples in ledger.audited(run.id).items()}
+        each = audited.get(self.run.id, [])
+        if session.as_json:
+            said = made.plain() if made else {"id": self.run.id, "examples": 0}
+            said |= {"run": run.id, "status": status, "each": [one.plain() for one in each]}
+            print(json.dumps(said, indent=2))
+            return self._refused(console, "not marked")
+        title = f"{run.task} run {run.id}, put to a second judge: {status}"
+        console.print(Text(title, style="bold"), soft_wrap=True)
+        for one in each if session.each else ():
+            name = harmless(ledger.document(one.source).name)
+            console.print(f"{one.source[:8]}  {name}: {one.said}", soft_wrap=True)
+        none = "no example lies in the sample; a larger --share takes more"
+        console.print(made.said if made else none, soft_wrap=True)
+        if run.simulated or self.run.simulated:
+            console.print(NOTICE, style="yellow", soft_wrap=True)
+        return self._refused(console, "not marked")
 
 
 def _print(session: RemeasureSession, found: Result) -> None:
     console, run = session.console, found.run
-    status = found.remeasurement.status
-    title = f"{run.task} run {run.id}, its examples measured afresh, {_made(found.made)}: {status}"
+    made, status = attempts_each(found.made), found.remeasurement.status
+    title = f"{run.task} run {run.id}, its examples measured afresh, {made}: {status}"
     console.print(Text(title, style="bold"), soft_wrap=True)
     if not found.confirms:
         models = ", ".join(f"{role} {name}" for role, name in found.remeasurement.models.items())
@@ -218,43 +300,13 @@ def _print(session: RemeasureSession, found: Result) -> None:
         console.print(f"Take along what passed again: {take}", soft_wrap=True)
 
 
-def _made(made: Sequence[int]) -> str:
-    """`3 to 9 attempts a side`: as many as examples have."""
-    if not made:
-        return "no attempt yet"
-    least, most = min(made), max(made)
-    counted = f"{least}" if least == most else f"{least} to {most}"
-    return f"{counted} attempt{'' if most == 1 else 's'} a side"
-
-
-def passed_again(passed: int, measured: int) -> str:
-    """`27 of 52 passed again (52 %, 39–65)`."""
-    if not measured:
-        return "no example is measured afresh"
-    return share(passed, measured, "passed again")
-
-
 def _print_means(console: Console, found: Result) -> None:
     made = table("mean scores", *SCORES, numbers=SCORES)
     made.add_row("as the gate saw", *(number(found.shown(score)) for score in SCORES))
     fresh = [found.fresh(score) for score in SCORES]
     made.add_row("afresh", *(number(one.value) for one in fresh))
-    made.add_row("95 % interval", *(interval(one.interval) for one in fresh))
+    made.add_row("95 % interval", *(ends(one.interval) for one in fresh))
     print_table(console, made)
-
-
-def interval(found: Interval | None) -> str:
-    """`0.41 to 0.53`; a single document has none."""
-    return "–" if found is None else f"{number(found.low)} to {number(found.high)}"
-
-
-def told_from(value: float | None, limits: Sequence[float]) -> str:
-    """`0.6496`: a score, with as many decimals as tell it from these."""
-    said = number(value)
-    alike = value is not None and any(
-        said == number(limit) and exact(value) != exact(limit) for limit in limits
-    )
-    return f"{value:.4f}" if alike else said
 
 
 def _print_each(console: Console, found: Result) -> None:

@@ -16,11 +16,19 @@ from typing import Any, ClassVar, Protocol
 
 from rich.console import Console
 
-from autodata.assembly import documents_in_flight, open_prompts, open_run_context, resolve, run_row
+from autodata.assembly import (
+    audit_row,
+    documents_in_flight,
+    open_prompts,
+    open_run_context,
+    resolve,
+    run_row,
+)
 from autodata.documents.corpus import Copied, Skipped
 from autodata.graph.context import RunContext
-from autodata.graph.run import Admission, Batch, run_documents
+from autodata.graph.run import Admission, AuditPlan, Batch, audit, run_documents
 from autodata.ledger.ledger import Ledger
+from autodata.ledger.measurements import unaudited
 from autodata.ledger.reviews import waiting_documents
 from autodata.ledger.rows import Kind, RunRow, RunStatus
 from autodata.ledger.summary import summarize, waiting_line
@@ -285,7 +293,9 @@ class RunSession(Session):
             decided=context.ledger.outcomes(run.id),
         )
         batch.waiting |= _waiting(context, batch)
-        return RunWork(self.folder, self.console, context, batch, run)
+        if settings.audit.share:
+            audit_row(run, settings)  # raises before anybody is asked
+        return RunWork(self.folder, self.console, context, batch, run, settings)
 
 
 def _waiting(context: RunContext, batch: Batch) -> set[str]:
@@ -302,6 +312,7 @@ class RunWork:
     context: RunContext
     batch: Batch
     run: RunRow
+    settings: Settings
 
     @property
     def models(self) -> Models:
@@ -320,6 +331,8 @@ class RunWork:
                 await run_documents(self.context, self.batch, progress.document)
                 while await self._answered_meanwhile():
                     await run_documents(self.context, self.batch, progress.document)
+            if self.settings.audit.share and not self.stop.is_set():
+                await self._audit()
         finally:
             await self.context.aclose()
         if self.batch.unreviewed and not self.stop.is_set():
@@ -329,6 +342,19 @@ class RunWork:
             )
         if self.stop.is_set() and len(self.batch.decided) < len(self.batch.document_ids):
             raise STOPPED
+
+    async def _audit(self) -> None:
+        """A second judge marks a sample of the examples. Raises Paused."""
+        row, ledger = audit_row(self.run, self.settings), self.context.ledger
+        await asyncio.to_thread(ledger.run_like, row)
+        lacking = unaudited(ledger, row.id, self.run.id, self.settings.audit.share)
+        batch, run = self.batch, self.run
+        plan = AuditPlan(row.id, run.id, batch.task, batch.choices, lacking, batch.in_flight)
+        plan.stop = self.stop
+        await audit(self.context, plan)
+        if not plan.waiting or plan.done == len(plan.waiting):
+            await asyncio.to_thread(ledger.set_status, "done", row.id)
+        self.batch.refused |= plan.refused
 
     async def _answered_meanwhile(self) -> bool:
         """Takes up again what a person has reviewed since it was put down; whether there is any."""

@@ -48,15 +48,17 @@ from autodata.models.config import (
 )
 from autodata.tasks import TASKS
 from autodata.tasks.acceptance import Acceptance
+from autodata.tasks.judge_noise import AuditSettings
 
 DEFAULT_FILE = Path("autodata.yaml")
 Key = tuple[str, ...]
 
-# Keys that may change between two sessions of one run: where and how fast models are asked, what
-# may be spent, when to stop. All others shape the examples.
+# Keys that may change between sessions: who is asked where, at what cost. Others shape examples.
 MAY_CHANGE = (
+    "audit.",
     "budget.",
     "endpoints.",
+    "models.second_judge.",
     "prices.",
     "prompts.path",
     "run.batch",
@@ -125,6 +127,7 @@ class Settings(SettingsSection):
     models: dict[str, ModelConfig] = Field(default_factory=dict)
     prices: dict[str, Price] = Field(default_factory=dict)
     acceptance: Acceptance = Acceptance()
+    audit: AuditSettings = Field(AuditSettings(), exclude_if=lambda audit: not audit.share)
     run: RunSettings = RunSettings()
     budget: Budget = Budget()
     prompts: PromptSettings = PromptSettings()
@@ -197,7 +200,8 @@ class Settings(SettingsSection):
     @property
     def roles(self) -> dict[str, str]:
         """Role → `endpoint/model`, for every role that a run asks: of its task, else of any."""
-        asked = [role for role in self._asked if role not in OPTIMIZER_ROLES]
+        others = OPTIMIZER_ROLES if self.audit.share else {*OPTIMIZER_ROLES, "second_judge"}
+        asked = [role for role in self._asked if role not in others]
         return {role: f"{self.model(role).endpoint}/{self.model(role).model}" for role in asked}
 
     @property

@@ -2,13 +2,14 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from autodata.agents.judge import mark_again
 from autodata.graph.baseline import build_baseline, calls_of_baseline
 from autodata.graph.build import Loop, build
 from autodata.graph.context import RunContext
@@ -21,12 +22,17 @@ from autodata.graph.state import (
     TaskName,
     judgements,
     measuring,
+    planned,
     policy_of,
 )
-from autodata.ledger.measurements import fresh_attempts, last_numbers, record_measurement
+from autodata.ledger.measurements import (
+    fresh_attempts,
+    last_numbers,
+    record_measurement,
+)
 from autodata.models.errors import CallRefused
 from autodata.tasks import TASKS
-from autodata.tasks.measured import Measurement, measurement
+from autodata.tasks.measured import Confirm, Measurement, accepts, marked_again, measurement
 from autodata.tasks.types import Attempt, Decision, Round, Side
 
 SPREAD = (0.5, 2.0)  # documents cost very differently: what a budget buys, as shares of the mean
@@ -309,20 +315,35 @@ async def remeasure(
     endpoint is down or a budget is reached: what is under way is finished and recorded first. A
     tight budget is spent on few examples at a time, so that it ends with whole ones.
     """
-    waiting = list(reversed(plan.waiting))
+    await work_on_each(
+        plan.waiting,
+        plan.stop,
+        lambda under_way: _room(context, plan, under_way),
+        lambda example, document: _measure(context, plan, example, document, on_example),
+    )
+
+
+async def work_on_each(
+    examples: Sequence[tuple[str, str]],
+    stop: asyncio.Event,
+    room: Callable[[int], bool],
+    work_on: Callable[[str, str], Coroutine[Any, Any, None]],
+) -> None:
+    """Works on every example (its id and its document's) while there is room for one more besides
+    those under way; nothing new is begun once `stop` is set."""
+    waiting = list(reversed(examples))
     under_way: set[asyncio.Task[None]] = set()
     failed: list[BaseException] = []
     try:
         while True:
-            while waiting and not plan.stop.is_set() and _room(context, plan, len(under_way)):
-                work = _measure(context, plan, *waiting.pop(), on_example)
-                under_way.add(asyncio.create_task(work))
+            while waiting and not stop.is_set() and room(len(under_way)):
+                under_way.add(asyncio.create_task(work_on(*waiting.pop())))
             if not under_way:
                 break
             done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             failed += [error for task in done if (error := task.exception())]
             if failed:
-                plan.stop.set()
+                stop.set()
     finally:
         for task in under_way:
             task.cancel()
@@ -465,3 +486,102 @@ async def _probed(
     scope = f"{document_id}/probe"  # no call of the gate answers for another here
     work = [attempt(context, state, side, n, scope=scope) for side in plan.sides for n in numbers]
     return tuple(await all_done(work))
+
+
+@dataclass
+class AuditPlan:
+    """Which examples of a run a second judge is to mark, and how it stands.
+
+    `waiting` are pairs of example and document that it has not marked; `refused` holds examples
+    that an endpoint would not answer for, with the reason.
+    """
+
+    run_id: str
+    audited_run: str
+    task: TaskName
+    choices: RunChoices
+    waiting: Sequence[tuple[str, str]]
+    in_flight: int
+    refused: dict[str, str] = field(default_factory=dict)
+    done: int = 0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def audit(
+    context: RunContext,
+    plan: AuditPlan,
+    on_example: Callable[[str], None] = lambda example_id: None,
+) -> None:
+    """Has the second judge mark the attempts that decided about each waiting example, and stores
+    each example when all of them are marked. Returns and raises as `remeasure`."""
+    choices = plan.choices
+    calls = sum(planned(State(task=plan.task, choices=choices))) + 2 * (choices.confirm or 0)
+
+    def room(under_way: int) -> bool:
+        carried = context.models.budget_tracker.carries(calls * (under_way + 1)) >= 1
+        return not under_way or (under_way < plan.in_flight and carried)
+
+    await work_on_each(
+        plan.waiting,
+        plan.stop,
+        room,
+        lambda example, document: _audit(context, plan, example, document, on_example),
+    )
+
+
+async def _audit(
+    context: RunContext,
+    plan: AuditPlan,
+    example_id: str,
+    document_id: str,
+    on_example: Callable[[str], None],
+) -> None:
+    """One example: its attempts marked again, and what the gate makes of these marks."""
+    scope = f"{document_id}/{plan.run_id}"
+    rounds = await asyncio.to_thread(context.ledger.rounds, plan.audited_run, document_id)
+    candidate = rounds[-1].candidate
+    if candidate is None:
+        raise ValueError(f"example {example_id} has no candidate on record")
+    work = [
+        mark_again(
+            context.models, TASKS[plan.task], candidate, made, scope=scope,
+            comparisons=context.comparisons,
+        )
+        for made in rounds[-1].attempts
+    ]  # fmt: skip
+    try:
+        found = await all_done(work)
+    except CallRefused as refusal:
+        plan.refused[example_id] = str(refusal)
+        return
+    finally:
+        context.models.forget(scope)
+    marked = {(made.solver, made.number): made for made in found if made}
+    await asyncio.to_thread(_record_audit, context, plan, example_id, document_id, rounds, marked)
+    plan.done += 1
+    on_example(example_id)
+
+
+def _record_audit(
+    context: RunContext,
+    plan: AuditPlan,
+    example_id: str,
+    document_id: str,
+    rounds: Sequence[Round],
+    marked: Mapping[tuple[Side, int], Attempt],
+) -> None:
+    """Stores what the second judge marked, and whether the gate would accept by it. Blocks."""
+    state = State(
+        task=plan.task,
+        document_id=document_id,
+        choices=plan.choices,
+        number=rounds[-1].number,
+        rounds=list(rounds),
+        prior=context.ledger.priors(plan.audited_run, document_id).get(document_id),
+    )
+    bounds, wanted = measuring(state).bounds, plan.choices.confirm
+    again = marked_again(rounds[-1], marked)
+    holds = accepts(policy_of(state), again, Confirm(wanted, bounds) if wanted else None)
+    found = measurement(bounds, (*again.weak, *again.strong))._replace(holds=holds)
+    made = list(marked.values())
+    record_measurement(context.ledger, plan.run_id, example_id, made, found, confirms=False)

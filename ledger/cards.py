@@ -31,19 +31,16 @@ from autodata.ledger.rows import Row, RunRow, to_json
 from autodata.ledger.summary import (
     BY_GATE,
     SOURCE,
+    Summary,
     cost,
-    judged_again,
     mean_by_source,
     mean_rounds,
     one_line,
-    repeat_agreement,
     summarize,
     tokens,
     within,
 )
-from autodata.tasks.judge_noise import judge_noise
 from autodata.tasks.measurement import in_percent, wilson
-from autodata.tasks.rubric import count_findings
 
 _USES = {
     "jsonl": "the full example: attempts, marks and scores",
@@ -325,6 +322,7 @@ def _made(ledger: Ledger, run: RunRow) -> str:
     """How one run made its examples."""
     outcomes = list(ledger.outcomes(run.id).values())
     tried = outcomes.count("accepted") + outcomes.count("rejected")
+    summary = summarize(ledger, run.id)
     return _MADE.format(
         task=run.task,
         run=run.id,
@@ -340,16 +338,15 @@ def _made(ledger: Ledger, run: RunRow) -> str:
             f"{outcomes.count(decision)} {decision}"
             for decision in ("accepted", "rejected", "skipped")
         ),
-        cost=_cost(ledger, run),
+        cost=_cost(run, summary),
         seed="none" if run.seed is None else run.seed,
         models=_models(run),
-        judge=_judge(ledger, run),
+        judge=_judge(summary),
     )
 
 
-def _cost(ledger: Ledger, run: RunRow) -> str:
+def _cost(run: RunRow, summary: Summary) -> str:
     """What the run's folder took in all, and an accepted example with its interval by document."""
-    summary = summarize(ledger, run.id)
     spent = cost(summary.usd, run.models.values(), summary.estimated)
     total = f"{summary.calls:,} calls with {tokens(summary.tokens, summary.estimated)}, {spent}"
     worded = {"calls": "{:,.0f} calls", "tokens": "{:,.0f} tokens", "usd": "${:.4f}"}
@@ -368,16 +365,17 @@ def _bare(words: str) -> str:
     return words[words.index("{") : words.index("}") + 1]
 
 
-def _judge(ledger: Ledger, run: RunRow) -> str:
+def _judge(summary: Summary) -> str:
     """How noisy the judge is and how far its judgements of one answer agree, where it was asked
-    several times, and what the linter finds of the rubrics; rows of the table."""
+    several times, what second judges say, and what the linter finds; rows of the table."""
     found = []
-    if agreed := repeat_agreement(ledger, [run.id]):
+    if agreed := summary.judge_agreement:
         found.append(f"| two judgements of one answer | agree on {agreed.said} |")
-    if noise := judge_noise(judged_again(ledger, run.id), 1.0, 1.0):
+    if noise := summary.judge:
         share = f"{100 * noise.share:.0f} % ({in_percent(noise.interval)})"
         found.append(f"| judge | makes {share} of the variance of once-judged attempts |")
-    if rubrics := count_findings(ledger.accepted_rubrics(run.id)):
+    found += [f"| second judge | {audit.said} |" for audit in summary.audits]
+    if rubrics := summary.rubrics:
         found.append(f"| accepted rubrics | {rubrics.said} |")
     return "".join(f"\n{row}" for row in found)
 

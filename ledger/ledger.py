@@ -23,6 +23,7 @@ from autodata.ledger.rows import (
     example_row,
     known_row,
     now,
+    read_audited,
     read_document,
     read_example,
     read_round,
@@ -32,13 +33,39 @@ from autodata.ledger.rows import (
     run_row,
     to_json,
 )
+from autodata.tasks.judge_noise import (
+    Agreement,
+    AuditedExample,
+    JudgeAudit,
+    MarkPairs,
+    agreement,
+    audit_of,
+    pooled,
+    repeated_pairs,
+)
 from autodata.tasks.measurement import Posterior, Prior, Sides
 from autodata.tasks.types import Criterion, Decision, Document, Round, digest
 
 FILE = "run.db"
 
 SUFFIX = "remeasured"  # the id of a run's own remeasurement is that of the run, and this
-# What it shows of an example `e`.
+# What a second judge found of the attempts that decided about the examples of a run.
+_AUDITED = """
+select m.run_id as audit, audits.models, e.document_id, e.id as example_id, m.holds,
+  seen.marks, seen.score, again.marks as marks_again, again.score as score_again
+from examples as e
+join measurements as m on m.example_id = e.id
+join runs as audits on audits.id = m.run_id and audits.kind = 'audit'
+left join fresh_attempts as again on again.run_id = m.run_id and again.example_id = e.id
+left join attempts as seen on seen.round_id = e.round_id and seen.solver = again.solver
+  and seen.number = again.number
+where e.run_id = ?1 and (?2 is null or e.id = ?2) order by audits.rowid, e.rowid
+"""
+_JUDGED_AGAIN = """
+select document_id, marks from attempts join rounds on rounds.id = round_id
+where run_id = ? and json_array_length(marks, '$[0].votes') > 1 order by attempts.rowid
+"""
+# What a remeasurement shows of an example `e`.
 OWN_MEASUREMENT = f"""measurements as own on own.example_id = e.id
   and own.run_id = e.run_id || '-{SUFFIX}' and own.holds is not null"""
 
@@ -56,7 +83,7 @@ join rounds on rounds.id = e.round_id
 left join {OWN_MEASUREMENT}
 where e.id = ?
 """
-_OF_ITS_OWN = "kind not in ('evaluation', 'remeasurement')"  # a run that people began as one
+_OF_ITS_OWN = "kind in ('documents', 'optimization')"  # a run that people began as one
 
 
 class Ledger:
@@ -244,6 +271,39 @@ class Ledger:
         first = self.query("select id from runs order by rowid limit 1")[0]["id"]
         return "" if run_id == first else f"{run_id}-"
 
+    def audits(self, run_id: str, sources: Mapping[str, str]) -> list[JudgeAudit]:
+        """What second judges say of a run's examples, oldest first; `sources` of documents."""
+        return [
+            audit_of(*who, [one._replace(source=sources[one.source]) for one in found])
+            for who, found in self.audited(run_id).items()
+        ]
+
+    def judge_agreement(self, run_id: str, sources: Mapping[str, str]) -> Agreement | None:
+        """How far the judge's judgements of one answer agree, by documents of these `sources`; None
+        where it was asked once."""
+        by_source: dict[str, list[MarkPairs]] = {}
+        for row in self.query(_JUDGED_AGAIN, [run_id]):
+            pairs = (repeated_pairs(mark["votes"]) for mark in json.loads(row["marks"]))
+            by_source.setdefault(sources[row["document_id"]], []).extend(pairs)
+        return agreement(list(map(pooled, by_source.values()))) if by_source else None
+
+    def audited(
+        self, run_id: str, example_id: str | None = None
+    ) -> dict[tuple[str, str, str], list[AuditedExample]]:
+        """The examples of a run, or one, that second judges marked, by audit, judge and second.
+
+        Their source is the id of their document.
+        """
+        rows: dict[tuple[str, str], list[Row]] = {}
+        for row in self.query(_AUDITED, [run_id, example_id]):
+            rows.setdefault((row["audit"], row["example_id"]), []).append(row)
+        found: dict[tuple[str, str, str], list[AuditedExample]] = {}
+        for (audit, _), made in rows.items():
+            models = json.loads(made[0]["models"])
+            who = (audit, models["judge"], models["second_judge"])
+            found.setdefault(who, []).append(read_audited(made))
+        return found
+
     def accepted_rubrics(self, run_id: str) -> Iterator[list[Criterion]]:
         """The rubrics of a run's examples."""
         for row in self.query("select rubric from examples where run_id = ?", [run_id]):
@@ -358,6 +418,8 @@ class Ledger:
 
     def _example(self, id: str) -> Example:
         [row] = self.query(EXAMPLE, [id])
+        audits = [found[0] for found in self.audited(row["run_id"], id).values()]
+        row["disagreement"] = audits[-1].disagreement if audits else None
         return read_example(row, self._attempts(row["round_id"]))
 
     def _attempts(self, round_id: str) -> list[Row]:

@@ -31,6 +31,7 @@ from autodata.tasks.forecast import (
     headroom,
     yield_curve,
 )
+from autodata.tasks.judge_noise import sampled
 from autodata.tasks.measured import Measurement
 from autodata.tasks.measurement import Bounds, Estimate, Interval, in_percent, wilson
 from autodata.tasks.types import Attempt, Frozen, Round, Side, digest
@@ -105,8 +106,9 @@ def measured(
 def remeasurements(ledger: Ledger, run_id: str) -> list[RunRow]:
     """The remeasurements of a run that found something, oldest first."""
     rows = ledger.query(
-        "select * from runs where id in (select m.run_id from measurements as m"
-        " join examples as e on e.id = m.example_id where e.run_id = ?) order by rowid",
+        "select * from runs where kind = 'remeasurement' and id in"
+        " (select m.run_id from measurements as m join examples as e on e.id = m.example_id"
+        " where e.run_id = ?) order by rowid",
         [run_id],
     )
     return [read_run(row) for row in rows]
@@ -120,6 +122,18 @@ def measured_run(ledger: Ledger, remeasurement: RunRow) -> RunRow:
         [remeasurement.id],
     )
     return ledger.run(rows[0]["run_id"]) if rows else remeasurement
+
+
+def unaudited(ledger: Ledger, audit_id: str, run_id: str, share: float) -> list[tuple[str, str]]:
+    """The examples of a run, each with its document, that lie in a sample of this share and that an
+    audit has not marked."""
+    rows = ledger.query("select example_id from measurements where run_id = ?", [audit_id])
+    done = {row["example_id"] for row in rows}
+    return [
+        (example, document)
+        for example, document in accepted(ledger, run_id)
+        if example not in done and sampled(example, share)
+    ]
 
 
 def last_numbers(ledger: Ledger, document_id: str) -> dict[Side, int]:

@@ -44,7 +44,8 @@ _META = {
     "models": dict.fromkeys(_ROLES, str),
     "simulated": bool, "weak_scores": [float], "strong_scores": [float], "weak_mean": float,
     "strong_mean": float, "gap": float, **dict.fromkeys(_KNOWN, float),
-    **dict.fromkeys(REVIEWED, str), "question_words": int, "agreement": float, "calls": int,
+    **dict.fromkeys(REVIEWED, str), "question_words": int, "agreement": float,
+    "disagreement": float, "calls": int,
     "input_tokens": int, "output_tokens": int,
 }  # fmt: skip
 # What people filter on, in every row of every format.
@@ -138,6 +139,7 @@ def record_of(
             **{name: getattr(example, name) for name in (*_KNOWN, *REVIEWED)},
             "question_words": words(candidate.question),
             "agreement": judge_agreement([*sides["weak"], *sides["strong"]]),
+            "disagreement": example.disagreement,
             "calls": usage.calls,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from autodata.ledger.database import ESTIMATED
 from autodata.tasks.acceptance import mean, scores
+from autodata.tasks.judge_noise import AuditedExample, MarkPairs, pairs_of, pooled
 from autodata.tasks.measurement import Posterior
 from autodata.tasks.types import (
     Attempt,
@@ -26,7 +27,7 @@ from autodata.tasks.types import (
 )
 
 RunStatus = Literal["running", "done", "paused", "interrupted"]
-Kind = Literal["documents", "optimization", "evaluation", "remeasurement"]
+Kind = Literal["documents", "optimization", "evaluation", "remeasurement", "audit"]
 Row = dict[str, Any]
 V = TypeVar("V", bound=Frozen)
 
@@ -58,7 +59,8 @@ class RunRow(Frozen):
     """One run: what was asked for and how it stands.
 
     `kind` says whether it runs documents for their examples, optimizes prompts, is one of the
-    evaluations that an optimization consists of, or measures another run's examples afresh.
+    evaluations that an optimization consists of, measures another run's examples afresh, or puts
+    them to a second judge.
 
     `config` is the resolved configuration without secrets; `models` says which model
     (`endpoint/model`) played each role; times are ISO 8601 in UTC.
@@ -92,7 +94,8 @@ class Example(Frozen):
     given to keep. `certainty` is how likely the thresholds truly hold, and the nine after it say
     what the true scores are: posterior means and 95 % intervals. `confirmed` and the three after it
     come from attempts that the gate has not seen: of a remeasurement, or else those by which the
-    gate confirmed it (`confirmed_by_gate`). `reviewed_by` and the three after it say who accepted
+    gate confirmed it (`confirmed_by_gate`). `disagreement` is the share of marks, 0 … 1, that the
+    latest second judge gives otherwise. `reviewed_by` and the three after it say who accepted
     and who edited it, and when. None where nothing was measured, and nobody did.
     """
 
@@ -126,6 +129,7 @@ class Example(Frozen):
     confirmed_strong: float | None = None
     confirmed_gap: float | None = None
     confirmed_by_gate: bool = False
+    disagreement: float | None = None
     reviewed_by: str | None = None
     reviewed_at: str | None = None
     edited_by: str | None = None
@@ -148,6 +152,14 @@ class RoleUsage(Frozen):
     lost_tokens: int = 0
     failures: int = 0
     estimated: int = 0
+
+
+def usd_per_call(usage: Mapping[str, RoleUsage], *roles: str) -> float | None:
+    """US dollars of a call of these roles on average; None where a price is unknown."""
+    asked = [usage[role] for role in roles if role in usage]
+    spent = [used.usd for used in asked if used.usd is not None]
+    calls = sum(used.calls for used in asked)
+    return sum(spent) / calls if calls and len(spent) == len(asked) else None
 
 
 class AttemptCount(Frozen):
@@ -351,6 +363,23 @@ def read_attempt(row: Row) -> Attempt:
         call_id=row["call_id"],
         note=from_text(row["note"]),
         fresh=row["fresh"],
+    )
+
+
+def read_audited(rows: Sequence[Row]) -> AuditedExample:
+    """What a second judge says of one example, by rows of its attempts, each with the marks and the
+    score of both judges. One that could not be read says nothing; of several judgements of the
+    first judge, what most of them found counts."""
+    both = [row for row in rows if row["score"] is not None and row["score_again"] is not None]
+    marks = ((json.loads(row["marks"]), json.loads(row["marks_again"])) for row in both)
+    pairs = (pairs_of((m["met"] for m in one), (m["met"] for m in other)) for one, other in marks)
+    holds = rows[0]["holds"]
+    return AuditedExample(
+        example_id=rows[0]["example_id"],
+        source=rows[0]["document_id"],
+        pairs=pooled([MarkPairs(0, 0, 0, 0), *pairs]),
+        differences=[row["score_again"] - row["score"] for row in both],
+        holds=None if holds is None else bool(holds),
     )
 
 

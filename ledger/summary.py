@@ -8,17 +8,16 @@ from statistics import fmean
 from typing import Any
 
 from autodata.ledger.ledger import OWN_MEASUREMENT, Ledger
-from autodata.ledger.rows import AttemptCount, Outcome, RoleUsage, RunRow, read_outcome
-from autodata.tasks.judge_noise import (
-    Agreement,
-    Judged,
-    JudgeNoise,
-    MarkPairs,
-    agreement,
-    judge_noise,
-    pooled,
-    repeated_pairs,
+from autodata.ledger.rows import (
+    AttemptCount,
+    Outcome,
+    RoleUsage,
+    RunRow,
+    read_outcome,
+    usd_per_call,
 )
+from autodata.tasks.acceptance import exact
+from autodata.tasks.judge_noise import Agreement, JudgeAudit, Judged, JudgeNoise, judge_noise
 from autodata.tasks.measurement import (
     Interval,
     bootstrap,
@@ -153,9 +152,10 @@ class Summary(Frozen):
     calls, tokens and US dollars (`usd`), documents that gave none included. `judge` says how noisy
     the judge is, where it was asked several times and there is enough to say, and `judge_priced`
     whether what is cheapest there is so in US dollars, not in calls; `judge_agreement` how far its
-    judgements of one answer agree. `rubrics` says what the linter finds of the accepted ones.
-    `waiting` undecided documents, or prompt edits, wait for a person's review. `unobjected`
-    accepted ones have no objection on record: of a baseline, those that the gate would accept, too.
+    judgements of one answer agree. `rubrics` says what the linter finds of the accepted ones,
+    `audits` what second judges do. `waiting` undecided documents, or edits, wait for a review.
+    `unobjected` accepted ones have no objection on record: of a baseline, those that the gate would
+    accept, too.
     """
 
     run: RunRow
@@ -178,6 +178,7 @@ class Summary(Frozen):
     judge_priced: bool = False
     judge_agreement: Agreement | None = None
     rubrics: LintCount | None = None
+    audits: Sequence[JudgeAudit] = ()
     waiting: int = 0
     unobjected: int = 0
 
@@ -230,11 +231,12 @@ class Summary(Frozen):
     def _judge(self) -> dict[str, Any]:
         """Nothing where nothing is known of the judge's noise, or of rubrics."""
         by = "usd" if self.judge_priced else "calls"
-        found = {
+        found: dict[str, Any] = {
             "judge": self.judge and {**self.judge._asdict(), "cheapest_by": by},
             "judge_agreement": self.judge_agreement and self.judge_agreement._asdict(),
             "rubrics": self.rubrics
             and {**self.rubrics._asdict(), "interval": self.rubrics.interval},
+            "audits": [audit.plain() for audit in self.audits],
         }
         return {name: said for name, said in found.items() if said}
 
@@ -256,6 +258,7 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
     afresh = ledger.query(AFRESH, [run.id])
     usage = {row.pop("role"): RoleUsage.model_validate(row) for row in ledger.query(USAGE)}
     judge, priced = _judge(ledger, run.id, usage)
+    sources = {outcome.document_id: outcome.source for outcome in found}
     return Summary(
         run=run,
         documents={"total": len(found), **{name: counted[name] for name in names}},
@@ -275,8 +278,9 @@ def summarize(ledger: Ledger, run_id: str | None = None) -> Summary:
         usage=usage,
         judge=judge,
         judge_priced=priced,
-        judge_agreement=repeat_agreement(ledger, [run.id]),
+        judge_agreement=ledger.judge_agreement(run.id, sources),
         rubrics=count_findings(ledger.accepted_rubrics(run.id)),
+        audits=ledger.audits(run.id, sources),
         waiting=ledger.query(WAITING, [run.id])[0]["both"],
         unobjected=sum(outcome.code is None for outcome in accepted),
     )
@@ -298,8 +302,8 @@ def _judge(
 ) -> tuple[JudgeNoise | None, bool]:
     """How noisy the judge is, and whether what is cheapest was found by US dollars; else by calls,
     since a price is unknown or nothing was paid."""
-    answer = _usd_per_call(usage, "weak_solver", "strong_solver")
-    judgement = _usd_per_call(usage, "judge")
+    answer = usd_per_call(usage, "weak_solver", "strong_solver")
+    judgement = usd_per_call(usage, "judge")
     documents = judged_again(ledger, run_id)
     if not documents:
         return None, False
@@ -317,22 +321,6 @@ def judged_again(ledger: Ledger, run_id: str) -> list[list[Judged]]:
         found = [float(score) for score in by_judgement(marks)]
         sides.setdefault((row["round_id"], row["solver"]), []).append(found)
     return [list(sides.values()) for sides in by_source.values()]
-
-
-def repeat_agreement(ledger: Ledger, run_ids: Iterable[str]) -> Agreement | None:
-    """How far the judge's judgements of one answer agree; None where it was asked once."""
-    by_source: dict[str, list[MarkPairs]] = {}
-    for row in (row for run_id in run_ids for row in ledger.query(JUDGED_AGAIN, [run_id])):
-        pairs = pooled(repeated_pairs(mark["votes"]) for mark in json.loads(row["marks"]))
-        by_source.setdefault(row["source"], []).append(pairs)
-    return agreement([pooled(found) for found in by_source.values()]) if by_source else None
-
-
-def _usd_per_call(usage: Mapping[str, RoleUsage], *roles: str) -> float | None:
-    asked = [usage[role] for role in roles if role in usage]
-    spent = [used.usd for used in asked if used.usd is not None]
-    calls = sum(used.calls for used in asked)
-    return sum(spent) / calls if calls and len(spent) == len(asked) else None
 
 
 def _attempts(ledger: Ledger, run_id: str) -> dict[str, AttemptCount]:
@@ -496,6 +484,36 @@ def would_show(rate: float, documents: int) -> str:
     return f"with {documents} document{'' if documents == 1 else 's'} {least} would show"
 
 
+def attempts_each(made: Sequence[int]) -> str:
+    """`3 to 9 attempts a side`: as many as examples have."""
+    if not made:
+        return "no attempt yet"
+    least, most = min(made), max(made)
+    counted = f"{least}" if least == most else f"{least} to {most}"
+    return f"{counted} attempt{'' if most == 1 else 's'} a side"
+
+
+def passed_again(passed: int, measured: int) -> str:
+    """`27 of 52 passed again (52 %, 39–65)`."""
+    if not measured:
+        return "no example is measured afresh"
+    return share(passed, measured, "passed again")
+
+
+def ends(found: Interval | None) -> str:
+    """`0.41 to 0.53`; a single document has none."""
+    return "–" if found is None else f"{number(found.low)} to {number(found.high)}"
+
+
+def told_from(value: float | None, limits: Sequence[float]) -> str:
+    """`0.6496`: a score, with as many decimals as tell it from these."""
+    said = number(value)
+    alike = value is not None and any(
+        said == number(limit) and exact(value) != exact(limit) for limit in limits
+    )
+    return f"{value:.4f}" if alike else said
+
+
 def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     """All but the documents by their outcome: a name and what is said of it."""
     if summary.waiting:
@@ -524,6 +542,8 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "judgements", f"two of one answer agree on {summary.judge_agreement.said}"
     if summary.judge:
         yield "judge", summary.judge.said(priced=summary.judge_priced)
+    for audit in summary.audits:
+        yield "audit", audit.said
     if summary.rubrics and summary.rubrics.found:
         yield "rubrics", summary.rubrics.said
     spent = cost(summary.usd, summary.run.models.values(), summary.estimated)

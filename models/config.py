@@ -26,6 +26,7 @@ FALLBACK: Mapping[str, str] = {
     "loop_judge": "judge",
     "extractor": "verifier",
     "final_verifier": "verifier",
+    "second_judge": "final_verifier",
     "optimizer": "challenger",
     "analyst": "optimizer",
     "editor": "optimizer",

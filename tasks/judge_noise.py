@@ -1,5 +1,5 @@
-"""How much of what makes attempts scatter is the judge's, how often it is best asked, and how far
-two judgements agree.
+"""How much of what makes attempts scatter is the judge's, how often it is best asked, how far two
+judgements agree, and what a second judge says.
 
 A once-judged attempt scatters around its question's true score for two reasons: answers differ in
 what they are worth, and the judge does not say the same of one answer twice. More attempts lower
@@ -7,10 +7,14 @@ both, more judgements of each answer only the second, and they cost less.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from autodata.tasks.measurement import Interval, bootstrap, in_percent, mean_interval
+from pydantic import BaseModel, ConfigDict, Field
+
+from autodata.tasks.measurement import Interval, bootstrap, in_percent, mean_interval, wilson
+from autodata.tasks.types import digest
 
 MOST_REPEATS = 9
 """Judgements of one answer, at the most."""
@@ -213,3 +217,141 @@ def kappa(documents: Sequence[MarkPairs]) -> float:
     chance = ((both + first) * (both + second) + (neither + first) * (neither + second)) / n**2
     agreed = (both + neither) / n
     return (agreed - chance) / (1 - chance) if chance < 1 else float(agreed == 1)
+
+
+class AuditedExample(NamedTuple):
+    """What a second judge says of one example: how it marks the criteria of the attempts that
+    decided beside the `pairs`' first, the judge; by how much each attempt scores otherwise, −1 … 1;
+    and whether the gate would accept by its scores, None where that cannot be told.
+
+    `source` is the same for passages of one text.
+    """
+
+    example_id: str
+    source: str
+    pairs: MarkPairs
+    differences: Sequence[float]
+    holds: bool | None
+
+    @property
+    def disagreement(self) -> float | None:
+        """The share of marks that are otherwise, 0 … 1; None where none could be compared."""
+        return 1 - self.pairs.alike / self.pairs.made if self.pairs.made else None
+
+    @property
+    def difference(self) -> float | None:
+        """The mean by which its attempts score higher, −1 … 1; None where none was compared."""
+        return fmean(self.differences) if self.differences else None
+
+    @property
+    def said(self) -> str:
+        """`5 % of 65 marks otherwise, score −0.06, the gate decides otherwise`."""
+        if not self.pairs.made:
+            return "nothing that a judge had marked"
+        gate = {True: "accepts, too", False: "decides otherwise", None: "cannot be told"}[
+            self.holds
+        ]
+        otherwise = f"{100 * (self.disagreement or 0.0):.0f} % of {self.pairs.made:.0f} marks"
+        return f"{otherwise} otherwise, score {self.difference or 0.0:+z.2f}, the gate {gate}"
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {
+            "example": self.example_id,
+            "marks": self.pairs.made,
+            "disagreement": self.disagreement,
+            "difference": self.difference,
+            "gate_accepts": self.holds,
+        }
+
+
+class JudgeAudit(NamedTuple):
+    """What a `second` judge says of a sample of `examples`, beside the first; both are
+    `endpoint/model`.
+
+    `difference` is the mean by which it scores attempts higher, −1 … 1, with its interval by
+    document; of the examples `told` the gate would decide `otherwise` about so many.
+    """
+
+    id: str
+    judge: str
+    second: str
+    examples: int
+    agreement: Agreement | None
+    difference: float | None
+    interval: Interval | None
+    otherwise: int
+    told: int
+
+    @property
+    def warning(self) -> str:
+        """Why the second judge is hardly another one; "" where it is one."""
+        if self.second.rpartition("/")[2] == self.judge.rpartition("/")[2]:
+            return "the same model as the judge: what both get wrong does not show"
+        if family(self.second) == family(self.judge):
+            return "of the judge's own family: what both get wrong does not show"
+        return ""
+
+    @property
+    def said(self) -> str:
+        """`openai/x on 12 examples: agrees on 91 % (88–94) of 864 pairs of marks, …`."""
+        counted = f"{self.examples} example{'' if self.examples == 1 else 's'}"
+        if self.agreement is None or self.difference is None:
+            return f"{self.second} on {counted}: nothing that a judge had marked"
+        ends = " ({:+z.2f} to {:+z.2f})".format(*self.interval) if self.interval else ""
+        share = f" ({in_percent(wilson(self.otherwise, self.told))})" if self.told > 1 else ""
+        return (
+            f"{self.second} on {counted}: agrees on {self.agreement.said}; scores "
+            f"{self.difference:+z.2f}{ends}; the gate would decide {self.otherwise} of {self.told} "
+            f"otherwise{share}{'; ' if self.warning else ''}{self.warning}"
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        found = self._asdict() | {"agreement": self.agreement and self.agreement._asdict()}
+        low, high = wilson(self.otherwise, self.told) if self.told > 1 else (None, None)
+        return found | {"otherwise_interval": low and [low, high], "warning": self.warning}
+
+
+def audit_of(id: str, judge: str, second: str, examples: Sequence[AuditedExample]) -> JudgeAudit:
+    """What a second judge says of all these examples."""
+    pairs: dict[str, list[MarkPairs]] = {}
+    differences: dict[str, list[float]] = {}
+    for one in examples:
+        pairs.setdefault(one.source, []).append(one.pairs)
+        differences.setdefault(one.source, []).extend(one.differences)
+    drawn = [found for found in differences.values() if found]
+    decided = [one.holds for one in examples if one.pairs.made and one.holds is not None]
+    return JudgeAudit(
+        id=id,
+        judge=judge,
+        second=second,
+        examples=len(examples),
+        agreement=agreement([pooled(found) for found in pairs.values()]),
+        difference=fmean(value for found in drawn for value in found) if drawn else None,
+        interval=mean_interval(drawn, -1.0) if len(drawn) > 1 else None,
+        otherwise=decided.count(False),
+        told=len(decided),
+    )
+
+
+class AuditSettings(BaseModel):
+    """How much of what was accepted a second judge marks again, when the documents are done."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(0.0, ge=0, le=1, description="of the examples, chosen by their ids")
+
+
+def sampled(example_id: str, share: float) -> bool:
+    """Whether an example belongs to a sample of so large a share, 0 … 1, of all: by a hash of its
+    id, so that a larger share adds to a smaller one, and every run of it draws alike."""
+    return int(digest("audit", example_id)[:13], 16) < share * 16**13
+
+
+def family(model: str) -> str:
+    """The family of a model, by the letters with which its name begins: `gpt` of `openai/gpt-5`,
+    `qwen` of `local/Qwen/Qwen3.5-4B`. What a provider calls otherwise is not known."""
+    name = model.rpartition("/")[2].casefold()
+    letters = "".join(takewhile(str.isalpha, name))
+    return "gpt" if letters in ("o", "chatgpt") else letters or name

@@ -6,7 +6,7 @@ At the end stands what a gate would have made of recorded rounds that another on
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Self
 
 from autodata.tasks.acceptance import (
@@ -428,3 +428,21 @@ def _short(value: float) -> float:
     """Without what binary fractions add; a whole number as such, as counts are."""
     near = round(value, 6)
     return int(near) if near == int(near) else near
+
+
+def marked_again(round: Round, marked: Mapping[tuple[Side, int], Attempt]) -> Round:
+    """The round with these attempts, by side and number, in place of its own."""
+    sides = {
+        name: tuple(marked.get((a.solver, a.number), a) for a in made)
+        for name, made in (("weak", round.weak), ("strong", round.strong), ("fresh", round.fresh))
+    }
+    return round.model_copy(update=sides)
+
+
+def accepts(policy: Policy, round: Round, confirm: Confirm | None = None) -> bool | None:
+    """Whether the policy accepts by a round's attempts; None where an attempt has no score, where
+    it would have asked for more, and where objections did not decide at the time (a baseline)."""
+    if round.objections or any(attempt.score is None for attempt in round.attempts):
+        return None
+    decision = redecide(policy, (round,), confirm).decision
+    return None if decision == "open" else decision == "accepted"

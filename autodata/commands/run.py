@@ -1,4 +1,4 @@
-"""autodata run, resume, plan, remeasure and optimize: what works on a run folder, in a session."""
+"""autodata run, resume, plan, remeasure, audit, optimize: what works on a folder, in a session."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +24,7 @@ from autodata.settings import (
     with_task,
 )
 from autodata.tasks import TASKS
+from autodata.tasks.judge_noise import AuditSettings
 from autodata.tasks.types import Document
 
 MAY_SET = (*(f"{section}." for section in ASKING), "run.batch", "run.documents_in_flight")
@@ -145,6 +146,48 @@ def remeasure(
                 f"{override.source}: thresholds and all else stay the run's; remeasure takes "
                 f"keys of {', '.join(ASKING)}"
             )
+    folder, row, own, asked = _with_examples(run, run_id, config, overrides)
+    console = Screen(stderr=True) if as_json else screen()
+    return RemeasureSession(
+        folder, asked, console, wait, run=row, own=own, attempts=attempts, each=each,
+        as_json=as_json,
+    ).measure()  # fmt: skip
+
+
+def audit(
+    run: Path,
+    share: float | None,
+    each: bool,
+    as_json: bool,
+    config: Path | None,
+    wait: bool,
+    run_id: str | None,
+    overrides: Sequence[Override],
+) -> int:
+    """Asks the second judge for the marks that are lacking, and tells what they show."""
+    from autodata.remeasurement import AuditSession
+
+    for override in overrides:
+        if not override.key.startswith((*MAY_SET, "audit.")):
+            raise SettingsError(
+                f"{override.source}: thresholds and all else stay the run's; audit takes "
+                f"audit.share and keys of {', '.join(ASKING)}"
+            )
+    folder, row, own, asked = _with_examples(run, run_id, config, overrides)
+    part = AuditSettings(share=share if share is not None else asked.audit.share or 1.0)
+    asked = asked.model_copy(update={"audit": part})
+    console = Screen(stderr=True) if as_json else screen()
+    session = AuditSession(
+        folder, asked, console, wait, run=row, own=own, each=each, as_json=as_json
+    )
+    return session.measure()
+
+
+def _with_examples(
+    run: Path, run_id: str | None, config: Path | None, overrides: Sequence[Override]
+) -> tuple[RunFolder, RunRow, Settings, Settings]:
+    """A run over documents that accepted something, its settings, and those that are asked for.
+    Raises RunFolderError, SettingsError."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
         row = ledger.run(run_id)
@@ -154,11 +197,7 @@ def remeasure(
     own, asked = _settings(folder, row, config, overrides)
     if not examples:
         raise RunFolderError(f"run {row.id} has no accepted example that could be measured")
-    console = Screen(stderr=True) if as_json else screen()
-    return RemeasureSession(
-        folder, asked, console, wait, run=row, own=own, attempts=attempts, each=each,
-        as_json=as_json,
-    ).measure()  # fmt: skip
+    return folder, row, own, asked
 
 
 def _settings(
@@ -178,6 +217,9 @@ def _settings(
     if others and not known.get("models"):  # simulated: each role as the run names it
         named = ((role, name.partition("/")) for role, name in run.models.items())
         known["models"] = {role: {"endpoint": at[0], "model": at[2]} for role, at in named}
+    if any(override.key.startswith("models.second_judge.") for override in overrides):
+        asked = own.model("second_judge").model_dump(mode="json", exclude_none=True)
+        known["models"] = {"second_judge": asked} | known["models"]
     return own, read_over(known, source, config, overrides)
 
 

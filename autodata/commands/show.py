@@ -120,6 +120,10 @@ def show(run: Path, document: str | None, full: bool, run_id: str | None) -> Non
         tell(screen(), row, ledger.document(chosen.document_id), story, example, full=full)
         for line in _afresh(ledger, row, chosen.document_id, story[-1].fresh):
             screen().print(line, soft_wrap=True)
+        for (_, _, second), [one] in (
+            ledger.audited(row.id, example.id) if example else {}
+        ).items():
+            screen().print(f"marked again by {second}: {one.said}", soft_wrap=True)
         tell_unreadable(screen(), ledger.unreadable(chosen.document_id), full=full)
 
 
@@ -399,9 +403,9 @@ def write_report(run: Path, output: Path | None, run_id: str | None) -> None:
     folder, place = RunFolder(run).existing(), output or run / "report.html"
     with Ledger.open(folder.path, create=False) as ledger:
         row = ledger.run(run_id)
-        if row.kind == "remeasurement":
+        if row.kind in ("remeasurement", "audit"):
             raise RunFolderError(
-                f"{row.id} measures another run afresh; the report of that run shows what it found"
+                f"{row.id} is about another run's examples; that one's report shows what it found"
             )
         parts: Sequence[str] = ()
         if row.kind == "optimization":

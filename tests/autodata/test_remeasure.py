@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from autodata.ledger.calls import CallLog
-from autodata.remeasurement import told_from
+from autodata.ledger.summary import told_from
 from tests.outside import DEMO, IN_FLIGHT, Folder, Simulated
 
 RUN = ("run", "docs", "--task", "cs", "--out", "run")

@@ -9,16 +9,20 @@ import pytest
 from autodata.tasks.judge_noise import (
     LEAST_DOCUMENTS,
     MOST_REPEATS,
+    AuditedExample,
     Judged,
     MarkPairs,
     agreement,
+    audit_of,
     cheapest,
+    family,
     judge_noise,
     judge_share,
     kappa,
     pairs_of,
     pooled,
     repeated_pairs,
+    sampled,
     sums_of,
 )
 
@@ -141,3 +145,45 @@ def test_agreement_lies_in_its_intervals_as_often_as_they_say() -> None:
     assert few is not None
     assert few.interval is not None
     assert few.kappa_interval is None
+
+
+def test_a_second_judge_is_summed_up_by_document_and_named_where_it_is_hardly_another() -> None:
+    """Passages of one text count as one document; where nothing can be told nothing is counted."""
+    found = [
+        AuditedExample("a", "text", MarkPairs(4, 1, 0, 5), (-0.1, 0.0), True),
+        AuditedExample("b", "text", MarkPairs(5, 0, 0, 5), (0.0,), False),
+        AuditedExample("c", "other", MarkPairs(3, 1, 1, 5), (0.2, 0.1), None),
+        AuditedExample("d", "compared", MarkPairs(0, 0, 0, 0), (), True),
+    ]
+    assert [one.disagreement for one in found] == pytest.approx([0.1, 0, 0.2, None])
+    audit = audit_of("audit", "openai/gpt-5-mini", "local/Qwen/Qwen3.5-4B", found)
+    assert (audit.examples, audit.otherwise, audit.told) == (4, 1, 2)
+    assert audit.agreement
+    assert audit.agreement.share == pytest.approx(0.9)
+    assert audit.difference == pytest.approx(0.04)
+    assert audit.interval
+    assert audit.interval.low < 0.04 < audit.interval.high
+    assert not audit.warning
+    kin = audit._replace(second="azure/gpt-5")
+    assert "of the judge's own family" in kin.said
+    assert "the same model" in audit._replace(second="azure/gpt-5-mini").said
+    alone = audit_of("audit", "x/a", "x/b", found[3:])
+    assert "nothing that a judge had marked" in alone.said
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("openai/gpt-5", "gpt"), ("openai/o3-mini", "gpt"), ("local/Qwen/Qwen3.5-4B", "qwen"),
+     ("x/claude-opus-4", "claude"), ("x/4b", "4b")],
+)  # fmt: skip
+def test_families_go_by_the_first_letters_of_a_name(model: str, name: str) -> None:
+    assert family(model) == name
+
+
+def test_a_sample_holds_its_share_and_a_larger_one_holds_it() -> None:
+    ids = [f"{n:016x}-r1" for n in range(4000)]
+    some, more = ({id for id in ids if sampled(id, share)} for share in (0.2, 0.5))
+    assert some < more
+    assert len(some) / 4000 == pytest.approx(0.2, abs=0.02)
+    assert all(sampled(id, 1.0) for id in ids)
+    assert not any(sampled(id, 0.0) for id in ids)
