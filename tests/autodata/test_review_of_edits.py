@@ -35,7 +35,7 @@ def paused(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def begun(folder: Folder, *more: str) -> Folder:
-    said = folder(*words("--iterations", "4", *REVIEWED, *more), code=3)
+    said = folder(*words("--iterations", "5", *REVIEWED, *more), code=3)
     assert "paused: 1 waits for review. `autodata review opt` asks you about each" in said
     assert "Go on with: autodata resume opt" in said
     return folder
