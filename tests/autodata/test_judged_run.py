@@ -110,7 +110,7 @@ def test_the_verifier_is_told_what_the_linter_found_and_so_is_whoever_reads(
     folder: Folder, server: Simulated
 ) -> None:
     """Where it found nothing the verifier is asked as ever."""
-    folder("run", str(DEMO / "cs"), *RUN[2:], *GATE)
+    folder("run", str(DEMO / "cs"), *RUN[2:-2])
     told = []
     with closing(CallLog(folder.path / "run" / "run.db")) as log:
         for role, call in folder.query("select role, id from calls where role like '%verifier'"):
@@ -123,6 +123,7 @@ def test_the_verifier_is_told_what_the_linter_found_and_so_is_whoever_reads(
                 assert f"\n- NEGATED  criterion {number}: “Avoids " in asked
     assert ("verifier", True, True) in told
     assert ("verifier", False, False) in told
+    assert ("final_verifier", True, False) in told  # it judges anew
     assert not {("verifier", True, False), ("final_verifier", True, True)} & {*told}
 
     misworded = "select document_id from rounds where candidate like '%\"Avoids %' limit 1"
