@@ -186,10 +186,6 @@ def resume(**given: Any) -> None:
     call("run", "resume", **given)
 
 
-for command in (plan, export, quality, redecide, audit, baseline, compare):
-    main.add_command(command)
-
-
 @main.command(
     cls=ManyValues, short_help="Accept, edit or send back what waits for a person to read it."
 )
@@ -273,6 +269,10 @@ def remeasure(**given: Any) -> None:
       autodata remeasure runs/cs --config student.yaml --json | jq .passed_again
     """
     call("run", "remeasure", **given)
+
+
+for command in (plan, audit, redecide, compare, baseline, quality, export):
+    main.add_command(command)
 
 
 @main.command(
