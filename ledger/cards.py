@@ -166,9 +166,10 @@ def card(
     files: Mapping[Split, str],
     chosen: Chosen,
     options: ExportOptions,
+    contents: str = "",
 ) -> str:
     """The card of one file, or one for each split, with the rows of these runs that options chose:
-    Markdown with YAML front matter."""
+    Markdown with YAML front matter. That of a folder tells the `contents` of its files."""
     which, ids = "e.id in (select value from json_each(?))", [each.id for each in chosen.examples]
     [facts] = ledger.query(
         "select count(*) as examples, json_group_array(rounds_used) as rounds,"
@@ -211,7 +212,7 @@ def card(
         columns="\n".join(_columns(format.shape)),
         quality=_as_a_set(ledger, runs, chosen),
     )
-    return f"---\n{_front_matter(runs, format, files, count, options)}---\n{body}"
+    return f"---\n{_front_matter(runs, format, files, count, options, contents)}---\n{body}"
 
 
 def _split(chosen: Chosen, options: ExportOptions) -> str:
@@ -462,10 +463,10 @@ def _front_matter(
     files: Mapping[Any, str],
     count: int,
     options: ExportOptions,
+    contents: str,
 ) -> str:
     simulated = any(run.simulated for run in runs)
     tags = ["synthetic", "autodata", *HUB_TAGS[format.name], *_tasks(runs)]
-    configs = hub_configs(files)
     fields = {
         **hub_license(options.license),
         **({"language": list(options.languages)} if options.languages else {}),
@@ -475,7 +476,7 @@ def _front_matter(
         "language_creators": ["machine-generated"],
         "tags": [*tags, *(["simulated"] if simulated else [])],
         "size_categories": [hub_size(count)],
-        "configs": configs,
+        "configs": hub_configs(files, contents),
         "simulated": simulated,
     }
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
@@ -542,6 +543,7 @@ def arms_card(
     held: Mapping[str, Sequence[ArmRow]],
     arms: Mapping[str, Resampled],
     options: ExportOptions,
+    contents: str,
 ) -> str:
     """The README of the length test's arms, in Markdown with YAML front matter."""
     columns = ("file", "holds", "documents", "words", "tokens per row", "tokens", "weak", "strong")
@@ -576,4 +578,5 @@ def arms_card(
         made="\n".join(f"- {run.id}: {run.task}, prompts {run.prompts_revision}" for run in runs),
     )
     names = {arm: file.name for arm, file in files.items()}
-    return f"---\n{_front_matter(runs, format, names, 4 * len(rows), options)}---\n{body}"
+    head = _front_matter(runs, format, names, 4 * len(rows), options, contents)
+    return f"---\n{head}---\n{body}"

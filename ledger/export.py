@@ -23,6 +23,7 @@ from autodata.ledger.filters import (
     Resampled,
     Sized,
     Split,
+    digest_of,
     left_out_line,
     length_arms,
     matched,
@@ -188,11 +189,13 @@ def _export_folder(selected: SelectedRows, path: Path | None, prompts: Prompts |
     splits: tuple[Split, ...] = ("train", "test") if options.test_share else ("train",)
     rows = {split: selected.rows(split) for split in splits}
 
-    def described(names: Mapping[Split, str]) -> str:
-        return card(ledger, runs, form, names, chosen, options)
-
     tasks = "-".join(sorted({run.task for run in runs}))
     with folder_for(path, ledger.path.parent, form.name) as (place, draft):
+
+        def described(names: Mapping[Split, str]) -> str:
+            held = sorted(file for name in names.values() for file in draft.glob(name))
+            return card(ledger, runs, form, names, chosen, options, digest_of(held))
+
         if form.name == "hf":
             names = write_data_set(draft, form, rows, described, _write_parquet)
         elif form.name == "traces":
@@ -283,13 +286,15 @@ def _write_arms(
     held = dict[str, list[ArmRow]]()
     files = {arm: folder / f"{arm}{form.suffix}" for arm in arms}
     with ExitStack() as drafts:
+        written = []
         for n, (arm, drawn) in enumerate(arms.items()):
             of = given[n // 2]
             one = of._replace(chosen=of.chosen.keeping(drawn, "draw"))
             held[arm] = []
-            draft = drafts.enter_context(_replaced(files[arm]))
+            written.append(draft := drafts.enter_context(_replaced(files[arm])))
             _WRITERS[form.suffix](draft, of.format, one.first_rows(held[arm]))
-        text = arms_card([*given[0].runs, *given[1].runs], form, files, held, arms, options)
+        runs, contents = [*given[0].runs, *given[1].runs], digest_of(written)
+        text = arms_card(runs, form, files, held, arms, options, contents)
         drafts.enter_context(_replaced(readme)).write_text(text, encoding="utf-8")
     return ExportedArms(tuple(files.values()), readme, len(held["3-agentic"]))
 

@@ -7,7 +7,7 @@ import hashlib
 import operator
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
@@ -449,14 +449,26 @@ def hub_license(name: str | None) -> dict[str, str]:
     )
 
 
-def hub_configs(files: Mapping[Any, str]) -> list[dict[str, Any]]:
-    """Which files the dataset hub shows: the splits of one set, or arms, a set each."""
+def hub_configs(files: Mapping[Any, str], contents: str = "") -> list[dict[str, Any]]:
+    """Which files the dataset hub shows: the splits of one set, or arms, a set each.
+
+    `datasets` keeps what it read of a folder under the folder's name and these entries. Without the
+    `contents` of `digest_of` it gives the rows of another folder of that name, or older ones.
+    """
+    told = {"description": f"rows {contents}"} if contents else {}
     if set(files) <= set(get_args(Split)):
         splits = [{"split": split, "path": name} for split, name in files.items()]
-        return [
-            {"config_name": "default", "data_files": splits if len(splits) > 1 else files["train"]}
-        ]
-    return [{"config_name": arm, "data_files": name} for arm, name in files.items()]
+        where = splits if len(splits) > 1 else files["train"]
+        return [{"config_name": "default", **told, "data_files": where}]
+    return [{"config_name": arm, **told, "data_files": name} for arm, name in files.items()]
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """16 hex digits of what the files hold, in this order."""
+    found = hashlib.sha256()
+    for path in files:
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]
 
 
 def hub_size(count: int) -> str:

@@ -91,3 +91,23 @@ def traced(made: Folder, domain: str, meta: object, store: Repo) -> None:
     )
     assert {role for role, _ in calls} == {"weak_solver", "strong_solver"}
     assert store.commit(meta["prompts_revision"]).tree
+
+
+@pytest.mark.parametrize("form", ["hf", "traces"])
+def test_folders_of_one_name_and_a_folder_that_is_written_anew_give_their_own_rows(
+    made: Folder, form: str, tmp_path: Path
+) -> None:
+    """The library keeps what it read of a folder under the name of the folder."""
+    import datasets
+
+    def opened(domain: str, *conditions: str) -> set[str]:
+        place = tmp_path / domain / "questions"
+        place.parent.mkdir(exist_ok=True)
+        made("export", domain, "--format", form, *conditions, "-o", str(place))
+        [rows] = datasets.load_dataset(str(place)).values()
+        return {str(row) for row in rows}
+
+    cs, science = opened("cs"), opened("science")
+    assert cs
+    assert cs.isdisjoint(science)
+    assert 0 < len(opened("science", "--where", "round <= 2")) < len(science)

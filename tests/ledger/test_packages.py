@@ -11,13 +11,14 @@ import tomllib
 from pathlib import Path
 from random import Random
 from types import ModuleType
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from autodata.ledger.export import Exported, export
-from autodata.ledger.filters import ExportError, ExportOptions
+from autodata.ledger.filters import ExportError, ExportOptions, digest_of
 from autodata.ledger.ledger import Ledger
 from autodata.prompt_store.prompt import locked_text
 from autodata.tasks import TASKS, procedural, rubric, science
@@ -33,8 +34,8 @@ def written(ledger: Ledger, form: str, place: Path | None = None, share: float =
     return export(ledger, form, place, None, ExportOptions(test_share=share), locked_text)
 
 
-def front_matter(card: Path) -> dict[str, object]:
-    found: dict[str, object] = yaml.safe_load(card.read_text().split("---")[1])
+def front_matter(card: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(card.read_text().split("---")[1])
     return found
 
 
@@ -51,8 +52,9 @@ def test_a_data_set_is_a_folder_whose_card_says_where_each_split_lies(
     assert (one.path, one.rows) == (tmp_path / "run" / "hf", 1)
     [row] = pq.read_table(one.path / "data" / "train.parquet").to_pylist()
     assert row["meta"]["document_name"] == "wal.md"
+    rows = f"rows {digest_of([one.path / 'data' / 'train.parquet'])}"
     assert front_matter(one.card)["configs"] == [
-        {"config_name": "default", "data_files": "data/train.parquet"}
+        {"config_name": "default", "description": rows, "data_files": "data/train.parquet"}
     ]
     several = [Document.of(f"{n}.md", f"Text {n} of a log.") for n in range(12)]
     ledger.add_documents(several)
@@ -67,7 +69,9 @@ def test_a_data_set_is_a_folder_whose_card_says_where_each_split_lies(
     }  # fmt: skip
     assert two.rows + two.test_rows == 13
     assert two.test == two.path / "data" / "test.parquet"
-    assert front_matter(two.card)["configs"] == [
+    [configs] = front_matter(two.card)["configs"]
+    assert configs.pop("description") not in ("", rows)
+    assert [configs] == [
         {"config_name": "default", "data_files": [
             {"split": split, "path": f"data/{split}.parquet"} for split in parts]}
     ]  # fmt: skip
