@@ -315,10 +315,12 @@ async def remeasure(
     endpoint is down or a budget is reached: what is under way is finished and recorded first. A
     tight budget is spent on few examples at a time, so that it ends with whole ones.
     """
+    each = 1 + judgements(plan.choices)  # answered, and marked where no comparison settles it
+    calls = each * len(BOTH) * plan.attempts
     await work_on_each(
         plan.waiting,
         plan.stop,
-        lambda under_way: _room(context, plan, under_way),
+        lambda under_way: _room(context, plan, under_way, calls),
         lambda example, document: _measure(context, plan, example, document, on_example),
     )
 
@@ -352,13 +354,14 @@ async def work_on_each(
         raise failed[0]
 
 
-def _room(context: RunContext, plan: Remeasurement, under_way: int) -> bool:
-    """Whether the budget carries one more example besides those under way."""
+def _room(
+    context: RunContext, plan: "Remeasurement | AuditPlan", under_way: int, calls: int
+) -> bool:
+    """Whether the budget carries one more example, of so many calls, besides those under way."""
     if not under_way:
         return True
-    each = 1 + judgements(plan.choices)  # answered, and marked where no comparison settles it
-    calls = each * len(BOTH) * plan.attempts * (under_way + 1)
-    return under_way < plan.in_flight and context.models.budget_tracker.carries(calls) >= 1
+    carried = context.models.budget_tracker.carries(calls * (under_way + 1)) >= 1
+    return under_way < plan.in_flight and carried
 
 
 async def _measure(
@@ -516,15 +519,10 @@ async def audit(
     each example when all of them are marked. Returns and raises as `remeasure`."""
     choices = plan.choices
     calls = sum(planned(State(task=plan.task, choices=choices))) + 2 * (choices.confirm or 0)
-
-    def room(under_way: int) -> bool:
-        carried = context.models.budget_tracker.carries(calls * (under_way + 1)) >= 1
-        return not under_way or (under_way < plan.in_flight and carried)
-
     await work_on_each(
         plan.waiting,
         plan.stop,
-        room,
+        lambda under_way: _room(context, plan, under_way, calls),
         lambda example, document: _audit(context, plan, example, document, on_example),
     )
 

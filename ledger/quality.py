@@ -29,7 +29,6 @@ from autodata.tasks.diversity import (
     Overlap,
     Shingles,
     asked,
-    compound,
     distinct_n,
     drawn_on,
     effective_number,
@@ -46,6 +45,7 @@ from autodata.tasks.diversity import (
 )
 from autodata.tasks.measured import AcceptedGap, Redecision, RedecisionCount
 from autodata.tasks.measurement import Pairs, in_percent, newcombe_paired
+from autodata.tasks.rubric import compound
 from autodata.tasks.types import Candidate, Frozen
 
 READ_IN_FULL = 500

@@ -44,14 +44,6 @@ _HEADING = re.compile(
     re.MULTILINE,
 )
 _FILLED = re.compile(r"«[^»]*»|\$[^$]*\$|“[^”]*”|\"[^\"]*\"|`[^`]*`|\d+(?:[.,]\d+)*")
-_COMPOUND = re.compile(
-    r";|\bas well as\b|\bas also\b|\band (?:also|then|not|that|why|how|whether|what|which|when|"
-    r"where|who)\b|\bbut (?:also|not)\b|\bwhile also\b|\band (?:\w+ly )?(?:states?|says?|names?|"
-    r"identif(?:y|ies)|explains?|derives?|gives?|notes?|shows?|concludes?|recogni[sz]es?|mentions?|"
-    r"describes?|argues?|applies|apply|cites?|computes?|predicts?|distinguish(?:es)?|links?|"
-    r"relates?|compares?|rejects?|proposes?|recommends?|finds?|uses?)\b",
-    re.IGNORECASE,
-)
 
 
 class AcceptedQuestion(NamedTuple):
@@ -298,12 +290,6 @@ def drawn_on(candidate: Candidate, parts: Sequence[str]) -> list[int]:
 
 
 # Criteria.
-
-
-def compound(criterion: Criterion) -> bool:
-    """Whether a criterion states more than one proposition, by its conjunctions: `…; …`, `as well
-    as`, `and explains`, `and that`. Enumerated nouns (`latency and cost`) count as one."""
-    return bool(_COMPOUND.search(criterion.criterion))
 
 
 def met_alike(

@@ -236,6 +236,7 @@ _COMPOUND = (
     (re.compile(r"\band (?:that|why|how|whether|what|which)\b", re.I), "two propositions"),
     (re.compile(r"\b(?:and also|as well as (?:that|why|how))\b", re.I), "two propositions"),
     (re.compile(rf";\s*(?:and |also )?(?:{_VERBS})\b|[.;]\s+[A-Z]\w+s\b", re.I), "two sentences"),
+    (re.compile(r"\bbut (?:also|not) that\b", re.I), "two propositions"),
     (re.compile(r"\band/or\b", re.I), "an “and/or”"),
 )
 _LIST = re.compile(r"\((?:i|1|a)\).+\((?:ii|2|b)\)", re.IGNORECASE)
@@ -285,6 +286,13 @@ def _found(text: str, weight: int, category: str) -> Iterator[tuple[LintCode, st
         yield "COMPOUND", f"{quoted} holds {what}; ask for one proposition, or split it"
     if not _REPORTED.match(bare) and _STYLE.search(bare):
         yield "STYLE", f"{quoted} is about form, length or tone; ask for substance"
+
+
+def compound(criterion: Criterion) -> bool:
+    """Whether a criterion states more than one proposition. Enumerated nouns (`latency and cost`)
+    count as one."""
+    found = _of_one(criterion.criterion, criterion.weight, criterion.category)
+    return any(code == "COMPOUND" for code, _ in found)
 
 
 def _compound(text: str, bare: str, weight: int) -> str:

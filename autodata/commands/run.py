@@ -127,6 +127,15 @@ def resume(run: Path, wait: bool, overrides: Sequence[Override]) -> int:
     return OptimizationSession(folder, settings, screen(), wait).go_on()
 
 
+def _check_keys(overrides: Sequence[Override], may_set: tuple[str, ...], takes: str) -> None:
+    """Raises SettingsError at a key that is not one of those that may be set."""
+    for override in overrides:
+        if not override.key.startswith(may_set):
+            raise SettingsError(
+                f"{override.source}: thresholds and all else stay the run's; {takes}"
+            )
+
+
 def remeasure(
     run: Path,
     attempts: int | None,
@@ -140,12 +149,7 @@ def remeasure(
     """Asks for the fresh attempts that are lacking, and tells what they show."""
     from autodata.remeasurement import RemeasureSession
 
-    for override in overrides:
-        if not override.key.startswith(MAY_SET):
-            raise SettingsError(
-                f"{override.source}: thresholds and all else stay the run's; remeasure takes "
-                f"keys of {', '.join(ASKING)}"
-            )
+    _check_keys(overrides, MAY_SET, f"remeasure takes keys of {', '.join(ASKING)}")
     folder, row, own, asked = _with_examples(run, run_id, config, overrides)
     console = Screen(stderr=True) if as_json else screen()
     return RemeasureSession(
@@ -167,12 +171,8 @@ def audit(
     """Asks the second judge for the marks that are lacking, and tells what they show."""
     from autodata.remeasurement import AuditSession
 
-    for override in overrides:
-        if not override.key.startswith((*MAY_SET, "audit.")):
-            raise SettingsError(
-                f"{override.source}: thresholds and all else stay the run's; audit takes "
-                f"audit.share and keys of {', '.join(ASKING)}"
-            )
+    takes = f"audit takes audit.share and keys of {', '.join(ASKING)}"
+    _check_keys(overrides, (*MAY_SET, "audit."), takes)
     folder, row, own, asked = _with_examples(run, run_id, config, overrides)
     part = AuditSettings(share=share if share is not None else asked.audit.share or 1.0)
     asked = asked.model_copy(update={"audit": part})

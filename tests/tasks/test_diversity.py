@@ -9,7 +9,6 @@ from autodata.tasks.diversity import (
     IN_FULL,
     Benchmark,
     DiversityError,
-    compound,
     distinct_n,
     drawn_on,
     effective_number,
@@ -23,6 +22,7 @@ from autodata.tasks.diversity import (
     similarity,
     skeleton,
 )
+from autodata.tasks.rubric import compound
 from autodata.tasks.types import Attempt, Candidate, Criterion, Mark
 
 QUESTION = (
