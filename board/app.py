@@ -38,6 +38,7 @@ from autodata.board.pages import (
     config_of,
     draft_of,
     gate_of,
+    marked_again_by,
     prompt_diff,
     reply_of,
     said_before,
@@ -196,12 +197,14 @@ class Site:
             return self._page(
                 request, "optimization.html", values | {"parts": parts, "made": known}
             )
-        if run.kind == "remeasurement":
-            values |= {
-                "found": measured(ledger, run.id),
-                "owner": _links(request, folder, measured_run(ledger, run)),
-            }
-            return self._page(request, "remeasurement.html", values)
+        if run.kind in ("remeasurement", "audit"):
+            owner = measured_run(ledger, run)
+            values |= {"found": measured(ledger, run.id), "owner": _links(request, folder, owner)}
+            if run.kind == "audit":
+                audits = _summary(folder, owner).audits
+                values["audit"] = next((one for one in audits if one.id == run.id), None)
+                values["marks"] = marked_again_by(ledger, owner.id, run.id)
+            return self._page(request, f"{run.kind}.html", values)
         counts, later = count_outcomes(ledger, run), not folder.known(("figures", run.id))
         values |= {
             "counts": counts,

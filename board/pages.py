@@ -29,6 +29,7 @@ from autodata.tasks.acceptance import (
     ThresholdPolicy,
     summary,
 )
+from autodata.tasks.judge_noise import AuditedExample
 from autodata.tasks.measured import MeasuredPolicy, Measurement
 from autodata.tasks.review import EditReview
 from autodata.tasks.rubric import RubricFinding, lint_rubric, met_by
@@ -334,6 +335,12 @@ def _afresh(ledger: Ledger, run: RunRow, document_id: str) -> Iterator[FreshLine
                 models = ", ".join(dict.fromkeys(other.models.values()))
                 attempts = max(one.fresh.weak_attempts, one.fresh.strong_attempts)
                 yield FreshLine(f"{attempts} attempts a side by {models}", one.fresh)
+
+
+def marked_again_by(ledger: Ledger, run_id: str, audit_id: str) -> dict[str, AuditedExample]:
+    """What one audit of a run says of each example, by its id."""
+    found = ledger.audited(run_id).items()
+    return {one.example_id: one for who, each in found if who[0] == audit_id for one in each}
 
 
 def config_of(ledger: Ledger, run: RunRow) -> Mapping[str, Any]:

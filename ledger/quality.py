@@ -358,12 +358,18 @@ def quality_rows(found: Quality) -> Iterator[tuple[str, str]]:
 
 def read_benchmark_file(path: Path) -> Benchmark:
     """The items of a file, as `read_benchmark` reads them. Raises DiversityError, also at what is
-    no text, and OSError."""
+    no text and where every item is too short to be found, and OSError."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise DiversityError(f"{path} is no UTF-8 text; give .jsonl, .json or text") from error
-    return Benchmark(read_benchmark(path.name, text))
+    found = Benchmark(read_benchmark(str(path), text))
+    if found.too_short == found.items:
+        raise DiversityError(
+            f"{path}: no item has {found.n} words, so that none could be found in an example; "
+            "give the questions in full, one item a line (.jsonl) or a paragraph"
+        )
+    return found
 
 
 def contaminated(examples: Sequence[Example], benchmark: Benchmark) -> list[Overlap]:

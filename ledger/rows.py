@@ -369,10 +369,12 @@ def read_attempt(row: Row) -> Attempt:
 def read_audited(rows: Sequence[Row]) -> AuditedExample:
     """What a second judge says of one example, by rows of its attempts, each with the marks and the
     score of both judges. One that could not be read says nothing; of several judgements of the
-    first judge, what most of them found counts."""
+    first judge, what most of them found counts, and a tie as half of each."""
     both = [row for row in rows if row["score"] is not None and row["score_again"] is not None]
     marks = ((json.loads(row["marks"]), json.loads(row["marks_again"])) for row in both)
-    pairs = (pairs_of((m["met"] for m in one), (m["met"] for m in other)) for one, other in marks)
+    pairs = (
+        pairs_of(map(_found_met, one), (mark["met"] for mark in other)) for one, other in marks
+    )
     holds = rows[0]["holds"]
     return AuditedExample(
         example_id=rows[0]["example_id"],
@@ -381,6 +383,12 @@ def read_audited(rows: Sequence[Row]) -> AuditedExample:
         differences=[row["score_again"] - row["score"] for row in both],
         holds=None if holds is None else bool(holds),
     )
+
+
+def _found_met(mark: Mapping[str, Any]) -> float:
+    """1 where a mark is met, 0 where it is not, ½ where its judgements are evenly divided."""
+    votes = mark.get("votes") or (mark["met"],)
+    return 0.5 if 2 * sum(votes) == len(votes) else float(mark["met"])
 
 
 def read_example(row: Row, attempts: Sequence[Row]) -> Example:

@@ -435,7 +435,7 @@ def cost(usd: float | None, models: Iterable[str], estimated: int = 0) -> str:
 
     An upper bound when some calls are `estimated`, since the endpoint did not count their tokens.
     """
-    if not usd and all(name.rpartition("/")[2].startswith("simulated") for name in models):
+    if not usd and all("/simulated" in f"/{name}" for name in models):
         return "no cost (simulated)"
     if usd is None:
         return "cost unknown (state the missing price under `prices`)"

@@ -151,7 +151,7 @@ class MarkPairs(NamedTuple):
 class Agreement(NamedTuple):
     """The share of `pairs` of marks that agree, 0 … 1, and Cohen's kappa, −1 … 1, which is 0 where
     they agree as chance would have it. Intervals at 95 %, by document: None for a single one, and
-    kappa's below LEAST_DOCUMENTS."""
+    kappa's below LEAST_DOCUMENTS and where every mark agrees, since draws of these never differ."""
 
     pairs: int
     share: float
@@ -169,13 +169,14 @@ class Agreement(NamedTuple):
         return f"{100 * self.share:.0f} %{share} of {self.pairs:,} pairs of marks, {kappa}"
 
 
-def pairs_of(first: Iterable[bool], second: Iterable[bool]) -> MarkPairs:
-    """How two judgements of one answer mark its criteria, in their order."""
+def pairs_of(first: Iterable[float], second: Iterable[bool]) -> MarkPairs:
+    """How two judgements of one answer mark its criteria, in their order; the first may have found
+    one met by so much of a mark, 0 … 1."""
     found = list(zip(first, second, strict=True))
-    return MarkPairs(*(found.count(at) for at in _CELLS))
-
-
-_CELLS = ((True, True), (True, False), (False, True), (False, False))
+    both = sum(one for one, other in found if other)
+    alone = sum(one for one, other in found if not other)
+    met = sum(other for _, other in found)
+    return MarkPairs(both, alone, met - both, len(found) - met - alone)
 
 
 def repeated_pairs(votes: Sequence[bool]) -> MarkPairs:
@@ -194,20 +195,24 @@ def agreement(documents: Sequence[MarkPairs]) -> Agreement | None:
     """How far two judgements agree, by what was found of each document; None where none has a pair.
 
     Cohen's kappa (J. Cohen, Educational and Psychological Measurement 20 (1960) 37–46) of all marks
-    together, its interval by `bootstrap`, that of the share by `mean_interval`.
+    together, its interval by `bootstrap`, and that of the share, too, so that the two say the same;
+    where kappa has none, that of the share is by `mean_interval`, which is wider.
     """
     drawn = [found for found in documents if found.made]
     if not drawn:
         return None
     every = pooled(drawn)
-    by_document = [[found.alike / found.made] * round(found.made) for found in drawn]
-    return Agreement(
-        pairs=round(every.made),
-        share=every.alike / every.made,
-        interval=mean_interval(by_document) if len(drawn) > 1 else None,
-        kappa=kappa(drawn),
-        kappa_interval=bootstrap(drawn, kappa) if len(drawn) >= LEAST_DOCUMENTS else None,
-    )
+    alike = [(found.alike, found.made) for found in drawn]
+    interval = kappas = None
+    if len(drawn) >= LEAST_DOCUMENTS and 0 < every.alike < every.made:
+        interval, kappas = bootstrap(alike, _share_alike), bootstrap(drawn, kappa)
+    elif len(drawn) > 1:
+        interval = mean_interval([[same / made] * round(made) for same, made in alike])
+    return Agreement(round(every.made), _share_alike(alike), interval, kappa(drawn), kappas)
+
+
+def _share_alike(documents: Sequence[tuple[float, float]]) -> float:
+    return sum(alike for alike, _ in documents) / sum(made for _, made in documents)
 
 
 def kappa(documents: Sequence[MarkPairs]) -> float:
@@ -300,10 +305,13 @@ class JudgeAudit(NamedTuple):
             return f"{self.second} on {counted}: nothing that a judge had marked"
         ends = " ({:+z.2f} to {:+z.2f})".format(*self.interval) if self.interval else ""
         share = f" ({in_percent(wilson(self.otherwise, self.told))})" if self.told > 1 else ""
+        gate = f"the gate would decide {self.otherwise} of {self.told} otherwise{share}"
+        if not self.told:
+            gate = "what the gate would decide cannot be told"
         return (
             f"{self.second} on {counted}: agrees on {self.agreement.said}; scores "
-            f"{self.difference:+z.2f}{ends}; the gate would decide {self.otherwise} of {self.told} "
-            f"otherwise{share}{'; ' if self.warning else ''}{self.warning}"
+            f"{self.difference:+z.2f}{ends}; {gate}"
+            f"{'; ' if self.warning else ''}{self.warning}"
         )
 
     def plain(self) -> dict[str, Any]:

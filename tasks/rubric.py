@@ -189,7 +189,10 @@ _QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"|«[^»]*»|‘[^’]*’|`[^`]*`
 _NOTHING = re.compile(
     r"^(?:avoids?|refrains? from|abstains? from|steers? clear of|is free (?:of|from)|"
     r"does not|does n[o']t|doesn[’']t|do not|don[’']t|did not|never|without|is not|isn[’']t|"
-    r"makes no|contains no|commits no)\b",
+    r"makes no|contains no|commits no|"
+    r"lacks (?:any|all|discussion|mention)|"
+    r"no (?:(?:hallucinated|fabricated|invented|unsupported|factual|false) "
+    r"(?:citations?|claims?|facts?|statements?|errors?|cases?|sources?)|errors?|mistakes?|mention))\b",
     re.IGNORECASE,
 )
 _OMISSION = re.compile(
@@ -202,14 +205,19 @@ _FAULT = re.compile(
     r"^(?:fails? to|omits?|overlooks?|neglects?|ignores?|confuses?|conflates?|misstates?|"
     r"mistakes?|misinterprets?|misunderstands?|mischaracteri[sz]es?|misapplies|misidentifies|"
     r"misattributes?|miscalculates?|misreads?|contradicts? itself|hallucinates?|fabricates?|"
-    r"invents?|(?:incorrectly|wrongly|falsely|erroneously|mistakenly|inaccurately|improperly)\b)",
+    r"invents?|(?:incorrectly|wrongly|falsely|erroneously|mistakenly|inaccurately|improperly)\b|"
+    r"(?:incorrect|wrong|error|mistake|fault)\s*:)",
     re.IGNORECASE,
 )
 _DEED = re.compile(
     r"^(?:(?:correctly|accurately|rightly|properly|appropriately|validly)\b|"
     r"(?:recogni[sz]es|acknowledges|reali[sz]es|points? out|demonstrates|notes) that\b|"
     r"identifies\b|(?:states|explains|derives|computes|names|concludes|applies)\s+"
-    r"(?:correctly|accurately|rightly)\b)",
+    r"(?:correctly|accurately|rightly)\b|"
+    r"(?:states|gives|provides|offers|names|applies|cites|derives) (?:the|a) "
+    r"(?:right|correct|accurate|valid) [\w-]+(?: of [\w -]+)?$|"
+    r"(?:explains|describes|states|applies|identifies|computes|derives|defines)\b[^,;:]*\b"
+    r"(?:correctly|accurately|rightly)$)",
     re.IGNORECASE,
 )
 # After a verb of a good deed these say that it was none.
@@ -254,7 +262,16 @@ _STYLE = re.compile(
     r"\b(?:uses?|in|with|maintains?|keeps?|adopts?|has)\s+(?:an?\s+)?(?:professional|formal|polite|"
     r"friendly|confident|empathetic|respectful|neutral|academic|warm|clear|concise|plain|accessible)"
     r"\s+(?:tone|language|style|manner|prose|writing)\b|"
-    r"\b(?:grammar|grammatical|spelling|typos?|readability|eloquen\w+|verbos\w+|wordiness)\b|"
+    r"\b(?:(?:good|correct|proper|poor|bad|perfect) grammar|grammar (?:errors?|mistakes?)|"
+    r"grammar(?: and| or|,) (?:spelling|punctuation|style)|"
+    r"(?:spelling|punctuation|style|errors|mistakes)(?:,| and| or| of| in) grammar|"
+    r"grammatical (?:errors?|mistakes?)|grammatically correct|"
+    r"spelling|typos?|readability|eloquen\w+|verbos\w+|wordiness)\b|"
+    r"\b(?:response|answer|reply)(?:[’']s)? length\b|\b(?:response|answer|reply)[’']s tone\b|"
+    r"^(?:the )?(?:length|tone) (?:is|should be|must be) (?:appropriate|adequate|professional|"
+    r"polite|respectful|neutral|formal|friendly|clear)\b|"
+    r"\bin an? (?:logical|coherent|orderly) (?:order|manner|structure|fashion)\b|"
+    r"\b(?:more|fewer|less) than (?:two|three|four|five|six|ten) (?:sentences|paragraphs)$|"
     r"\b(?:succinctly|concisely)\b|"
     r"^(?:is|are|be|remains?|stays?|keeps? (?:it|the (?:answer|response)))\s+"
     r"(?:(?:very|sufficiently|overall|generally)\s+)?(?:clear|concise|brief|short|succinct|long|"

@@ -173,9 +173,11 @@ def audit(
 
     takes = f"audit takes audit.share and keys of {', '.join(ASKING)}"
     _check_keys(overrides, (*MAY_SET, "audit."), takes)
-    folder, row, own, asked = _with_examples(run, run_id, config, overrides)
-    part = AuditSettings(share=share if share is not None else asked.audit.share or 1.0)
-    asked = asked.model_copy(update={"audit": part})
+    given = () if share is None else (Override("audit.share", share, f"--share {share}"),)
+    folder, row, own, asked = _with_examples(run, run_id, config, [*overrides, *given])
+    if share is None:
+        part = AuditSettings(share=asked.audit.share or 1.0)
+        asked = asked.model_copy(update={"audit": part})
     console = Screen(stderr=True) if as_json else screen()
     session = AuditSession(
         folder, asked, console, wait, run=row, own=own, each=each, as_json=as_json

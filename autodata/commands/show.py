@@ -86,7 +86,7 @@ def status(run: Path, as_json: bool, run_id: str | None) -> None:
     """Prints how a run stands; works while it runs, too."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        summary = summarize(ledger, run_id)
+        summary = summarize(ledger, _own(ledger, run_id).id)
         stands = folder.status(summary.run)
         if as_json:
             print(json.dumps(summary.plain() | {"status": stands}, indent=2))
@@ -101,11 +101,20 @@ def status(run: Path, as_json: bool, run_id: str | None) -> None:
                 screen().print(f"Other runs here, for --run: {', '.join(others)}", soft_wrap=True)
 
 
+def _own(ledger: Ledger, run_id: str | None) -> RunRow:
+    """A run whose documents are its own. Raises RunFolderError, LedgerError."""
+    row = ledger.run(run_id)
+    if row.kind in ("remeasurement", "audit"):
+        said = "is about another run's examples; that one's status and report show what it found"
+        raise RunFolderError(f"{row.id} {said}")
+    return row
+
+
 def show(run: Path, document: str | None, full: bool, run_id: str | None) -> None:
     """Prints all documents of a run as a table, or the story of one."""
     folder = RunFolder(run).existing()
     with Ledger.open(folder.path, create=False) as ledger:
-        row = ledger.run(run_id)
+        row = _own(ledger, run_id)
         found = outcomes(ledger, row.id)
         if document is None:
             _table(screen(), summarize(ledger, row.id), found, confirmed(ledger, row.id))
@@ -402,11 +411,7 @@ def write_report(run: Path, output: Path | None, run_id: str | None) -> None:
     """Writes the page of a run over documents or of an optimization."""
     folder, place = RunFolder(run).existing(), output or run / "report.html"
     with Ledger.open(folder.path, create=False) as ledger:
-        row = ledger.run(run_id)
-        if row.kind in ("remeasurement", "audit"):
-            raise RunFolderError(
-                f"{row.id} is about another run's examples; that one's report shows what it found"
-            )
+        row = _own(ledger, run_id)
         parts: Sequence[str] = ()
         if row.kind == "optimization":
             # It brings the optimizer and LangChain along, which take seconds to load.
@@ -421,6 +426,8 @@ def write_report(run: Path, output: Path | None, run_id: str | None) -> None:
 def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -> None:
     """Prints what the examples of runs are as a set, across them where there are several, and
     which of them stand in a benchmark."""
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise RunFolderError("a run is named twice; name each once")
     files = {path: read_benchmark_file(path) for path in against}
     told, names, texts = list[tuple[Path, RunRow, Quality]](), list[str](), list[Shingles]()
     overlaps: dict[Path, list[dict[str, Any]]] = {path: [] for path in files}
@@ -451,7 +458,8 @@ def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -
         return
     console = screen()
     for run, row, found in told:
-        console.print(Text(f"{row.task} {run}: {found.examples} examples", style="bold"))
+        of = f"{found.examples} example{'' if found.examples == 1 else 's'}"
+        console.print(Text(f"{row.task} {run}: {of}", style="bold"))
         print_rows(console, quality_rows(found))
     if len(runs) > 1:
         said = repeats.said("examples of all runs nearly repeat one of an earlier run")
@@ -471,7 +479,7 @@ def _contamination(
 ) -> Iterator[tuple[str, str]]:
     """Which examples share words with a benchmark file, each with these words."""
     what = f"examples share {benchmark.n} words in a row with {path.name}"
-    short = f"; {benchmark.too_short} of its {benchmark.items} items are shorter"
+    short = f"; {benchmark.too_short} of its {benchmark.items} items are too short to be found"
     yield "benchmark", share(len(found), examples, what) + short * bool(benchmark.too_short)
     for one in found:
         yield "", f"{one['run']}: {one['example']} (item {one['item']}): {one['words']}"

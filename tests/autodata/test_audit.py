@@ -130,3 +130,30 @@ def test_wrong_use_is_told_in_words(folder: Folder) -> None:
     said = folder("audit", "run", "--set", "acceptance.weak_max=0.4", code=2)
     assert "audit takes audit.share and keys of models" in said
     assert "audit.share" in folder(*RUN, "--set", "audit.share=1.5", code=2)
+
+
+def test_ties_of_the_judge_count_half_and_an_audit_has_no_documents_of_its_own(
+    folder: Folder, server: Simulated
+) -> None:
+    judge = ("--set", "models.judge={endpoint: here, model: simulated, repeats: 2}")
+    folder(*RUN, *GATE, *judge)
+    said = folder("audit", "run", "--share", "nan", code=2)
+    assert "--share nan: audit.share is not a finite number" in said
+    found = audited(folder, "--set", OTHER)
+    rows = folder.query(
+        "select seen.marks, again.marks from fresh_attempts as again"
+        " join examples as e on e.id = again.example_id join attempts as seen using"
+        " (round_id, solver, number) where seen.score is not null and again.score is not null"
+    )
+    otherwise, ties = 0.0, 0
+    for marks, again in rows:
+        for one, other in zip(json.loads(marks), json.loads(again), strict=True):
+            first = sum(one["votes"]) / 2
+            ties += first == 0.5
+            otherwise += abs(first - other["met"])
+    assert ties
+    pairs = found["agreement"]["pairs"]
+    assert abs(found["agreement"]["share"] - (1 - otherwise / pairs)) < 1e-9
+    for command in ("status", "show", "report"):
+        said = folder(command, "run", "--run", found["id"], code=2)
+        assert f"{found['id']} is about another run's examples" in said

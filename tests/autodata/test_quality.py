@@ -8,6 +8,8 @@ import pytest
 
 from tests.outside import DEMO, Folder
 
+EXPORT = ("export", "run", "--format", "jsonl", "-o", "none.jsonl")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
@@ -28,6 +30,15 @@ def test_a_run_repeated_is_told_across_runs_and_within_none(folder: Folder) -> N
     assert both["across_runs"]["found"] == found["examples"]
     low, high = both["across_runs"]["share_interval"]
     assert low < 0.5 < high
+
+
+def test_what_would_be_counted_wrongly_is_refused(folder: Folder) -> None:
+    """A run named twice, which repeats nothing of itself; items too short to be found anywhere."""
+    assert "named twice" in folder("quality", "run", "again/../run", code=2)
+    (folder.path / "titles.txt").write_text("Caching at the edge\n\nRaft")
+    for words in (("quality", "run", "--against"), (*EXPORT, "--decontaminate")):
+        said = folder(*words, "titles.txt", code=2)
+        assert "titles.txt: no item has 8 words, so that none could be found" in said
 
 
 def test_report_and_card_say_what_the_command_says(folder: Folder) -> None:

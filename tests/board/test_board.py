@@ -29,16 +29,18 @@ from tests.board.browser import CHROMIUM
 from tests.outside import DEMO, Folder
 
 HOSTILE = "<script>alert(1)</script> \u202egpj.exe \ud800 **bold** {{ 7*7 }} '\"><img src=x>"
+OTHER = "models.second_judge={endpoint: simulated, model: other-judge}"
 LINK = re.compile(r'href="(/board/[^"#]*)"')
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """A finished run over three documents, whose examples were measured afresh."""
+    """A finished run over three documents, whose examples were measured afresh and audited."""
     place = Folder(tmp_path_factory.mktemp("board"))
     documents = [str(file) for file in sorted((DEMO / "cs").iterdir())[:3]]
     place("run", *documents, "--task", "cs", "--out", "run")
     place("remeasure", "run", "--attempts", "2")
+    place("audit", "run", "--set", OTHER)
     return place
 
 
@@ -97,6 +99,26 @@ def test_the_figures_are_those_of_the_screens(client: TestClient, folder: Folder
     assert share(decided.count("accepted"), len(decided)) in page
     told = [line for line in folder("status", "run").splitlines() if line.startswith("shown")]
     assert told[0].removeprefix("shown").strip() in page
+
+
+def test_an_audit_has_a_page_of_what_the_second_judge_says(
+    client: TestClient, folder: Folder
+) -> None:
+    """That of the screen, and a line for each example; no count of documents, which it has not."""
+    said = folder("audit", "run", "--set", OTHER, "--each").splitlines()
+    [(audit,)] = folder.query("select id from runs where kind = 'audit'")
+    page = unescape(client.get(f"/board/run/{audit}").text)
+    assert said[-2].startswith("simulated/other-judge on ")
+    assert said[-2] in page
+    assert "no document yet" not in page
+    for line in said[1:-2]:
+        _, name, what = line.split(maxsplit=2)
+        assert re.search(re.escape(name.rstrip(":")), page)
+        share, _, marks = what.partition(" of ")
+        assert f"{share} of {marks.split()[0]}" in page
+    decided = len(re.findall(r'class="outcome (?:accepted|rejected)">(?:accepts|decides)', page))
+    assert decided == len(said[1:-2])
+    assert "accepted examples, put to a second judge" in client.get("/board/").text
 
 
 def test_a_story_shows_rounds_scores_the_gate_and_what_changed(

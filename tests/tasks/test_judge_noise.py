@@ -147,6 +147,25 @@ def test_agreement_lies_in_its_intervals_as_often_as_they_say() -> None:
     assert few.kappa_interval is None
 
 
+def test_share_and_kappa_tell_one_story_and_perfect_agreement_no_false_certainty() -> None:
+    """Ends of the share, put through kappa, are about those of kappa; where all agree, draws do."""
+    found = agreement([MarkPairs(46 - n % 4, n % 4, 3, 47) for n in range(20)])
+    assert found is not None
+    assert found.interval is not None
+    assert found.kappa_interval is not None
+    ends = [2 * end - 1 for end in found.interval]  # half of the marks are met: chance agrees on ½
+    assert ends == pytest.approx([*found.kappa_interval], abs=0.005)
+    sure = agreement([MarkPairs(3, 0, 0, 2)] * 12)
+    assert sure is not None
+    assert (sure.share, sure.kappa, sure.kappa_interval) == (1.0, 1.0, None)
+    assert sure.interval is not None
+    assert sure.interval.low < 0.9
+
+
+def test_a_tie_of_the_first_judge_is_half_a_mark() -> None:
+    assert pairs_of([0.5, 0.5, 1.0], [True, False, False]) == (0.5, 1.5, 0.5, 0.5)
+
+
 def test_a_second_judge_is_summed_up_by_document_and_named_where_it_is_hardly_another() -> None:
     """Passages of one text count as one document; where nothing can be told nothing is counted."""
     found = [
@@ -169,6 +188,8 @@ def test_a_second_judge_is_summed_up_by_document_and_named_where_it_is_hardly_an
     assert "the same model" in audit._replace(second="azure/gpt-5-mini").said
     alone = audit_of("audit", "x/a", "x/b", found[3:])
     assert "nothing that a judge had marked" in alone.said
+    untold = audit_of("audit", "x/a", "y/b", found[2:])
+    assert "what the gate would decide cannot be told" in untold.said
 
 
 @pytest.mark.parametrize(

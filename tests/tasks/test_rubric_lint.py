@@ -156,6 +156,49 @@ UNSEEN = """
 -6 Infers causation from the timing alone
 """
 
+# Of somebody who had not seen the patterns: much that words of form, sign or fault may mislead.
+OUTSIDE = """
++9 Explains that two-phase locking alone does not prevent phantom reads
++5 States that an entry from an earlier term is committed only indirectly
++6 Derives that the expected number of probes grows as 1/(1 - a)
+-5 Attributes the latency spike to network congestion rather than to the pause
++4 Identifies the ambiguous grammar rule that causes the dangling else
++4 Gives the grammar as left-recursive
++3 Explains how a context-free grammar generates the language
++6 Points to an error in grammar rule 4 of the parser
++3 Gives the worst case as 2 sentences of 512 tokens
++5 Places the events in a total order by Lamport timestamps
++6 Length extension attacks apply to plain SHA-256
++5 Error correction recovers one flipped bit per word
++4 Wrong-way risk is named as the reason for the collateral
++5 Explains that the loop terminates correctly
+-5 Describes the protocol, yet claims that it terminates correctly
+-5 Treats the correct branch as dead code
+-3 Uses a correct lemma outside its hypotheses
++5 No consideration supports the modification
++4 No accused person may be tried twice for the offence
++4 No false arrest took place at the border
++4 States that no factual finding was made below
+-4 Reaches the right result by assuming the conclusion
+-5 Gives the right answer for the wrong reason
+-5 Gives the right answer from a repealed section
+-6 Names the correct statute but quotes a repealed section
+-5 Applies the correct test to the wrong defendant
++5 Applies the rule of lenity to the ambiguous statute
+-4 Cites a valid case for a proposition it does not support
++4 Explains that the tone of the letter is threatening
++5 Quotes the two sentences in which the court limits the holding
++7 Applies the nerve-center test to locate the principal place of business
+-5 Relies on Katz alone and treats the trespassory test as overruled
++4 Cites the saving clause for grounds that exist at law or in equity
+-6 Misreads the statute as permitting appeals from orders compelling arbitration
++6 Distinguishes procedural from substantive unconscionability
+-7 Invents a dissent that the opinion does not contain
++4 Points out that the "short and plain statement" of Rule 8 is a low bar
++5 States that a clear statement rule governs waivers of sovereign immunity
++5 Notes that a brief detention is still a seizure
+"""
+
 # A line of each: the code that is to be found, weight, criterion.
 BAD = """
 NEGATED -5 Avoids treating the caches as independent
@@ -184,6 +227,13 @@ SIGN -3 Identifies consideration as the element in dispute
 SIGN -7 Acknowledges that the estimate is uncertain
 SIGN -2 States correctly that the series converges
 SIGN -4 The answer demonstrates that the bound is tight
+NEGATED +4 No hallucinated citations
+NEGATED +4 Lacks any discussion of the exception
+SIGN +5 Incorrect: claims that the lease never expires
+SIGN -4 Explains the mechanism correctly
+SIGN -5 Gives the right answer
+SIGN -5 States the correct rule of law
+SIGN -5 Provides a correct derivation of the bound
 COMPOUND +6 States that the cache is cold and that the index is stale
 COMPOUND +5 Identifies the bottleneck and explains why it matters
 COMPOUND +8 Concludes that the clause is void, and recommends a new contract
@@ -208,6 +258,12 @@ STYLE +2 Formats the derivation in LaTeX
 STYLE +3 Explains the rule concisely
 STYLE +2 Presents the steps in clear language
 STYLE -2 The response is verbose
+STYLE +3 Uses good grammar
+STYLE +3 Has no errors in grammar
+STYLE +2 Response length is appropriate
+STYLE +3 The tone is respectful
+STYLE +4 Presents the argument in a logical order
+STYLE +4 Answers in no more than three paragraphs
 """
 
 BAD_TWO = [*GOOD.strip().splitlines()[:5], "-2 Avoids the error", "-3 Does not claim otherwise"]
@@ -245,7 +301,7 @@ def test_a_bad_criterion_is_found(line: str) -> None:
 
 def test_false_alarms_on_good_criteria_stay_rare() -> None:
     """All of them as one rubric, so that every pair is compared, too."""
-    for table in (GOOD, UNSEEN):
+    for table in (GOOD, UNSEEN, OUTSIDE):
         false = lint_rubric([criterion(line) for line in lines(table)])
         assert not false, [finding.said for finding in false]
 
