@@ -218,14 +218,24 @@ class Api:
             )
         card, confirmed = _flag(request, "card"), _flag(request, "confirmed")
         where = tuple(request.query_params.getlist("where"))
-        options = ExportOptions(confirmed=confirmed, where=where)
+        share = request.query_params.get("test_share", "0")
+        try:
+            options = ExportOptions.of(confirmed=confirmed, where=where, test_share=share)
+        except ExportError as error:
+            raise BadRequest(400, str(error)) from error
+        split = request.query_params.get("split", "train")
+        if split not in (known := ("train", "test") if options.test_share else ("train",)):
+            raise BadRequest(
+                400, f"split is {' or '.join(known)}, not {split[:40]!r}; test_share makes two."
+            )
         folder, run = self._asked(request)
         place = Path(tempfile.mkdtemp(prefix="autodata-export-"))
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, place, ignore_errors=True)
             written = export(folder.ledger, form, place, run.id, options)
             undo.pop_all()
-        file = written.card if card else written.path
+        rows = written.test if written.test and split == "test" else written.path
+        file = written.card if card else rows
         clear = BackgroundTask(shutil.rmtree, place, ignore_errors=True)
         return FileResponse(file, filename=f"{run.id}-{file.name}", background=clear)
 

@@ -88,7 +88,8 @@ To filter by, every row has `weak_pass_rate`, `strong_pass_rate` and `gap` (mean
 attempts that let it in, `weak_total_rollouts` and `strong_total_rollouts` of them), and
 `confirmed_weak`, `confirmed_strong`, `confirmed_gap` and `confirmed` (whether the thresholds hold)
 from fresh attempts: those of `autodata remeasure`, or else those by which the gate confirmed it
-(`acceptance.confirm`); null where there are none. `split` says which file a row belongs to.
+(`acceptance.confirm`); null where there are none. `method` is `loop`, or the one-shot method that
+the row was made by; `split` says which file it belongs to.
 
 `meta` names each example's document, round, prompts and models, with the score of every attempt and
 the tokens that its document took.

@@ -35,6 +35,7 @@ from autodata.ledger.filters import (
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.packages import (
     Prompts,
+    card_at,
     folder_for,
     write_data_set,
     write_sessions,
@@ -159,7 +160,7 @@ def export(
     if write is None:
         raise ExportError(f"{path.name} must end in {' or '.join(_WRITERS)}")
     # x.jsonl and x.parquet may lie side by side.
-    described = path.with_suffix(".md" if path.suffix == ".jsonl" else f"{path.suffix}.md")
+    described = card_at(path.with_suffix(".md" if path.suffix == ".jsonl" else f"{path.suffix}.md"))
     splits: tuple[Split, ...] = ("train", "test") if options.test_share else ("train",)
     files = {
         split: path.with_stem(f"{path.stem}-{split}") if options.test_share else path
@@ -282,7 +283,7 @@ def _write_arms(
 ) -> ExportedArms:
     """The files of arms whose first half is drawn of the first run's rows, the rest of the other's,
     and their README: all, or none."""
-    form, readme = given[0].format, folder / "README.md"
+    form, readme = given[0].format, card_at(folder / "README.md")
     held = dict[str, list[ArmRow]]()
     files = {arm: folder / f"{arm}{form.suffix}" for arm in arms}
     with ExitStack() as drafts:
@@ -334,7 +335,14 @@ def _chosen(
 ) -> Chosen:
     """The examples that yield rows of the format and keep the options' conditions."""
     conditions = [Condition.parse(text, ROW_NUMBERS) for text in options.where]
-    benchmarks = {_shared_with(path): read_benchmark_file(path) for path in options.decontaminate}
+    files = list(dict.fromkeys(options.decontaminate))
+    names = Counter(path.name for path in files)
+    benchmarks = {
+        f"words shared with {path if names[path.name] > 1 else path.name}": read_benchmark_file(
+            path
+        )
+        for path in files
+    }
     asked = ([_NOT_CONFIRMED] if options.confirmed else []) + list(map(str, conditions))
     asked += benchmarks
     kept, left_out = list[ChosenExample](), dict.fromkeys(asked, 0)
@@ -375,10 +383,6 @@ def _chosen(
 
 
 _NOT_CONFIRMED = "confirmed"
-
-
-def _shared_with(benchmark: Path) -> str:
-    return f"words shared with {benchmark.name}"
 
 
 def _origins(ledger: Ledger, run: RunRow) -> dict[str, str]:

@@ -144,6 +144,14 @@ class ExportOptions(Frozen):
     license: str | None = None
     languages: tuple[str, ...] = ()
 
+    @field_validator("where", "decontaminate", "languages", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """One of them may stand for a list of one; each counts once."""
+        if isinstance(given, str | Path):
+            return (given,)
+        return tuple(dict.fromkeys(given)) if isinstance(given, list | tuple) else given
+
     @field_validator("languages")
     @classmethod
     def _known(cls, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 from autodata.ledger.filters import ExportError, Split
 from autodata.ledger.ledger import Ledger
@@ -26,6 +27,7 @@ UNJUDGED = ("procedural",)
 """Tasks whose answers code settles alone: their package needs no judge."""
 
 _WRITTEN_BY = "Written by `autodata export --format {}`."
+_CARD = re.compile(r"\A---\n.*?^# (autodata |Is it the length)", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -66,7 +68,7 @@ def _replace(place: Path, draft: Path, format: str) -> None:
         draft.replace(place)
         return
     written = sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file())
-    stale = {path.relative_to(place) for path in place.rglob("*") if _holds_rows(path)}
+    stale = {path.relative_to(place) for path in _rows_in(place, format)}
     for path in sorted(written, key=lambda path: path.name == "README.md"):
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         (draft / path).replace(place / path)
@@ -74,8 +76,26 @@ def _replace(place: Path, draft: Path, format: str) -> None:
         (place / path).unlink()
 
 
-def _holds_rows(path: Path) -> bool:
-    return path.suffix in (".jsonl", ".parquet") and path.is_file()
+def _rows_in(place: Path, format: str) -> Iterator[Path]:
+    """The rows of an earlier export: files that lie and are named as we write them. Others, such as
+    what an evaluation left in the folder, are not ours to remove."""
+    if format == "verifiers":
+        packages = [file.parent for file in place.glob("*/taskset.py")]
+        rows = (package / f"{split}.jsonl" for package in packages for split in get_args(Split))
+        yield from filter(Path.is_file, rows)
+        return
+    written = "data/{}.parquet" if format == "hf" else "sessions/{}/*.jsonl"
+    for split in get_args(Split):
+        yield from place.glob(written.format(split))
+
+
+def card_at(path: Path) -> Path:
+    """Where a card is to be written. Raises ExportError where something else than a card lies."""
+    if path.exists() and not _CARD.search(path.read_text(encoding="utf-8", errors="replace")):
+        raise ExportError(
+            f"{path} is no dataset card, which would take its place; name another place, or move it"
+        )
+    return path
 
 
 def _umask() -> int:

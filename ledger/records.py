@@ -52,7 +52,8 @@ _META = {
 _MEASURED = {
     "weak_pass_rate": float, "strong_pass_rate": float, "gap": float,
     "weak_total_rollouts": int, "strong_total_rollouts": int, "confirmed_weak": float,
-    "confirmed_strong": float, "confirmed_gap": float, "confirmed": bool, "split": str,
+    "confirmed_strong": float, "confirmed_gap": float, "confirmed": bool, "method": str,
+    "split": str,
 }  # fmt: skip
 SCORED_BY = {
     "task": str, "context": str, "question": str, "question_type": str, "rubric": _RUBRIC,
@@ -119,6 +120,7 @@ def record_of(
         "rubric": [criterion.model_dump() for criterion in candidate.rubric],
         **sides,
         **_measured(example),
+        "method": run.baseline or "loop",
         "split": split,
         "meta": {
             "index": index,

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.board.access import AccessError, KeyFile, Refused, admitted, check_listening
+from autodata.ledger.filters import drawn
 from autodata.ledger.records import EXPORT_FORMATS
 from tests.outside import DEMO, Folder, serving
 from tests.processes import simulation, started
@@ -321,8 +322,22 @@ def test_files_are_those_of_the_commands_byte_for_byte(
         assert sent.content == (place.folder.path / name).read_bytes(), form
         assert sent.headers["content-disposition"].endswith(f'{Path(name).name}"')
         assert kind.suffix in name
+    examples = (place.folder.path / "examples.jsonl").read_text()
     card = alice("GET", f"/runs/{run}/export?format=jsonl&card=1").text
     assert card == (place.folder.path / "examples.md").read_text()
+    documents = [json.loads(line)["meta"]["document_id"] for line in examples.splitlines()]
+    share = sum(drawn("split", id) for id in documents) / len(documents) / 2**64
+    several = ("--format", "jsonl", "--run", run, "-o", ".", "--test-share", str(share))
+    place.folder("export", folder, *several)
+    for split in ("train", "test"):
+        asked = f"/runs/{run}/export?format=jsonl&test_share={share}&split={split}"
+        rows = (place.folder.path / f"examples-{split}.jsonl").read_bytes()
+        assert rows
+        assert alice("GET", asked).content == rows
+    for wrong in ("test_share=1.5", "test_share=some", "split=test"):
+        refused = alice("GET", f"/runs/{run}/export?format=jsonl&{wrong}")
+        assert refused.status_code == 400
+        assert wrong.partition("=")[0] in refused.text
     place.folder("report", folder, "--run", run, "-o", "report.html")
     page = alice("GET", f"/runs/{run}/report")
     assert page.text == (place.folder.path / "report.html").read_text()

@@ -182,6 +182,16 @@ def test_every_row_says_how_hard_it_is_in_flat_columns(
     assert (row["weak_total_rollouts"], row["strong_total_rollouts"]) == (2, 3)  # one had no score
     assert row["gap"] == pytest.approx(2.5 / 3 - 0.425)
     assert {row[f"confirmed{of}"] for of in ("", "_weak", "_strong", "_gap")} == {None}
+    assert row["method"] == "loop"
+
+
+def test_rows_of_several_runs_say_by_which_method_each_was_made(ledger: Ledger) -> None:
+    one_shot = RunRow(
+        id="second", task="cs", prompts_revision="baseline-1", config={"run": {"baseline": "cot"}}
+    )
+    ledger.start_run(one_shot)
+    ledger.record("second", DOCUMENT.id, (accepted(),))
+    assert {row["method"] for row in lines(export(ledger, "sft", run_id="second").path)} == {"cot"}
 
 
 def test_the_true_scores_stand_in_meta(tmp_path: Path) -> None:

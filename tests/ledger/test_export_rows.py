@@ -1,5 +1,6 @@
 """Which examples an export holds, told by the files: filters, a split by document, lengths."""
 
+import json
 import random
 import re
 from collections import Counter
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from autodata.ledger.export import arrow_table, export
+from autodata.ledger.export import arrow_table, export, export_arms
 from autodata.ledger.filters import (
     ExportError,
     ExportOptions,
@@ -24,7 +25,7 @@ from autodata.ledger.filters import (
     stratified,
 )
 from autodata.ledger.ledger import Ledger
-from autodata.tasks.types import Document, Mark, Round
+from autodata.tasks.types import Candidate, Criterion, Document, Mark, Round
 from tests.ledger.test_export import a_ledger, accepted, attempt, lines
 from tests.outside import Folder
 
@@ -287,6 +288,49 @@ def test_a_card_has_the_licence_languages_and_tags_that_the_hub_reads(tmp_path: 
     assert (fields["license"], fields["license_name"]) == ("other", "House Licence 2")
 
 
+def test_benchmark_files_of_one_name_all_count(tmp_path: Path) -> None:
+    question = " ".join(f"word{chr(97 + n)}" for n in range(20))
+    files = [tmp_path / place / "test.jsonl" for place in ("first", "second")]
+    texts = (question, "something else that no example of this run holds anywhere in it at all")
+    for file, text in zip(files, texts, strict=True):
+        file.parent.mkdir()
+        file.write_text(json.dumps({"text": text}) + "\n")
+    candidate = Candidate(
+        context="", question=question, reference_answer="So.",
+        rubric=(Criterion(criterion="says so", weight=5),),
+    )  # fmt: skip
+    given = [
+        (passage("a.md", 1), accepted(candidate=candidate)),
+        (passage("b.md", 1), accepted()),
+    ]
+    with fill(a_ledger(tmp_path / "run"), given) as ledger:
+        found = export(ledger, "jsonl", options=ExportOptions(decontaminate=(*files, files[0])))
+    assert list(found.left_out.items()) == [
+        (f"words shared with {files[0]}", 1),
+        (f"words shared with {files[1]}", 0),
+    ]
+
+
+def test_a_card_takes_the_place_of_no_other_text(tmp_path: Path) -> None:
+    """A README, or notes beside the rows, is somebody's own; an earlier card is written anew."""
+    with (
+        of_lengths(tmp_path / "run", 5, 6, 7, 8) as ledger,
+        of_lengths(tmp_path / "one", 5, 6, 7, 8),
+    ):
+        for name in ("notes", "rows"):
+            (tmp_path / f"{name}.md").write_text("---\ntitle: mine\n---\n\n# Mine, not a card\n")
+        with pytest.raises(ExportError, match=r"notes\.md is no dataset card, .*name another"):
+            export(ledger, "jsonl", tmp_path / "notes.jsonl")
+        assert not (tmp_path / "notes.jsonl").exists()
+        (tmp_path / "README.md").write_text("My project.\n")
+        with pytest.raises(ExportError, match=r"README\.md is no dataset card"):
+            export_arms(ledger, tmp_path / "one", "sft", tmp_path)
+        assert not list(tmp_path.glob("*one-shot*"))
+        for _ in range(2):
+            export(ledger, "jsonl", tmp_path / "written.jsonl")
+            export_arms(ledger, tmp_path / "one", "sft", tmp_path / "arms")
+
+
 @pytest.mark.parametrize("code", ["english", "jp", "en_US", "EN", ""])
 def test_what_is_no_language_code_is_refused(code: str) -> None:
     with pytest.raises(ExportError, match="is no language code; write en, pt-BR"):
@@ -298,6 +342,9 @@ def test_options_that_do_not_go_together_or_do_not_exist_are_named(tmp_path: Pat
         ExportOptions.of(match_lengths=tmp_path, stratify="length")
     with pytest.raises(ExportError, match="min_gap: there is no such option; there are confirmed"):
         ExportOptions.of(min_gap=0.3)
+    options = ExportOptions.of(where="gap >= 0.3", decontaminate="b.jsonl", languages=["en", "en"])
+    assert (options.where, options.languages) == (("gap >= 0.3",), ("en",))
+    assert options.decontaminate == (Path("b.jsonl"),)
 
 
 def test_a_card_shows_how_figures_are_distributed_and_what_an_example_cost(tmp_path: Path) -> None:

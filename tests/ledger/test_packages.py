@@ -83,10 +83,13 @@ def test_an_export_is_written_anew_without_losing_what_else_lies_in_its_folder(
     place = tmp_path / "questions"
     written(ledger, "hf", place)
     (place / "notes.txt").write_text("mine")
+    mine = place / "outputs" / "scores.jsonl"  # as an evaluation leaves it
+    mine.parent.mkdir()
+    mine.write_text("{}")
     shutil.copy(place / "data" / "train.parquet", place / "data" / "test.parquet")
     assert written(ledger, "hf", place).path == place
     assert sorted(p.name for p in place.rglob("*") if p.is_file()) == [
-        "README.md", "notes.txt", "train.parquet",
+        "README.md", "notes.txt", "scores.jsonl", "train.parquet",
     ]  # fmt: skip
     # A folder that is no such export is one to put the export into.
     assert written(ledger, "traces", place).path == place / "traces"
@@ -97,6 +100,25 @@ def test_an_export_is_written_anew_without_losing_what_else_lies_in_its_folder(
     with pytest.raises(ExportError, match="there is no folder"):
         written(ledger, "hf", tmp_path / "no" / "such")
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "rows", "others"),
+    [
+        ("verifiers", "hard_questions/test.jsonl", "outputs/hard/test.jsonl"),
+        ("traces", "sessions/test/gone-r1.jsonl", "sessions/notes.jsonl"),
+    ],
+)
+def test_only_rows_of_an_earlier_export_go(
+    ledger: Ledger, tmp_path: Path, form: str, rows: str, others: str
+) -> None:
+    place = tmp_path / "hard-questions"
+    written(ledger, form, place)
+    for name in (rows, others):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("{}\n")
+    written(ledger, form, place)
+    assert [(place / name).exists() for name in (rows, others)] == [False, True]
 
 
 def test_a_taskset_is_a_package_named_after_its_folder_that_imports_nothing_of_ours(
