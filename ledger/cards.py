@@ -121,7 +121,7 @@ _SEEN = {
     True: """Means and gap are those of the
 attempts that let an example in, and overstate it; what was measured afresh does not.""",
     False: """Means and gap are those of all
-attempts: no gate chose by them, so they flatter nothing.""",
+attempts: no gate chose by them.""",
 }
 
 _MADE = """| | |
@@ -223,8 +223,9 @@ def _split(chosen: Chosen, options: ExportOptions) -> str:
         for split in ("train", "test")
     )
     return (
-        f" {counts}: each document goes to one of them with all its passages, by a hash of its "
-        f"text; {100 * options.test_share:g} % of documents go to `test` on average."
+        f" {counts}: each document goes to one of them with all its passages and with texts "
+        f"that are nearly the same, by a hash of its text; {100 * options.test_share:g} % of "
+        "documents go to `test` on average."
     )
 
 

@@ -24,6 +24,7 @@ from autodata.ledger.filters import (
     Sized,
     Split,
     digest_of,
+    kept_together,
     left_out_line,
     length_arms,
     matched,
@@ -41,7 +42,7 @@ from autodata.ledger.packages import (
     write_sessions,
     write_taskset,
 )
-from autodata.ledger.quality import contaminated, read_benchmark_file
+from autodata.ledger.quality import contaminated, read_benchmark_files
 from autodata.ledger.records import (
     EXPORT_FORMATS,
     FOLDER_FORMATS,
@@ -50,11 +51,13 @@ from autodata.ledger.records import (
     Format,
     Record,
     record_of,
+    takes,
     texts_of,
     with_votes,
 )
 from autodata.ledger.rows import Example, RunRow, from_text, to_json
 from autodata.ledger.summary import JUDGED_AGAIN
+from autodata.tasks.diversity import same_texts
 
 EVERYTHING = ExportOptions()
 """All accepted examples, for training."""
@@ -317,6 +320,8 @@ def _selected(
     runs = [ledger.run(run_id)] if run_id else ledger.runs_with_examples() or [ledger.run()]
     form = _format(ledger, runs, format)
     chosen = _chosen(ledger, runs, form, options)
+    if options.test_share:
+        chosen = chosen._replace(examples=_dealt(ledger, chosen.examples, options.test_share))
     return SelectedRows(ledger, runs, form, options, _of_lengths(chosen, options))
 
 
@@ -335,14 +340,8 @@ def _chosen(
 ) -> Chosen:
     """The examples that yield rows of the format and keep the options' conditions."""
     conditions = [Condition.parse(text, ROW_NUMBERS) for text in options.where]
-    files = list(dict.fromkeys(options.decontaminate))
-    names = Counter(path.name for path in files)
-    benchmarks = {
-        f"words shared with {path if names[path.name] > 1 else path.name}": read_benchmark_file(
-            path
-        )
-        for path in files
-    }
+    read = read_benchmark_files(options.decontaminate)
+    benchmarks = {f"words shared with {name}": benchmark for name, benchmark in read.items()}
     asked = ([_NOT_CONFIRMED] if options.confirmed else []) + list(map(str, conditions))
     asked += benchmarks
     kept, left_out = list[ChosenExample](), dict.fromkeys(asked, 0)
@@ -360,7 +359,7 @@ def _chosen(
                 left_out[str(failed)] += 1
                 unmeasured[str(failed)] += failed.holds(record) is None
             elif not rows:
-                why = f"{format.name}, which takes whole scored answers"
+                why = f"{format.name}, which takes {takes(format)}"
                 left_out[why] = left_out.get(why, 0) + 1
             else:
                 origin = origins[example.document_id]
@@ -370,7 +369,7 @@ def _chosen(
                         run_id=run.id,
                         document_id=example.document_id,
                         origin=origin,
-                        split=split_of(origin, options.test_share),
+                        split="train",
                         question=_sized(example.candidate.question),
                         rows=rows,
                     )
@@ -380,6 +379,17 @@ def _chosen(
         for why, count in left_out.items()
     }
     return Chosen(tuple(kept), told)
+
+
+def _dealt(
+    ledger: Ledger, examples: Iterable[ChosenExample], test_share: float
+) -> tuple[ChosenExample, ...]:
+    """The examples, each with its split. All documents of the folder are compared, so that no
+    choice of examples moves one."""
+    rows = ledger.query("select id, name, meta, text from documents order by id")
+    origins = [origin_of(r["id"], from_text(r["name"]), json.loads(r["meta"])) for r in rows]
+    leads = kept_together(origins, same_texts(from_text(row["text"]) for row in rows))
+    return tuple(e._replace(split=split_of(leads[e.origin], test_share)) for e in examples)
 
 
 _NOT_CONFIRMED = "confirmed"
@@ -507,7 +517,7 @@ def _nothing(selected: SelectedRows, run: RunRow) -> str:
             f"fresh attempts bear out no example of run {run.id}: {found.count(False)} of "
             f"{len(found)} did not pass again, {found.count(None)} were not measured afresh"
         )
-    if found and selected.options.where:
+    if found and (selected.options.where or selected.options.decontaminate):
         return f"no example of run {run.id} is left: {left_out_line(left_out)}"
     if found:
         return f"no example of run {run.id} yields a row of {selected.format.name}"

@@ -206,6 +206,22 @@ def origin_of(id: str, name: str, meta: Mapping[str, Any]) -> str:
     return id if whole else re.sub(r" \[\d+/\d+\]$", "", name)
 
 
+def kept_together(origins: Sequence[str], same: Iterable[tuple[int, int]]) -> dict[str, str]:
+    """Of each origin the least of those that pairs of places connect it with, over all passages: it
+    says where all of them go."""
+    least = {origin: origin for origin in origins}
+
+    def of(origin: str) -> str:
+        while least[origin] != origin:
+            origin = least[origin]
+        return origin
+
+    for pair in same:
+        low, high = sorted(of(origins[place]) for place in pair)
+        least[high] = low
+    return {origin: of(origin) for origin in least}
+
+
 def words(text: str) -> int:
     """How long a question is."""
     return len(text.split())

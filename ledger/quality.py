@@ -372,6 +372,17 @@ def read_benchmark_file(path: Path) -> Benchmark:
     return found
 
 
+def read_benchmark_files(paths: Iterable[Path]) -> dict[str, Benchmark]:
+    """Benchmarks by the names of their files, by their whole paths where names are alike; each
+    file once. Raises as `read_benchmark_file`."""
+    files = list(dict.fromkeys(paths))
+    alike = Counter(path.name for path in files)
+    return {
+        path.name if alike[path.name] == 1 else str(path): read_benchmark_file(path)
+        for path in files
+    }
+
+
 def contaminated(examples: Sequence[Example], benchmark: Benchmark) -> list[Overlap]:
     """The examples that share words in a row with an item of the benchmark."""
     found = (benchmark.overlap(n, example.candidate) for n, example in enumerate(examples))

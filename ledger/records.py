@@ -94,6 +94,12 @@ class Format(NamedTuple):
     rows: Callable[[Record], Iterator[Record]]
 
 
+def takes(format: Format) -> str:
+    """What an example must have to yield a row of a format that takes not all of them."""
+    apart = f" that lie {float(MARGIN):g} apart" if format.name == "dpo" else ""
+    return f"whole scored answers{apart}"
+
+
 def with_votes(format: Format) -> Format:
     """The format for answers that were judged several times: marks say what each judgement found,
     where the format holds marks."""

@@ -154,6 +154,33 @@ def test_a_split_keeps_passages_of_one_file_together_wherever_it_lies(tmp_path: 
     assert f"in `test` from {len(counts)} documents" in body
 
 
+def prose(seed: int, words: int = 300) -> str:
+    draw = random.Random(seed)
+    return " ".join(draw.choice("abcdefgh") * draw.randint(1, 9) for _ in range(words))
+
+
+def test_one_text_in_two_forms_goes_to_one_side(tmp_path: Path) -> None:
+    """Whatever their files hash to, and whichever examples are chosen; others are dealt freely."""
+    given = []
+    for number in range(12):
+        for form, around in (("html", "Published on the web. {}"), ("txt", "{} The end.")):
+            document = passage(f"{number}.{form}", 1)
+            text = around.format(prose(number).upper() if form == "html" else prose(number))
+            given.append((Document.of(document.name, text, **document.meta), asked(5 + number % 2)))
+    with fill(a_ledger(tmp_path), given) as ledger:
+        sides = {}
+        for where in ((), ("question_words > 5",)):
+            export(ledger, "jsonl", options=ExportOptions(test_share=0.5, where=where))
+            found = dict[str, set[str]]()
+            for split in ("train", "test"):
+                for row in lines(tmp_path / f"examples-{split}.jsonl"):
+                    found.setdefault(row["meta"]["document_name"].split(".")[0], set()).add(split)
+            sides[where] = {name: one for name, [one] in found.items()}
+        assert len(sides[()]) == 12
+        assert set(sides[()].values()) == {"train", "test"}
+        assert sides["question_words > 5",].items() <= sides[()].items()
+
+
 def test_a_share_of_documents_is_dealt_and_a_greater_one_keeps_what_was_in_test() -> None:
     origins = [f"file {n}" for n in range(4000)]
     few, many = ({o for o in origins if split_of(o, share) == "test"} for share in (0.1, 0.3))
@@ -263,6 +290,8 @@ def test_answers_that_were_cut_off_are_not_trained_on(tmp_path: Path) -> None:
         [row] = lines(written.path)
         assert row["messages"][-1]["content"] == "strong 2"
         assert written.left_out == {"sft, which takes whole scored answers": 1}
+        apart = "dpo, which takes whole scored answers that lie 0.2 apart"
+        assert export(ledger, "dpo").left_out == {apart: 1}
         assert "| examples | 1, not" in written.card.read_text()
 
 
