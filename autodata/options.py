@@ -278,11 +278,11 @@ pilot_choices = together(
     click.option(
         "--pilot", type=click.IntRange(2), default=8, metavar="N", help="Documents to try; 8."
     ),
-    click.option("--examples", type=click.IntRange(1), metavar="N", help="Wanted in all."),
+    click.option("--examples", type=click.IntRange(1, 10**9), metavar="N", help="Wanted in all."),
     click.option(
         "--documents",
         "of",
-        type=click.IntRange(1),
+        type=click.IntRange(1, 10**9),
         metavar="N",
         help="How many there are in all, where not all are at hand.",
     ),

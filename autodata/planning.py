@@ -282,16 +282,14 @@ class ProbeWork:
         """All of them. Raises Paused."""
         try:
             await probe(self.context, self.plan)
-            sources = {
-                id: await asyncio.to_thread(self.context.ledger.document, id)
-                for id, _ in self.plan.done
-            }
+            ledger = self.context.ledger
+            pilot = await asyncio.to_thread(pilot_documents, ledger, self.session.run.id)
         finally:
             await self.context.aclose()
         roomier = await self._roomier()
         for (id, number), made in self.plan.done.items():
-            source = str(sources[id].meta.get("source", id))
-            self.session.probed.append(probed_question(source, made, roomier.get((id, number), ())))
+            again = roomier.get((id, number), ())
+            self.session.probed.append(probed_question(pilot[id].source, made, again))
         if self.stop.is_set() and len(self.plan.done) < len(self.plan.questions):
             raise STOPPED
 

@@ -200,7 +200,10 @@ def comparison_notes(columns: Sequence[Column], differing: Sequence[str]) -> Ite
                 f"{column.letter} afresh: {said}{more if figures.fresh_from == 'nothing' else ''}"
             )
         if undecided := figures.documents["undecided"]:
-            yield f"{column.letter}: {undecided} documents are undecided, and count nowhere"
+            yield (
+                f"{column.letter}: undecided documents, which count nowhere: {undecided}. Those "
+                "that take fewest rounds are decided first, so that its figures may flatter"
+            )
         if figures.other_runs:
             yield (
                 f"{column.letter}: its folder holds {figures.other_runs + 1} runs, whose calls the "

@@ -330,12 +330,12 @@ def _interval(unit: Unit, drawn: Sequence[Part]) -> Interval | None:
 def difference(measure: Measure, first: RunFigures, other: RunFigures) -> RunDifference | None:
     """The other run's figure less the first one's; None where one of them has none.
 
-    Document by document where both have it of the same documents, or of MIN_PAIRS at least; else
-    from the two intervals, as if no document were shared. `other` is `named_as(first)`.
+    Document by document where both have it of the same ones, or of enough (`_tell_more`); else from
+    the two intervals, as if no document were shared. `other` is `named_as(first)`.
     """
     one, two = first.parts[measure.name], other.parts[measure.name]
     unit, shared = measure.unit, [source for source in one if source in two]
-    if len(shared) >= MIN_PAIRS or len(shared) == len(one) == len(two):
+    if _tell_more(len(shared), len(one), len(two)):
         pairs = [(one[source], two[source]) for source in shared]
         if found := _paired(unit, pairs):
             return RunDifference(*found, True, len(shared))
@@ -344,6 +344,14 @@ def difference(measure: Measure, first: RunFigures, other: RunFigures) -> RunDif
         return None
     within = _apart(before, after)
     return RunDifference(after.value - before.value, within, False, min(len(one), len(two)))
+
+
+def _tell_more(shared: int, one: int, two: int) -> bool:
+    """Whether a difference is taken on the shared documents alone: all, or MIN_PAIRS at least that
+    are not few beside those left out. Of pairs that correlate by ½ it varies as much as unpaired
+    means do where 1 / shared = 1 / one + 1 / two: of runs of one size, where they share half."""
+    many = shared >= MIN_PAIRS and shared * (one + two) >= one * two
+    return many or shared == one == two
 
 
 PartPairs = Sequence[tuple[Part, Part]]  # the same document in the first and the other run

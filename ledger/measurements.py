@@ -441,9 +441,14 @@ def pilot_report(
         raise LedgerError(f"{run.id} is no run over documents: it can be no pilot")
     found = list(pilot_documents(ledger, run.id).values())
     if len(found) < LEAST_PILOT:
+        more = (
+            f"resume {folder}"
+            if len(ledger.document_ids()) > len(found)
+            else (f"run MORE_DOCS --task {run.task} --out {folder}")
+        )
         raise LedgerError(
-            f"run {run.id} has {len(found)} decided documents; a forecast takes at least "
-            f"{LEAST_PILOT}: go on with `autodata resume {folder}`"
+            f"decided documents of run {run.id}: {len(found)}; a forecast takes at least "
+            f"{LEAST_PILOT}: go on with `autodata {more}`"
         )
     left = max((documents or len(ledger.document_ids())) - len(found), 0)
     outset = Outset(left or len(found), None, rounds or TASKS[run.task].rounds, in_flight)

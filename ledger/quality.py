@@ -530,7 +530,8 @@ class Grid:
                 "estimate them: not every example has fresh attempts. As shown to the gate, gaps "
                 "are larger"
             )
-        yield f"Intervals are of 95 %, of {self.cells[0].count.documents} documents"
+        n = self.cells[0].count.documents
+        yield f"Intervals are of 95 %, of {n} document{'' if n == 1 else 's'}"
 
     def plain(self) -> dict[str, Any]:
         """All of it as JSON values."""

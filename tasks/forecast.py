@@ -6,7 +6,7 @@ are in them. They suppose that the pilot's documents are a random sample of all.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import exp, fsum, inf, lgamma, sqrt
+from math import ceil, exp, fsum, inf, isfinite, lgamma, sqrt
 from random import Random
 from statistics import NormalDist, fmean
 from typing import Literal, NamedTuple
@@ -27,6 +27,9 @@ LEAST_PILOT = 2
 """Decided documents below which nothing is forecast: one says nothing of how much they differ."""
 ONE_BY_ONE = 200
 """Documents up to which a number of accepted ones is drawn one by one; beyond, as a normal."""
+MOST_RECKONED = 10_000
+"""Documents or examples up to which a forecast is reckoned out; of more it is one of so many, in
+proportion, since what is not known of the pilot's share outweighs the luck of so many."""
 ROUNDING = 1e-12
 """Of sums of probabilities."""
 
@@ -167,34 +170,71 @@ def forecast(pilot: Sequence[PilotDocument], asked: Outset, seed: int = 0) -> Fo
     130–134): each draw weighs those of the pilot anew, and half an accepted and half a rejected one
     beside them, which makes the share that is accepted Jeffreys' posterior. The rejected half took
     all rounds where the pilot has none. Tails are widened by what a bootstrap lacks where documents
-    are few, as `bootstrap` does. The same pilot, the same forecast. Raises ValueError below
-    LEAST_PILOT.
+    are few, as `bootstrap` does. Passages of one text are weighed as one, and so come in future.
+    Where no number of documents may be enough, no cost is. The same pilot, the same forecast.
+    Raises ValueError below LEAST_PILOT.
     """
     n = len(pilot)
     if n < LEAST_PILOT:
         raise ValueError(f"a forecast takes at least {LEAST_PILOT} decided documents")
+    if (times := (asked.examples or asked.documents) / MOST_RECKONED) > 1:
+        fewer = round(asked.documents / times)
+        fewer_examples = MOST_RECKONED if asked.examples else None
+        few = asked._replace(documents=fewer, examples=fewer_examples)
+        return _times(forecast(pilot, few, seed), times)
     kinds = [kind for kind in COST_KINDS if all(getattr(one, kind) is not None for one in pilot)]
-    groups = [
-        [[float(getattr(one, kind)) for kind in kinds] for one in pilot if one.accepted is accepted]
-        for accepted in (True, False)
-    ]
-    supposed = _supposed(groups, kinds, asked.rounds)
-    draw, futures = Random(seed), list[tuple[int, int, list[float]]]()
+    parted = [[one for one in pilot if one.accepted is accepted] for accepted in (True, False)]
+    groups = [[[float(getattr(one, kind)) for kind in kinds] for one in part] for part in parted]
+    supposed, passages = _supposed(groups, kinds, asked.rounds), _passages(pilot)
+    texts = max(round(n / passages), LEAST_PILOT)
+    draw, futures = Random(seed), list[tuple[float, float, list[float]]]()
     for _ in range(FUTURES):
-        world = [_weighed(own, half, draw) for own, half in zip(groups, supposed, strict=True)]
-        futures.append(_future(world, kinds, asked, draw))
-    beyond = NormalDist().cdf(-sqrt(n / (n - 1)) * student_quantile(n - 1))
-    costs = {
-        kind: _predicted([costs[at] for _, _, costs in futures], beyond)
-        for at, kind in enumerate(kinds)
-    }
-    return Forecast(*_counts(pilot, asked), costs=costs, enough=_enough(pilot, asked))
+        drawn = dict[str, float]()  # the weight of each text, which its passages share
+        world = [
+            _weighed(own, [_weight(drawn, one, draw) / passages for one in part], half, draw)
+            for own, part, half in zip(groups, parted, supposed, strict=True)
+        ]
+        futures.append(_future(world, kinds, asked, passages, draw))
+    beyond = NormalDist().cdf(-sqrt(texts / (texts - 1)) * student_quantile(texts - 1))
+    documents, examples = _counts(pilot, asked)
+    costs = dict[CostKind, Predicted]()
+    for at, kind in enumerate(kinds):
+        found = _predicted([costs[at] for _, _, costs in futures], beyond)
+        endless = found.value and not isfinite(documents.high)
+        costs[kind] = found._replace(high=inf) if endless else found
+    return Forecast(documents, examples, costs=costs, enough=_enough(pilot, asked))
+
+
+def _passages(pilot: Sequence[PilotDocument]) -> float:
+    """How many documents of the pilot come from one text, on average."""
+    return len(pilot) / len({one.source for one in pilot})
+
+
+def _times(found: Forecast, times: float) -> Forecast:
+    """The forecast of so many times as much."""
+    documents, examples, *costs = (
+        Predicted(*(end * times for end in one))
+        for one in (found.documents, found.examples, *found.costs.values())
+    )
+    return Forecast(
+        Predicted(*(round(end) if isfinite(end) else end for end in documents)),
+        examples,
+        costs=dict(zip(found.costs, costs, strict=True)),
+        enough=found.enough,
+    )
+
+
+def _weight(drawn: dict[str, float], one: PilotDocument, draw: Random) -> float:
+    """What the document's text weighs in this draw."""
+    if one.source not in drawn:
+        drawn[one.source] = draw.expovariate(1.0)
+    return drawn[one.source]
 
 
 def _counts(pilot: Sequence[PilotDocument], asked: Outset) -> tuple[Predicted, Predicted]:
     """The documents that are tried and the examples that they give. What comes from one text is
     alike: passages count as so many texts."""
-    passages = len(pilot) / len({one.source for one in pilot})
+    passages = _passages(pilot)
     accepted, n = (count / passages for count in (sum(p.accepted for p in pilot), len(pilot)))
     share = (accepted + 0.5) / (n + 1)  # the mean of Jeffreys' posterior
     if asked.examples is None:
@@ -211,8 +251,9 @@ def _counts(pilot: Sequence[PilotDocument], asked: Outset) -> tuple[Predicted, P
 def _enough(pilot: Sequence[PilotDocument], asked: Outset) -> float | None:
     if asked.examples is None:
         return None
-    accepted = sum(one.accepted for one in pilot)
-    return _at_least(accepted + 0.5, len(pilot) - accepted + 0.5, asked.documents, asked.examples)
+    passages, accepted = _passages(pilot), sum(one.accepted for one in pilot)
+    shape = (accepted / passages + 0.5, (len(pilot) - accepted) / passages + 0.5)
+    return _at_least(*shape, round(asked.documents / passages), ceil(asked.examples / passages))
 
 
 def _supposed(
@@ -230,9 +271,11 @@ def _supposed(
     return found
 
 
-def _weighed(own: Sequence[Sequence[float]], half: Sequence[float], draw: Random) -> _Group:
-    """The documents of one outcome, weighed anew; the share is not yet one of all."""
-    weights = [draw.expovariate(1.0) for _ in own] + [draw.gammavariate(0.5, 1.0)]
+def _weighed(
+    own: Sequence[Sequence[float]], weights: list[float], half: Sequence[float], draw: Random
+) -> _Group:
+    """The documents of one outcome by their weights; the share is not yet one of all."""
+    weights = [*weights, draw.gammavariate(0.5, 1.0)]
     total, means, variances = sum(weights), [], []
     for column in zip(*own, half, strict=True):
         mean = sum(w * x for w, x in zip(weights, column, strict=True)) / total
@@ -244,22 +287,28 @@ def _weighed(own: Sequence[Sequence[float]], half: Sequence[float], draw: Random
 
 
 def _future(
-    world: Sequence[_Group], kinds: Sequence[CostKind], asked: Outset, draw: Random
-) -> tuple[int, int, list[float]]:
+    world: Sequence[_Group],
+    kinds: Sequence[CostKind],
+    asked: Outset,
+    passages: float,
+    draw: Random,
+) -> tuple[float, float, list[float]]:
     """One future in one possible world: accepted and other documents, and what they take by kind,
-    a sum of many and so about normal; the time is that of documents worked on side by side."""
+    a sum of many and so about normal; the time is that of documents worked on side by side.
+    So many `passages` of one text fare alike."""
     accepted, other = world
     share = accepted.share / (accepted.share + other.share)
     if asked.examples is None:
-        gave = _binomial(asked.documents, share, draw)
-        numbers = (gave, asked.documents - gave)
+        gave = _binomial(round(asked.documents / passages), share, draw) * passages
+        numbers = (min(gave, asked.documents), max(asked.documents - gave, 0))
     else:
-        numbers = (asked.examples, _failures(asked.examples, share, draw))
+        failed = _failures(ceil(asked.examples / passages), share, draw) * passages
+        numbers = (asked.examples, failed)
     off, costs = draw.gauss(0.0, 1.0), list[float]()
     for at, kind in enumerate(kinds):
         mean = sum(n * group.means[at] for n, group in zip(numbers, world, strict=True))
         variance = sum(n * group.variances[at] for n, group in zip(numbers, world, strict=True))
-        total = max(mean + off * sqrt(variance), 0.0)
+        total = max(mean + off * sqrt(variance * passages), 0.0)
         if kind == "seconds":
             total = _side_by_side(total, sum(numbers), max(g.means[at] for g in world), asked, draw)
         costs.append(total)
@@ -267,11 +316,11 @@ def _future(
 
 
 def _side_by_side(
-    total: float, documents: int, longest: float, asked: Outset, draw: Random
+    total: float, documents: float, longest: float, asked: Outset, draw: Random
 ) -> float:
     """Seconds until all are done: between an even share each and, at most, a long one beyond it (R.
     L. Graham, SIAM Journal on Applied Mathematics 17 (1969) 416–429)."""
-    at_once = max(min(asked.in_flight, documents), 1)
+    at_once = max(min(asked.in_flight, documents), 1.0)
     return total / at_once + draw.random() * (1 - 1 / at_once) * longest
 
 

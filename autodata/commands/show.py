@@ -272,6 +272,8 @@ def _axes(overrides: Sequence[Override]) -> tuple[list[Override], list[Override]
             )
         else:
             axes.append(replace(override, value=values))
+    if len({axis.key for axis in axes}) < len(axes):
+        raise SettingsError(f"{axes[-1].source}: it has several values already; give one list")
     if len(axes) > 2:
         raise SettingsError(
             f"{axes[2].source}: a table has two sides; two keys may have several values"

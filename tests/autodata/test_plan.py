@@ -51,21 +51,26 @@ def test_what_cannot_be_a_pilot_is_said_in_words(folder: Folder, server: Simulat
     assert "which task is it?" in folder("plan", "docs", code=2)
     said = folder(*PLAN, "--budget-calls", "2", code=3)
     assert "with the same options" in said
-    assert "at least 2: go on with" in folder("plan", "run", code=2)
+    assert "at least 2: go on with `autodata resume run`" in folder("plan", "run", code=2)
+    [first, *_] = sorted((folder.path / "docs").iterdir())
+    folder("run", str(first), "--task", "cs", "--out", "one", "--rounds", "1")
+    said = folder("plan", "one", code=2)
+    assert "at least 2: go on with `autodata run MORE_DOCS --task cs --out one`" in said
+    assert "count nowhere: 2. Those that take fewest rounds" in folder("compare", "run", "one")
     assert "a run with a configuration of its own" in folder("plan", "run", "--rounds", "3", code=2)
 
 
 def test_the_ceiling_names_few_tokens_and_is_paid_for_once(folder: Folder) -> None:
-    (folder.path / "six").mkdir()
-    for document in invented(6):
-        (folder.path / "six" / document.name).write_text(document.text)
+    """Of rows of one table, each of which is a text of its own."""
+    rows = (json.dumps({"name": one.name, "text": one.text}) for one in invented(6))
+    (folder.path / "six.jsonl").write_text("\n".join(rows))
     (folder.path / "few.yaml").write_text(
         "models:\n"
         "  challenger: {endpoint: simulated, model: simulated}\n"
         "  weak_solver: {endpoint: simulated, model: simulated-weak}\n"
         "  strong_solver: {endpoint: simulated, model: simulated-strong, max_tokens: 60}\n"
     )
-    pilot = ("plan", "six", "--task", "cs", "--pilot", "6", "--rounds", "3", "--out", "run")
+    pilot = ("plan", "six.jsonl", "--task", "cs", "--pilot", "6", "--rounds", "3", "--out", "run")
     folder(*pilot, "--config", "few.yaml")
     assert "--challenger: another challenger is tried with" in folder(
         "plan", "run", "--challenger", "simulated/simulated", code=2

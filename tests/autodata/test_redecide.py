@@ -120,6 +120,7 @@ def test_what_has_no_table_is_refused_in_words(tmp_path: Path) -> None:
         f"--set=acceptance.{name}=[0.1, 0.2]" for name in ("weak_max", "gap_min", "strong_min")
     ]
     assert "a table has two sides" in refused("cs", *three)
+    assert "it has several values already" in refused("cs", three[0], three[0])
     assert "--preset strict: acceptance.preset must be" in refused("cs", "--preset", "strict")
     [grid] = laid_out(folder, "--grid", run="science")
     assert grid["in_force"] == {"weak_correct_max": 1, "strong_correct_min": 3}

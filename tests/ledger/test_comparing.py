@@ -145,6 +145,19 @@ async def test_where_documents_are_shared_a_difference_is_taken_document_by_docu
     assert less("rubric_items", first, other).direction == "alike"
 
 
+async def test_a_few_shared_documents_do_not_speak_for_all_others(tmp_path: Path) -> None:
+    """Ten of forty are shared, and alike; the other thirty leave no doubt."""
+    first = await figures(tmp_path / "a", [Tried(d, 0.5) for d in texts(40)])
+    alike = [Tried(d, 0.5) for d in texts(10)]
+    worse = [Tried(d, None) for d in texts(30, 100)]
+    accepted = less("yield", first, await figures(tmp_path / "b", alike + worse))
+    assert accepted.interval == pytest.approx(newcombe((40, 40), (10, 40)))
+    assert (accepted.value, accepted.paired, accepted.direction) == (-0.75, False, "lower")
+    half = [Tried(d, 0.5) for d in texts(20)] + worse[:20]
+    accepted = less("yield", first, await figures(tmp_path / "c", half))
+    assert (accepted.value, accepted.paired, accepted.documents) == (0.0, True, 20)
+
+
 async def test_shares_are_compared_as_pairs_of_decisions(tmp_path: Path) -> None:
     documents = texts(12)
     some = [Tried(d, 0.5 if n < 4 else None) for n, d in enumerate(documents)]

@@ -97,6 +97,46 @@ def test_so_many_examples_take_documents_and_money_without_end_where_none_was_ac
     assert found.enough is not None
     assert found.enough < 0.1
     assert "usd" not in found.costs  # a price is unknown
+    assert {cost.high for cost in found.costs.values()} == {inf}
+
+
+def test_a_forecast_of_very_many_is_that_of_fewer_in_proportion() -> None:
+    pilot = corpus(8, 5)
+    more = forecast(pilot, Outset(10**9, None, 12, 8))
+    assert more.documents == (10**9, 10**9, 10**9)
+    fewer = forecast(pilot, Outset(10_000, None, 12, 8))
+    for one, other in ((more.examples, fewer.examples), (more.costs["usd"], fewer.costs["usd"])):
+        assert one == pytest.approx([end * 10**5 for end in other])
+    wanted = forecast(pilot, Outset(52, 10**8, 12, 8))
+    assert wanted.examples.value == pytest.approx(10**8)
+    assert wanted.documents.low > 10**8
+    assert wanted.costs["calls"].low > 7 * wanted.documents.low
+    assert wanted.enough == 0
+
+
+def test_costs_cover_where_passages_of_one_text_are_alike() -> None:
+    """Pilots of four passages of six texts each, and what they said of the next twenty texts."""
+    draw, within = Random(3), 0
+    for _ in range(12):
+        kinds = [draw.random() for _ in range(26)]
+        passages = [
+            document(kind < 0.6, min(12, 2 + int(kind * 17)), str(n))
+            for n, kind in enumerate(kinds)
+            for _ in range(4)
+        ]
+        pilot, rest = passages[:24], passages[24:]
+        low, high = forecast(pilot, Outset(80, None, 12, 8)).costs["calls"][1:]
+        within += low <= sum(one.calls for one in rest) <= high
+    assert within >= 11
+
+
+def test_how_likely_a_number_is_reached_counts_passages_of_one_text_as_one() -> None:
+    apart = [document(n < 6, 6, str(n)) for n in range(8)]
+    together = [document(n < 6, 6, str(n // 2)) for n in range(8)]
+    sure, less_sure = (forecast(p, Outset(52, 30, 12, 8)).enough for p in (apart, together))
+    assert sure is not None
+    assert less_sure is not None
+    assert 0.5 < less_sure < sure - 0.02
 
 
 def test_passages_of_one_text_say_less_than_as_many_texts() -> None:
