@@ -159,7 +159,7 @@ class SourceCoverage(NamedTuple):
 
 
 class Quality(Frozen):
-    """A set of accepted examples in numbers.
+    """A set of accepted examples in numbers, of so many `sources`.
 
     `near_duplicates` are those that repeat an earlier one, None where the extra for so many is
     missing (`problem` says so); `repeated_rounds` are rounds whose question repeats one of an
@@ -182,6 +182,7 @@ class Quality(Frozen):
     sections: CountedShare
     documents_read: int
     by_source: tuple[SourceCoverage, ...]
+    sources: int
     largest_source: CountedShare
     effective_sources: float | None
     compound: CountedShare
@@ -204,6 +205,7 @@ class Quality(Frozen):
             "distinct_2": self.distinct_2,
             **self.sections.plain("sections_drawn_on"),
             "documents_read": self.documents_read,
+            "sources": self.sources,
             "by_source": [one._asdict() for one in self.by_source],
             **self.largest_source.plain("largest_source"),
             "effective_sources": self.effective_sources,
@@ -257,6 +259,7 @@ def quality(
         ),
         documents_read=len(read),
         by_source=covered,
+        sources=len(by_source),
         largest_source=CountedShare(found=max(by_source.values(), default=0), of=len(found)),
         effective_sources=effective_number(by_source.values()),
         compound=_criteria(
@@ -348,9 +351,9 @@ def quality_rows(found: Quality) -> Iterator[tuple[str, str]]:
     some = f"sections of {found.documents_read} documents are drawn on"
     yield "sections", found.sections.said(some)
     largest = found.largest_source.said("examples are of the largest")
-    few = "1 source" if len(found.by_source) == 1 else f"{len(found.by_source)} sources"
+    few = "1 source gave" if found.sources == 1 else f"{found.sources} sources gave"
     even = f"as concentrated as {found.effective_sources:.1f} equal ones (no interval)"
-    yield "sources", f"{few}, {largest}; {even}"
+    yield "sources", f"{few} examples, {largest}; {even}"
     yield "criteria", found.compound.said("state more than one proposition")
     if found.alike.of:
         yield "", found.alike.said("are met by weak and strong attempts alike")

@@ -165,7 +165,8 @@ class Agreement(NamedTuple):
         share = f" ({in_percent(self.interval)})" if self.interval else ""
         kappa = f"kappa {self.kappa:z.2f}"
         if self.kappa_interval:
-            kappa += " ({:z.2f}–{:z.2f})".format(*self.kappa_interval)
+            low, high = self.kappa_interval
+            kappa += f" ({low:z.2f}{' to ' if low < 0 else '–'}{high:z.2f})"
         return f"{100 * self.share:.0f} %{share} of {self.pairs:,} pairs of marks, {kappa}"
 
 
@@ -271,8 +272,8 @@ class AuditedExample(NamedTuple):
 
 
 class JudgeAudit(NamedTuple):
-    """What a `second` judge says of a sample of `examples`, beside the first; both are
-    `endpoint/model`.
+    """What a `second` judge says of a sample of `examples`, of which the first had `marked` some
+    answer; both are `endpoint/model`.
 
     `difference` is the mean by which it scores attempts higher, −1 … 1, with its interval by
     document; of the examples `told` the gate would decide `otherwise` about so many.
@@ -282,6 +283,7 @@ class JudgeAudit(NamedTuple):
     judge: str
     second: str
     examples: int
+    marked: int
     agreement: Agreement | None
     difference: float | None
     interval: Interval | None
@@ -301,6 +303,8 @@ class JudgeAudit(NamedTuple):
     def said(self) -> str:
         """`openai/x on 12 examples: agrees on 91 % (88–94) of 864 pairs of marks, …`."""
         counted = f"{self.examples} example{'' if self.examples == 1 else 's'}"
+        if 0 < self.marked < self.examples:
+            counted = f"{self.marked} of {counted} (the others had no mark to compare)"
         if self.agreement is None or self.difference is None:
             return f"{self.second} on {counted}: nothing that a judge had marked"
         ends = " ({:+z.2f} to {:+z.2f})".format(*self.interval) if self.interval else ""
@@ -335,6 +339,7 @@ def audit_of(id: str, judge: str, second: str, examples: Sequence[AuditedExample
         judge=judge,
         second=second,
         examples=len(examples),
+        marked=sum(one.pairs.made > 0 for one in examples),
         agreement=agreement([pooled(found) for found in pairs.values()]),
         difference=fmean(value for found in drawn for value in found) if drawn else None,
         interval=mean_interval(drawn, -1.0) if len(drawn) > 1 else None,

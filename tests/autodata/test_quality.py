@@ -41,6 +41,15 @@ def test_what_would_be_counted_wrongly_is_refused(folder: Folder) -> None:
         assert "titles.txt: no item has 8 words, so that none could be found" in said
 
 
+def test_sources_are_those_of_the_examples(folder: Folder) -> None:
+    """Not those that were tried and gave none."""
+    [(examples, tried)] = folder.query(
+        "select count(distinct document_id), (select count(*) from documents) from examples"
+    )
+    assert examples < tried
+    assert f"sources     {examples} sources gave examples, 1 of" in folder("quality", "run")
+
+
 def test_report_and_card_say_what_the_command_says(folder: Folder) -> None:
     said = folder("quality", "run")
     folder("report", "run", "-o", "report.html")

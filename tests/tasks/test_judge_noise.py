@@ -162,6 +162,14 @@ def test_share_and_kappa_tell_one_story_and_perfect_agreement_no_false_certainty
     assert sure.interval.low < 0.9
 
 
+def test_an_interval_with_a_negative_end_is_read_as_one() -> None:
+    found = agreement([MarkPairs(0, n % 2, (n + 1) % 3 % 2, 9) for n in range(12)])
+    assert found is not None
+    assert found.kappa_interval is not None
+    assert found.kappa_interval.low < 0
+    assert f"({found.kappa_interval.low:z.2f} to " in found.said
+
+
 def test_a_tie_of_the_first_judge_is_half_a_mark() -> None:
     assert pairs_of([0.5, 0.5, 1.0], [True, False, False]) == (0.5, 1.5, 0.5, 0.5)
 
@@ -177,6 +185,7 @@ def test_a_second_judge_is_summed_up_by_document_and_named_where_it_is_hardly_an
     assert [one.disagreement for one in found] == pytest.approx([0.1, 0, 0.2, None])
     audit = audit_of("audit", "openai/gpt-5-mini", "local/Qwen/Qwen3.5-4B", found)
     assert (audit.examples, audit.otherwise, audit.told) == (4, 1, 2)
+    assert "on 3 of 4 examples (the others had no mark to compare): agrees on 90 %" in audit.said
     assert audit.agreement
     assert audit.agreement.share == pytest.approx(0.9)
     assert audit.difference == pytest.approx(0.04)
