@@ -266,7 +266,8 @@ class AuditWork(ExamplesWork):
         for one in each if session.each else ():
             name = harmless(ledger.document(one.source).name)
             console.print(f"{one.source[:8]}  {name}: {one.said}", soft_wrap=True)
-        none = "no example lies in the sample; a larger --share takes more"
+        none = "lies in the sample; a larger --share takes more"
+        none = f"no example {'is marked yet' if self.plan.waiting else none}"
         console.print(made.said if made else none, soft_wrap=True)
         if run.simulated or self.run.simulated:
             console.print(NOTICE, style="yellow", soft_wrap=True)

@@ -139,6 +139,9 @@ def test_ties_of_the_judge_count_half_and_an_audit_has_no_documents_of_its_own(
     folder(*RUN, *GATE, *judge)
     said = folder("audit", "run", "--share", "nan", code=2)
     assert "--share nan: audit.share is not a finite number" in said
+    calls = json.loads(folder("status", "run", "--json"))["calls"]
+    begun = folder("audit", "run", "--set", OTHER, "--budget-calls", str(calls + 1), code=3)
+    assert "no example is marked yet" in begun
     found = audited(folder, "--set", OTHER)
     rows = folder.query(
         "select seen.marks, again.marks from fresh_attempts as again"
