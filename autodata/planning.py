@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 from importlib.resources import as_file, files
@@ -12,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from autodata.assembly import documents_in_flight, open_run_context, run_row
-from autodata.documents.corpus import ingest
+from autodata.documents.corpus import ingest, other_passages
 from autodata.graph.context import RunContext
 from autodata.graph.run import Probing, probe
 from autodata.graph.state import State, judgements, measuring, planned
-from autodata.ledger.ledger import Ledger
+from autodata.ledger.calls import CallLog
+from autodata.ledger.ledger import FILE, Ledger
 from autodata.ledger.measurements import (
     PilotReport,
     attempted_questions,
@@ -46,12 +48,14 @@ from autodata.tasks.ceiling import (
     TRIED_ROUNDS,
     Ceiling,
     ProbedQuestion,
-    TriedRounds,
+    asked_beforehand,
     cut_off,
     find_ceiling,
     first_rounds,
     probed_question,
+    rounds_by_source,
 )
+from autodata.tasks.forecast import PilotDocument
 from autodata.tasks.types import Attempt, Document, digest
 
 
@@ -210,6 +214,12 @@ def _forecasts(report: PilotReport) -> Table:
 
 JUDGEMENTS = 2  # of each of these answers, so that they can be compared
 MORE_TOKENS = 4  # times as many as the strong side had where it was cut off
+# What is raised by a run of its own, and what its rounds are.
+WAYS = {
+    "challenger": "with the other challenger",
+    "passages": "on another passage of each document that gave no example",
+    "documents": "on demo documents",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,7 +339,8 @@ class CeilingSearch:
     """The search for what limits the yield of a pilot in a folder: each thing raised by itself.
 
     `challenger` is another one to try, if any; `control` are documents that suffice for good
-    questions. Each of these is a run in a folder of its own inside the pilot's.
+    questions. Each of these, and another passage of what gave no example, is a run in a folder of
+    its own inside the pilot's. One budget bounds all of it.
     """
 
     folder: RunFolder
@@ -341,39 +352,91 @@ class CeilingSearch:
 
     def search(self, run: RunRow) -> tuple[int, Ceiling | None]:
         """The exit code and, where it is not one of a pause, what was found."""
-        session = ProbeSession(self.folder, self.settings, self.console, self.wait, run=run)
-        if (code := session.measure()) not in (DONE, FAILED):
-            return code, None
         with Ledger.open(self.folder.path, create=False) as ledger:
             pilot = pilot_documents(ledger, run.id)
             own = [ledger.document(id) for id in pilot]
-        measures = measuring(State(task=run.task, choices=self.settings.choices))
-        gap_min, tried = measures.bounds.gap_min, first_rounds(pilot.values())
-        found = find_ceiling(session.probed, gap_min, tried)
+            questions = len(attempted_questions(ledger, run.id))
+        failed = [document for document in own if not pilot[document.id].accepted]
+        budget = self.settings.run.passage_tokens
+        others, lacking = other_passages(failed, list(pilot), budget=budget)
+        ways = {
+            "challenger": own if self.challenger else [],
+            "passages": others,
+            "documents": self.control,
+        }
+        self._say_beforehand(run, list(pilot.values()), questions, ways, lacking)
+        settings = self._within_budget(self.folder)
+        session = ProbeSession(self.folder, settings, self.console, self.wait, run=run)
+        if (code := session.measure()) not in (DONE, FAILED):
+            return code, None
+        state = State(task=run.task, choices=self.settings.choices)
+        bounds, tried = measuring(state).bounds, first_rounds(pilot.values())
+        found = find_ceiling(session.probed, bounds, tried)
         if found.limit in ("elicitation", "judge noise") or found.gap is None:
             return code, found
-        arms = {"challenger": own if self.challenger else [], "documents": self.control}
-        rounds = dict[str, TriedRounds]()
-        for name, documents in arms.items():
-            if documents:
-                code, rounds[name] = self._tried_with(name, documents)
-                if code not in (DONE, FAILED):
-                    return code, None
-        return code, find_ceiling(session.probed, gap_min, tried, **rounds)
+        made = dict[str, list[PilotDocument]]()
+        for name, documents in ways.items():
+            if not documents or (name == "documents" and found.limit == name):
+                continue
+            code, made[name] = self._tried_with(name, documents)
+            if code not in (DONE, FAILED):
+                return code, None
+            found = find_ceiling(
+                session.probed, bounds, tried,
+                challenger=first_rounds(made.get("challenger", ())),
+                passages=rounds_by_source(made.get("passages", ())),
+                documents=first_rounds(made.get("documents", ())),
+            )  # fmt: skip
+        return code, found._replace(without_passage=len(lacking))
 
-    def _tried_with(self, name: str, documents: Sequence[Document]) -> tuple[int, TriedRounds]:
+    def _say_beforehand(
+        self,
+        run: RunRow,
+        pilot: Sequence[PilotDocument],
+        questions: int,
+        ways: Mapping[str, Sequence[Document]],
+        lacking: Mapping[str, str],
+    ) -> None:
+        """What the search asks for at the most, before it asks for anything."""
+        choices = self.settings.choices
+        attempts = max(planned(State(task=run.task, choices=choices)))
+        fresh = questions * 2 * attempts * (1 + max(judgements(choices), JUDGEMENTS))
+        told = {WAYS[name]: len(documents) for name, documents in ways.items() if documents}
+        self.console.print("To find what limits the yield, at the most:", style="bold")
+        for line in asked_beforehand(pilot, fresh, told, self._rounds(run.task)):
+            self.console.print(f"  {line}", soft_wrap=True)
+        for name, reason in lacking.items():
+            self.console.print(f"  {name}: {reason}", style="dim", soft_wrap=True)
+
+    def _rounds(self, task: str) -> int:
+        return min(TRIED_ROUNDS, self.settings.choices.rounds or TASKS[task].rounds)
+
+    def _arm(self, name: str) -> RunFolder:
+        return RunFolder(self.folder.path / f"ceiling-{name}")
+
+    def _within_budget(self, folder: RunFolder) -> Settings:
+        """The settings with what the other folders of this search leave of the budget."""
+        spent = []
+        for other in (self.folder, *map(self._arm, WAYS)):
+            if other != folder and other.holds_run:
+                with closing(CallLog(other.path / FILE)) as log:
+                    spent.append(log.spent())
+        return self.settings.model_copy(update={"budget": self.settings.budget.less(spent)})
+
+    def _tried_with(
+        self, name: str, documents: Sequence[Document]
+    ) -> tuple[int, list[PilotDocument]]:
         """A run over these documents, with the other challenger where that is what is tried."""
-        settings = self.settings
+        folder = self._arm(name)
+        settings = self._within_budget(folder)
         if name == "challenger" and self.challenger:
             settings = with_model(settings, name, self.challenger)
-        own = settings.choices.rounds or TASKS[settings.run.task or ""].rounds
-        limits = {"rounds": min(TRIED_ROUNDS, own), "target": None}
+        limits = {"rounds": self._rounds(settings.run.task or ""), "target": None}
         run = settings.run.model_copy(update=limits)
-        folder = RunFolder(self.folder.path / f"ceiling-{name}")
         session = PilotSession(
             folder, settings.model_copy(update={"run": run}), self.console, self.wait,
             sample=frozenset(document.id for document in documents),
         )  # fmt: skip
         code = session.begin(documents)
         with Ledger.open(folder.path, create=False) as ledger:
-            return code, first_rounds(pilot_documents(ledger, ledger.run().id).values())
+            return code, list(pilot_documents(ledger, ledger.run().id).values())

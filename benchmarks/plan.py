@@ -1,14 +1,16 @@
 """Whether a pilot foretells the rest, and names what limits a run.
 
     python benchmarks/plan.py forecast   # pilots of 8 of 60 documents, 20 times; three minutes
-    python benchmarks/plan.py limits     # twelve worlds with a limit of which we know; six minutes
+    python benchmarks/plan.py limits     # worlds with a limit of which we know; ten minutes
 
 `forecast` is about one finished run over 60 invented documents, the simulated models asked for
 everything: of 8 documents drawn anew from it, as `autodata plan` reads a pilot, what do they say of
 the other 52, and is it so? `limits` is about worlds that are made so that one thing limits them, or
 none: a challenger that pays no heed to its prompt, a judge that errs, two solvers that are equally
-able, documents of a few sentences on what everybody knows, too few tokens for the strong side. What
-does `autodata plan --ceiling` say of each? Shares come with their Wilson intervals.
+able, documents of a few sentences on what everybody knows, too few tokens for the strong side; and
+apart from these twelve a strong side that lapses every other time, and files whose first passage is
+poor and the second is not. What does `autodata plan --ceiling` say of each? Shares come with their
+Wilson intervals.
 """
 
 import argparse
@@ -39,7 +41,8 @@ from tests.invented import invented
 
 DOCUMENTS, PILOT, SEEDS = 60, 8, 20
 TRIED = 12  # documents of each world, all of them its pilot
-FIGURES = ("gap", "reachable", "room", "disagreement", "challenger", "documents")
+FIGURES = ("gap", "reachable", "reachable_best", "best_adds", "room", "disagreement",
+           "challenger", "passages", "documents")  # fmt: skip
 
 
 def foretold(task: str, documents: int, pilot: int, seeds: int) -> list[dict[str, Any]]:
@@ -87,17 +90,24 @@ ROLES = {
     "judge": "simulated",
 }
 SHORT = 2  # paragraphs of a short document
+TIMES = 6  # that a short document's matter is told to be as long as another document
+PASSAGE = 1100  # tokens: about half of a document of two halves
 NOTHING = "nothing found"
 
 
 class World(NamedTuple):
-    """A world whose limit is known: who plays which role, tokens of the strong side, documents."""
+    """A world whose limit is known: who plays which role, tokens of the strong side, documents.
+
+    `before` each document stands another half, which is the passage that a run takes: one of a
+    `short` document's matter, over and over, or another document (`long`).
+    """
 
     name: str
     limit: str
     models: Mapping[str, str] = {}
     strong_tokens: int | None = None
     short: bool = False
+    before: str = ""
 
 
 WORLDS = (
@@ -117,24 +127,45 @@ WORLDS = (
     World("some tokens", "elicitation", strong_tokens=120),
     World("honest, other documents", NOTHING),
 )  # fmt: skip
+MORE_WORLDS = (
+    World("uneven strong solver", "elicitation", {"strong_solver": "simulated-uneven"}),
+    World("short first passages", "documents", before="short"),
+    World("honest, long documents", NOTHING, before="long"),
+    World("uneven strong solver, other documents", "elicitation",
+          {"strong_solver": "simulated-uneven"}),
+    World("short first passages, others", "documents", before="short"),
+    World("honest, other long documents", NOTHING, before="long"),
+)  # fmt: skip
 
 
-def _short_ones(seed: int) -> Iterator[Document]:
+def _short_ones(seed: int, times: int = 1) -> Iterator[Document]:
     """Documents of a few sentences that hold nothing but what their field knows, as the practice
-    models have it: a famous field, and no matter of which only readers of the source know."""
+    models have it: a famous field, and no matter of which only readers of the source know. They
+    say so several `times`."""
     for document in invented(100 * TRIED, seed):
-        text = "\n\n".join(document.text.split("\n\n")[1 : 1 + SHORT])
+        text = "\n\n".join(document.text.split("\n\n")[1 : 1 + SHORT] * times)
         terms = study(text).terms
         field = area(f"This is about {listed(list(terms[:2]))}.")
         if len(terms) > 1 and is_famous(field) and not any(map(is_special, terms)):
             yield Document.of(document.name, text)
 
 
+def _documents(world: World, seed: int) -> Iterator[Document]:
+    """The documents of a world."""
+    if not world.before:
+        yield from islice(_short_ones(seed) if world.short else invented(TRIED, seed), TRIED)
+        return
+    first = _short_ones(seed, TIMES) if world.before == "short" else invented(2 * TRIED, seed)
+    for document, other in zip(invented(TRIED, -seed), first, strict=False):
+        text = f"# Introduction\n\n{other.text}\n\n{document.text}"
+        yield Document.of(document.name, text)
+
+
 def searched(world: World, seed: int, place: Path) -> dict[str, Any]:
     """What `autodata plan --ceiling` says of a world, and whether it is so."""
     documents = place / "documents"
     documents.mkdir()
-    for document in islice(_short_ones(seed) if world.short else invented(TRIED, seed), TRIED):
+    for document in _documents(world, seed):
         (documents / document.name).write_text(document.text, encoding="utf-8")
     played: dict[str, dict[str, Any]] = {
         role: {"endpoint": "simulated", "model": world.models.get(role, model)}
@@ -143,7 +174,8 @@ def searched(world: World, seed: int, place: Path) -> dict[str, Any]:
     if world.strong_tokens:
         played["strong_solver"]["max_tokens"] = world.strong_tokens
     config = place / "autodata.yaml"
-    config.write_text(json.dumps({"models": played}), encoding="utf-8")
+    cut = {"run": {"passage_tokens": PASSAGE}} if world.before else {}
+    config.write_text(json.dumps({"models": played, **cut}), encoding="utf-8")
     said = json.loads(
         autodata("plan", documents, "--task", "cs", "--pilot", TRIED, "--out", place / "run",
                  "--config", config, "--ceiling", "--challenger", "simulated/simulated", "--json")
@@ -155,6 +187,7 @@ def searched(world: World, seed: int, place: Path) -> dict[str, Any]:
         "limit": world.limit,
         "named": found["limit"],
         **{name: _short(found[name]) for name in FIGURES},
+        "because": found["because"],
     }
 
 
@@ -169,12 +202,16 @@ def named(worlds: Sequence[World], first: int) -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as place:
             rows.append(searched(world, seed, Path(place)))
             print({k: v for k, v in rows[-1].items() if v}, file=sys.stderr, flush=True)
+    _count(rows)
+    return rows
+
+
+def _count(rows: Sequence[Mapping[str, Any]]) -> None:
     wrong = sum(row["named"] not in (row["limit"], "cannot be told") for row in rows)
     untold = sum(row["named"] == "cannot be told" for row in rows)
     n = len(rows)
     print(f"a wrong limit is named in {wrong} of {n} ({in_percent(wilson(wrong, n))} %), "
           f"none can be told in {untold}")  # fmt: skip
-    return rows
 
 
 def main() -> None:
@@ -186,6 +223,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.what == "limits":
         report("plan_limits", "What limits a run", named(WORLDS, asked.first))
+        more = named(MORE_WORLDS, asked.first + len(WORLDS))
+        report("plan_limits_more", "What limits a run, passages and best attempts", more)
         return
     rows = [row for task in asked.tasks for row in foretold(task, DOCUMENTS, PILOT, asked.seeds)]
     report("plan_forecast", f"Pilots of {PILOT} of {DOCUMENTS} documents", rows)

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from io import IOBase
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from autodata.documents.formats import DEFAULT_LIMITS, MEGABYTE, BadRow, Convert
 from autodata.documents.passages import BUDGET, Passage, cut
 from autodata.documents.tables import TABLES
 from autodata.documents.text import FormatError, stated_license
-from autodata.tasks.types import Document
+from autodata.tasks.types import Document, digest
 
 # As ledger.FILE: rooms side by side do not import each other.
 RUN_FILE = "run.db"
@@ -116,6 +116,52 @@ def ingest(
                     yield from _documents(file, converter, per_document, budget, shortest)
 
     return Ingest(found())
+
+
+def other_passages(
+    of: Iterable[Document], known: Collection[str], *, budget: int = BUDGET
+) -> tuple[list[Document], dict[str, str]]:
+    """Another passage, drawn at random, of the file of each of these documents, and by the name of
+    each document that has none the reason.
+
+    `known` are ids of passages that are no other ones; no passage is taken twice. A file is read
+    where the document was read from it, and cut as then into passages of at most `budget` tokens.
+    """
+    found, lacking, taken = list[Document](), dict[str, str](), {*known}
+    for document in of:
+        passages = _passages_beside(document, budget)
+        if isinstance(passages, str):
+            lacking[document.name] = passages
+            continue
+        left = sorted((p for p in passages if p.id not in taken), key=lambda p: digest(p.id))
+        if not left:
+            lacking[document.name] = "no other passage"
+            continue
+        taken.add(left[0].id)
+        found.append(left[0])
+    return found, lacking
+
+
+def _passages_beside(document: Document, budget: int) -> list[Document] | str:
+    """All passages of the text that a document is a passage of, or why they cannot be had."""
+    meta = document.meta
+    path, total = str(meta.get("source", "")), meta.get("passages", 1)
+    if total == 1:
+        return "no other passage"
+    if not meta.get("source_sha256") or not os.path.isfile(path):
+        return f"no other passage can be read: {path or 'its file'} is not here"
+    try:
+        read = list(ingest([path], per_document=total, budget=budget))
+    except CorpusError:
+        return f"no other passage can be read: {path} cannot be read any more"
+    if any(one.meta["source_sha256"] != meta["source_sha256"] for one in read):
+        return f"no other passage can be read: {path} has changed since"
+    name = document.name.removesuffix(f" [{meta['passage']}/{total}]")
+    return [
+        one.model_copy(update={"name": f"{name} [{one.meta['passage']}/{total}]"})
+        for one in read
+        if one.meta.get("row") == meta.get("row")
+    ]
 
 
 class File(NamedTuple):

@@ -543,13 +543,16 @@ def duration(seconds: float) -> str:
 CEILING_FIGURES = {
     "gap": "strong − weak, on attempts that no gate has seen",
     "reachable": "the widest gap that these two can show, at any difficulty",
+    "reachable_best": "that of the best strong attempt at each question",
+    "best_adds": "added to it by the best attempts, beyond what they add to the weak side",
     "room": "of the strong mean, gained with more tokens",
     "best_of": "of the strong mean, gained by the best of its attempts",
     "disagreement": "of criteria are marked otherwise by a second judgement of the same answer",
     "challenger": "more rounds give an example with the other challenger",
+    "passages": "more on another passage of sources that gave none, than of all",
     "documents": "more rounds give an example on the demo documents",
 }
-IN_PERCENT = ("disagreement", "challenger", "documents")
+IN_PERCENT = ("disagreement", "challenger", "passages", "documents")
 
 
 def ceiling_rows(found: Ceiling) -> Iterator[tuple[str, str]]:
@@ -563,16 +566,18 @@ def ceiling_rows(found: Ceiling) -> Iterator[tuple[str, str]]:
             figure = f"{at.mean:z.2f} ({low:z.2f} to {high:z.2f})"
             if name in IN_PERCENT:
                 figure = f"{100 * at.mean:z.0f} % ({100 * low:z.0f} to {100 * high:z.0f})"
-            yield "", f"{figure} {words}"
+            rounds = f", in {found.tried_rounds[name]} rounds" if name in found.tried_rounds else ""
+            yield "", f"{figure} {words}{rounds}"
+    if found.without_passage:
+        yield "", f"no other passage of {found.without_passage} documents that gave no example"
 
 
 def plain_ceiling(found: Ceiling) -> dict[str, Any]:
     """What limits the yield as JSON values; null what was not tried."""
+    said = ("limit", "because", "questions", "tried_rounds", "without_passage")
     figures = {name: getattr(found, name) for name in CEILING_FIGURES}
     return {
-        "limit": found.limit,
-        "because": found.because,
-        "questions": found.questions,
+        **{name: getattr(found, name) for name in said},
         **{
             name: at and {"value": at.mean, "low": at.interval.low, "high": at.interval.high}
             for name, at in figures.items()

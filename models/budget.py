@@ -1,7 +1,7 @@
 """What a run may use, what a call costs, and what was used: reserved before, settled after it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -38,6 +38,14 @@ class Budget(BaseModel):
     def bounds_replies(self) -> bool:
         """Whether the length of a reply matters to it."""
         return self.usd is not None or self.tokens is not None
+
+    def less(self, spent: Iterable[Spent]) -> "Budget":
+        """What these leave of it, nothing at the least."""
+        found = list(spent)
+        return Budget(**{
+            name: most if most is None else max(most - sum(getattr(s, name) for s in found), 0)
+            for name, most in self
+        })  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ Role = Callable[[Brief, Rng], str]
 # Ability θ by model name, in logits; any other name is a careful worker.
 ABILITIES: Mapping[str, float] = {"simulated-weak": -0.6, "simulated-strong": 1.6}
 CAREFUL = 2.5
+UNEVEN, LAPSES, LAPSE = "simulated-uneven", 0.5, 6.0  # how often it lapses, by how many logits
 ATTEMPT_SIGMA = 0.5  # logits by which one attempt of the same model differs from another
 SILENCE = 0.3  # share of the facets that a solver cannot see on which it says nothing
 TEMPTATION = 0.6  # share of wrong answers that are the same tempting mistake
@@ -52,7 +53,10 @@ def roles(scenario: Scenario) -> Mapping[str, Role]:
 
 def form(brief: Brief, rng: Rng) -> float:
     """How able the model is in this attempt, in logits."""
-    return ABILITIES.get(brief.model, CAREFUL) + rng.gauss(0.0, ATTEMPT_SIGMA)
+    able = ABILITIES.get(brief.model, CAREFUL)
+    if brief.model == UNEVEN and rng.happens(LAPSES):
+        able -= LAPSE
+    return able + rng.gauss(0.0, ATTEMPT_SIGMA)
 
 
 def solve(scenario: Scenario, brief: Brief, rng: Rng) -> str:

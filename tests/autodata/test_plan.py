@@ -1,6 +1,7 @@
 """A pilot before all is paid for, told from outside: models over HTTP on loopback."""
 
 import json
+from typing import Any
 
 from tests.invented import invented
 from tests.outside import Folder, Simulated
@@ -60,6 +61,12 @@ def test_what_cannot_be_a_pilot_is_said_in_words(folder: Folder, server: Simulat
     assert "a run with a configuration of its own" in folder("plan", "run", "--rounds", "3", code=2)
 
 
+def _searched(said: str) -> dict[str, Any]:
+    """What limits the yield, in what a command said; what it told on the way comes before it."""
+    found: dict[str, Any] = json.loads(said[said.index("\n{") :])["ceiling"]
+    return found
+
+
 def test_the_ceiling_names_few_tokens_and_is_paid_for_once(folder: Folder) -> None:
     """Of rows of one table, each of which is a text of its own."""
     rows = (json.dumps({"name": one.name, "text": one.text}) for one in invented(6))
@@ -77,7 +84,7 @@ def test_the_ceiling_names_few_tokens_and_is_paid_for_once(folder: Folder) -> No
     )
     paused = folder("plan", "run", "--ceiling", "--budget-calls", "1", code=3)
     assert "plan run --ceiling, with the same options" in paused
-    found = json.loads(folder("plan", "run", "--ceiling", "--json"))["ceiling"]
+    found = _searched(folder("plan", "run", "--ceiling", "--json"))
     assert found["limit"] == "elicitation"
     assert found["room"]["low"] > 0
     [(calls,)] = folder.query("select count(*) from calls")
@@ -85,3 +92,39 @@ def test_the_ceiling_names_few_tokens_and_is_paid_for_once(folder: Folder) -> No
     assert "limit       elicitation: with more tokens the strong side gains" in said
     assert folder.query("select count(*) from calls") == [(calls,)]
     assert not list((folder.path / "run").glob("ceiling-*"))  # nothing else had to be raised
+
+
+def test_another_passage_is_tried_where_the_first_gave_none_within_one_budget(
+    folder: Folder,
+) -> None:
+    (folder.path / "long").mkdir()
+    for document, other in zip(invented(8, 1), invented(8, 2), strict=True):
+        (folder.path / "long" / document.name).write_text(f"{document.text}\n{other.text}")
+    (folder.path / "long" / document.name).write_text(document.text)  # the last has one passage
+    halves = ("--set", "run.passage_tokens=1100", "--set", "acceptance.weak_max=0.1")
+    pilot = ("plan", "long", "--task", "cs", "--pilot", "8", "--rounds", "4", "--out", "run")
+    folder(*pilot, *halves)
+    [(before,)] = folder.query("select count(*) from calls where status != 'failed'")
+
+    def calls() -> int:
+        found = [folder.path / "run", *folder.path.glob("run/ceiling-*")]
+        names = [str(one.relative_to(folder.path)) for one in found]
+        asked = "select count(*) from calls where status != 'failed'"
+        return sum(folder.query(asked, name)[0][0] for name in names)
+
+    most = before + 300
+    paused = folder("plan", "run", "--ceiling", "--budget-calls", str(most), code=3)
+    assert "To find what limits the yield, at the most:" in paused
+    assert "on another passage of each document that gave no example" in paused
+    assert "the budget is reached" in paused
+    assert before < calls() <= most
+
+    found = _searched(folder("plan", "run", "--ceiling", "--json"))
+    tried = folder.query("select name from documents", "run/ceiling-passages")
+    assert tried
+    assert {name[-6:] for (name,) in tried} == {" [2/2]"}
+    assert 0 < found["tried_rounds"]["passages"] <= 4 * len(tried)
+    given = folder.query("select count(*) from examples")[0][0]
+    assert len(tried) + found["without_passage"] == 8 - given
+    low, value, high = (found["passages"][end] for end in ("low", "value", "high"))
+    assert low <= value <= high

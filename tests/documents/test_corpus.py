@@ -6,8 +6,9 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
-from autodata.documents.corpus import Copied, CorpusError, Skipped, ingest
+from autodata.documents.corpus import Copied, CorpusError, Skipped, ingest, other_passages
 from autodata.documents.formats import DEFAULT_LIMITS, MEGABYTE, Limits
+from autodata.tasks.types import Document
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
@@ -61,7 +62,7 @@ def test_a_file_that_is_named_twice_is_told_in_one_line(tmp_path: Path) -> None:
     """However many passages it has, and whatever it is called the second time."""
     write(tmp_path, a_dot_md="\n\n".join(f"# {n}\n\n" + f"Word {n}. " * 150 for n in range(9)))
     (tmp_path / "b.md").symlink_to(tmp_path / "a.md")
-    corpus = ingest([tmp_path / "a.md", tmp_path / "b.md"], per_document=3, budget=500)
+    corpus = ingest([tmp_path / "a.md", tmp_path / "b.md"], per_document=3, budget=600)
     assert len(list(corpus)) == 3
     assert corpus.skipped == [Copied("b.md", "the same text as a.md")]
 
@@ -219,3 +220,26 @@ def test_links_are_followed_within_the_folder_and_named_where_they_leave_it(
         Skipped(str(inside / "leak.md"), leaving),
         Skipped(str(inside / "leaks"), leaving),
     ]
+
+
+def test_another_passage_is_one_of_the_same_file_that_was_not_taken(tmp_path: Path) -> None:
+    def part(of: str) -> str:
+        return f"# Part {of}\n\n" + f"The {of} lease bounds what the journal may hold. " * 40
+
+    write(tmp_path, sub__long_dot_md="\n\n".join(map(part, "abc")), short_dot_md=part("d"))
+    short, first = ingest([tmp_path], budget=600)
+    assert (first.name, short.name) == ("sub/long.md [1/3]", "short.md")
+
+    found, lacking = other_passages([first, first, first, short], [first.id], budget=600)
+    assert sorted(one.name for one in found) == ["sub/long.md [2/3]", "sub/long.md [3/3]"]
+    assert {one.meta["source"] for one in found} == {first.meta["source"]}
+    assert len({first.id, *(one.id for one in found)}) == 3
+    assert lacking == {first.name: "no other passage", "short.md": "no other passage"}
+    assert other_passages([first], [first.id], budget=600)[0] == found[:1]
+
+    at_hand = Document.of("a text", first.text, passages=3, source=first.meta["source"])
+    assert "is not here" in other_passages([at_hand], [], budget=600)[1]["a text"]
+    write(tmp_path, sub__long_dot_md="\n\n".join(map(part, "abe")))
+    assert "has changed since" in other_passages([first], [], budget=600)[1][first.name]
+    Path(first.meta["source"]).unlink()
+    assert "is not here" in other_passages([first], [], budget=600)[1][first.name]

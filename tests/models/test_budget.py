@@ -446,3 +446,10 @@ def within(spent: Spent, budget: Budget) -> bool:
     limits = (budget.usd, budget.calls, budget.tokens)
     used = (spent.usd - 1e-9, spent.calls, spent.tokens)
     return all(limit is None or u <= limit for limit, u in zip(limits, used, strict=True))
+
+
+def test_a_budget_less_what_was_spent_is_never_below_nothing() -> None:
+    spent = [Spent(usd=0.5, calls=3, tokens=40), Spent(usd=1.0, calls=9, tokens=5)]
+    assert Budget(usd=2, calls=10).less(spent) == Budget(usd=0.5, calls=0)
+    assert Budget(tokens=50).less(spent) == Budget(tokens=5)
+    assert Budget().less(spent) == Budget()
