@@ -111,7 +111,7 @@ class SelectedRows(NamedTuple):
                 if one := kept.get(example.id):
                     usage = _usage(self.ledger, example)
                     wrote = usage._replace(challenger_call_id=_written_by(self.ledger, example))
-                    yield record_of(example, run, wrote, index, one.split)
+                    yield record_of(example, run, wrote, index, one.source, one.split)
                     index += 1
 
     def rows(self, split: Split | None = None) -> Iterator[Record]:
@@ -320,8 +320,7 @@ def _selected(
     runs = [ledger.run(run_id)] if run_id else ledger.runs_with_examples() or [ledger.run()]
     form = _format(ledger, runs, format)
     chosen = _chosen(ledger, runs, form, options)
-    if options.test_share:
-        chosen = chosen._replace(examples=_dealt(ledger, chosen.examples, options.test_share))
+    chosen = chosen._replace(examples=_dealt(ledger, chosen.examples, options.test_share))
     return SelectedRows(ledger, runs, form, options, _of_lengths(chosen, options))
 
 
@@ -349,7 +348,8 @@ def _chosen(
     for run in runs:
         origins = _origins(ledger, run)
         for example in ledger.examples(run.id):
-            record = record_of(example, run, _usage(ledger, example), 0)
+            origin = origins[example.document_id]
+            record = record_of(example, run, _usage(ledger, example), 0, origin)
             rows = sum(1 for _ in format.rows(record))
             if options.confirmed and not example.confirmed:
                 left_out[_NOT_CONFIRMED] += 1
@@ -362,13 +362,13 @@ def _chosen(
                 why = f"{format.name}, which takes {takes(format)}"
                 left_out[why] = left_out.get(why, 0) + 1
             else:
-                origin = origins[example.document_id]
                 kept.append(
                     ChosenExample(
                         id=example.id,
                         run_id=run.id,
                         document_id=example.document_id,
                         origin=origin,
+                        source=origin,
                         split="train",
                         question=_sized(example.candidate.question),
                         rows=rows,
@@ -384,12 +384,15 @@ def _chosen(
 def _dealt(
     ledger: Ledger, examples: Iterable[ChosenExample], test_share: float
 ) -> tuple[ChosenExample, ...]:
-    """The examples, each with its split. All documents of the folder are compared, so that no
-    choice of examples moves one."""
-    rows = ledger.query("select id, name, meta, text from documents order by id")
+    """The examples, each with its source and its split. All documents of the folder are compared,
+    one at a time in memory, so that no choice of examples moves one."""
+    rows = ledger.query("select id, name, meta from documents order by id")
     origins = [origin_of(r["id"], from_text(r["name"]), json.loads(r["meta"])) for r in rows]
-    leads = kept_together(origins, same_texts(from_text(row["text"]) for row in rows))
-    return tuple(e._replace(split=split_of(leads[e.origin], test_share)) for e in examples)
+    leads = kept_together(origins, same_texts(ledger.document(r["id"]).text for r in rows))
+    return tuple(
+        e._replace(source=leads[e.origin], split=split_of(leads[e.origin], test_share))
+        for e in examples
+    )
 
 
 _NOT_CONFIRMED = "confirmed"

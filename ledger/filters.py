@@ -363,13 +363,14 @@ def lengths_table(bins: Sequence[LengthBin]) -> list[str]:
 class ChosenExample(NamedTuple):
     """An example that is exported: its document, what it is drawn by, and where it goes.
 
-    `origin` is the same for passages of one text.
+    `origin` is the same for passages of one text, `source` for texts that are nearly the same, too.
     """
 
     id: str
     run_id: str
     document_id: str
     origin: str
+    source: str
     split: Split
     question: Sized
     rows: int

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from autodata.ledger.database import ESTIMATED, REVIEWED
-from autodata.ledger.filters import Split, judge_agreement, words
+from autodata.ledger.filters import Split, drawn, judge_agreement, words
 from autodata.ledger.rows import Example, RunRow
 from autodata.tasks.acceptance import exact, scores
 from autodata.tasks.types import Attempt
@@ -39,8 +39,8 @@ _KNOWN = (
     "certainty", *(f"{of}_{part}" for of in ("weak", "strong", "gap") for part in ESTIMATED)
 )  # fmt: skip
 _META = {
-    "index": int, "document_id": str, "document_name": str, "run": str, "round": int,
-    "challenger_call_id": int, "prompts_revision": str, "locked_revision": str,
+    "index": int, "document_id": str, "document_name": str, "document_source": str, "run": str,
+    "round": int, "challenger_call_id": int, "prompts_revision": str, "locked_revision": str,
     "models": dict.fromkeys(_ROLES, str),
     "simulated": bool, "weak_scores": [float], "strong_scores": [float], "weak_mean": float,
     "strong_mean": float, "gap": float, **dict.fromkeys(_KNOWN, float),
@@ -110,9 +110,15 @@ def with_votes(format: Format) -> Format:
 
 
 def record_of(
-    example: Example, run: RunRow, usage: ExampleUsage, index: int, split: Split = "train"
+    example: Example,
+    run: RunRow,
+    usage: ExampleUsage,
+    index: int,
+    source: str,
+    split: Split = "train",
 ) -> Record:
-    """The full example as plain values; `index` counts the examples of a file from 0."""
+    """The full example as plain values; `index` counts the examples of a file from 0. Of the
+    `source` the hash is told by which `split_of` deals documents out."""
     candidate = example.candidate
     sides = {"weak": _attempts(example.weak, usage), "strong": _attempts(example.strong, usage)}
     return {
@@ -132,6 +138,7 @@ def record_of(
             "index": index,
             "document_id": example.document_id,
             "document_name": example.document_name,
+            "document_source": f"{drawn('split', source):016x}",
             "run": example.run_id,
             "round": example.rounds_used,
             "challenger_call_id": usage.challenger_call_id,
