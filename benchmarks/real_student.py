@@ -249,7 +249,8 @@ def enough(state: Path, settings: StudentSettings) -> bool:
     """Whether the difference is known well enough, or the processor time is spent."""
     if spent(state) >= settings.budget:
         return True
-    found = results(state)
+    if not (found := results(state)):
+        return False
     told = [difference(found, test, "one-shot", "agentic") for test in ("one-shot", "agentic")]
     return all((high - low) / 2 < settings.reach for _, (low, high) in told)
 
@@ -440,7 +441,7 @@ def _student(model: Path | None) -> Any:
 
     from autodata.commands.models import cache
 
-    return Student(model or next(cache().glob("SmolLM2-135M-Instruct*.gguf")))
+    return Student.of(model or next(cache().glob("SmolLM2-135M-Instruct*.gguf")))
 
 
 def cpu_seconds() -> float:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 import torch
 from real_student import (
@@ -30,16 +30,21 @@ Tokens = list[int]
 
 
 class Student:
-    """The model of a GGUF file with 32-bit weights, and whatever it has learned since `reset`."""
+    """A model, and whatever it has learned since `reset`."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.end = tokenizer.eos_token_id
+        self.untrained = {name: kept.clone() for name, kept in model.state_dict().items()}
+
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        """That of a GGUF file, with weights of 32 bits."""
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        named = {"gguf_file": file.name}
-        self.tokenizer = AutoTokenizer.from_pretrained(file.parent, **named)
-        self.model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **named)
-        self.end = self.tokenizer.eos_token_id
-        self.untrained = {name: kept.clone() for name, kept in self.model.state_dict().items()}
+        place, named = file.parent, {"gguf_file": file.name}
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **named)
+        return cls(model, AutoTokenizer.from_pretrained(place, **named))
 
     def reset(self) -> None:
         self.model.load_state_dict(self.untrained)
