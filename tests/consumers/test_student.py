@@ -1,0 +1,111 @@
+"""The real student's training with a tiny model of random weights: what it saves time with changes
+nothing, and killed it goes on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.consumers.test_trl import student
+from tests.test_real_student import ROWS, SMALL, study
+
+pytestmark = [pytest.mark.consumers, pytest.mark.filterwarnings("default")]
+
+TINY = replace(SMALL, steps=8, prompts=2, completions=4, trained_tokens=6, learning_rate=1e-2)
+FORM = study.Piece("train", 0, "format-only")
+
+
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    transformers = pytest.importorskip("transformers")
+    from real_student_model import Student
+
+    file = tmp_path_factory.mktemp("learner") / "words.txt"
+    asked = [json.dumps(study.messages(row.candidate)) for arm in ROWS.values() for row in arm]
+    file.write_text("\n".join(asked) * 3)
+    place = student(file)
+    return Student(
+        transformers.AutoModelForCausalLM.from_pretrained(place),
+        transformers.AutoTokenizer.from_pretrained(place),
+    )
+
+
+def test_prompts_read_together_are_answered_as_each_alone(learner: Any) -> None:
+    import torch
+
+    learner.reset()
+    prompts = [learner.prompt(row) for arm in ROWS.values() for row in arm]
+    assert len({len(prompt) for prompt in prompts}) > 1
+    together = learner.answers(prompts, 12, copies=2)
+    for number, prompt in enumerate(prompts):
+        given = torch.tensor([prompt])
+        alone = learner.model.generate(
+            given, attention_mask=torch.ones_like(given), max_new_tokens=12, do_sample=False
+        )
+        expected = alone[0, len(prompt) :].tolist()
+        assert together[2 * number] == together[2 * number + 1] == expected
+
+
+def test_a_prompt_run_through_once_has_the_gradient_of_all_its_completions(learner: Any) -> None:
+    import torch
+
+    learner.reset()
+    prompt = learner.prompt(ROWS["agentic"][0])
+    completions = [[5, 6, 7, 8, learner.end], [9], [10, 11, learner.end]]
+    worth = torch.tensor([1.0, -0.5, 0.25])
+    learner.model.zero_grad()
+    learner.loss(prompt, completions, worth).backward()
+    found = [weights.grad.clone() for weights in learner.model.parameters()]
+    learner.model.zero_grad()
+    for completion, times in zip(completions, worth, strict=True):
+        logits = learner.model(torch.tensor([prompt + completion])).logits[0].log_softmax(-1)
+        at = range(len(prompt) - 1, len(prompt) + len(completion) - 1)
+        (-times * sum(logits[n, t] for n, t in zip(at, completion, strict=True))).backward()
+    for one, weights in zip(found, learner.model.parameters(), strict=True):
+        torch.testing.assert_close(one, weights.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_a_training_that_was_killed_ends_with_the_same_weights(
+    learner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for place in (whole, killed):
+        place.mkdir()
+    told = learner.train(whole, FORM, ROWS, TINY)
+    step, done = learner._step, []
+
+    def until_it_is_killed(*given: Any) -> dict[str, float]:
+        if len(done) == 6:
+            raise KeyboardInterrupt
+        done.append(step(*given))
+        return done[-1]
+
+    learner._step = until_it_is_killed
+    with pytest.raises(KeyboardInterrupt):
+        learner.train(killed, FORM, ROWS, TINY)
+    del learner._step
+    again = learner.train(killed, FORM, ROWS, TINY)
+    assert again["log"] == told["log"]
+    assert len(told["log"]) == TINY.steps
+    one, other = (torch.load(FORM.weights(place)) for place in (whole, killed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not all(torch.equal(one[name], learner.untrained[name]) for name in one)
+    assert sorted(path.name for path in killed.iterdir()) == [FORM.weights(killed).name]
+
+
+def test_what_was_trained_is_tested_on_every_item(learner: Any, tmp_path: Path) -> None:
+    base, tested = (study.Piece("test", 0, arm) for arm in ("base", "format-only"))
+    with pytest.raises(SystemExit, match="the weights of this arm are gone"):
+        learner.test(tmp_path, tested, ROWS, TINY)
+    learner.train(tmp_path, FORM, ROWS, TINY)
+    told = learner.test(tmp_path, tested, ROWS, TINY)
+    assert all(len(told[test]) == TINY.items for test in study.TESTS)
+    asked = study.fresh_tests(ROWS, 0, TINY)
+    for test in study.TESTS:
+        questions = [answer["question"] for answer in told[test]]
+        assert questions == [item.candidate.question for item in asked[test]]
+    assert learner.test(tmp_path, base, ROWS, TINY)["neutral"] != told["neutral"]
