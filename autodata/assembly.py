@@ -1,7 +1,9 @@
 """Opens what a run works with: prompts at one exact revision, models, ledger and call log."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,9 +13,12 @@ from autodata.graph.context import FiledUnder, RunContext
 from autodata.graph.state import Baseline, RunChoices, as_configured
 from autodata.ledger.calls import CallLog
 from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.quality import SemanticDuplicates, semantic
 from autodata.ledger.rows import RunRow
 from autodata.models.client import Models
-from autodata.models.config import SIMULATED, endpoint
+from autodata.models.config import EMBEDDINGS, SIMULATED, endpoint
+from autodata.models.errors import CallRefused
+from autodata.models.replies import Vector, text_key
 from autodata.prompt_store.prompt import (
     PromptError,
     PromptSet,
@@ -33,6 +38,7 @@ from autodata.settings import (
 )
 from autodata.simulation.transport import SimulatedTransport
 from autodata.tasks import TASKS
+from autodata.tasks.diversity import DiversityError
 from autodata.tasks.types import digest
 
 PACKAGED = "seed-"  # how revisions of the packaged prompts begin
@@ -183,6 +189,42 @@ def open_models(settings: Settings, log: CallLog, run_id: str, *, wait: bool = F
         batch=run_id if settings.run.batch else None,
         transports={SIMULATED: SimulatedTransport()},
     )
+
+
+def embed(folder: RunFolder, settings: Settings, texts: Sequence[str]) -> dict[str, Vector]:
+    """The embeddings of texts by the configured model, which are asked for once in this folder; of
+    those that it takes. Blocks. Raises UnknownRole, UnknownPrice, RunFolderError, DiversityError
+    where it takes none, Paused."""
+    models = {EMBEDDINGS: settings.model(EMBEDDINGS)}
+    at_once = settings.run.model_copy(update={"batch": False})
+    settings = settings.model_copy(update={"models": models, "run": at_once})
+
+    async def asked(log: CallLog) -> dict[str, Vector]:
+        models = open_models(settings, log, EMBEDDINGS)
+        try:
+            return await models.embed(texts, scope=EMBEDDINGS)
+        finally:
+            await models.aclose()
+
+    with folder.locked(), closing(open_log(folder.path, EMBEDDINGS, settings)) as log:
+        try:
+            found = asyncio.run(asked(log))
+        except CallRefused as refused:
+            raise DiversityError(f"no embeddings: {refused.reason}") from refused
+    return {text: found[key] for text in texts if (key := text_key(text)) in found}
+
+
+def in_meaning(
+    settings: Settings, texts: Sequence[tuple[Path, str]], cosine: float
+) -> SemanticDuplicates:
+    """Which texts, each of a run folder, are alike from this cosine of their embeddings on. Blocks.
+    Raises as `embed`."""
+    found: dict[str, Vector] = {}
+    for run in dict.fromkeys(run for run, _ in texts):
+        found |= embed(RunFolder(run), settings, [text for of, text in texts if of == run])
+    model = settings.model(EMBEDDINGS)
+    name = f"{model.endpoint}/{model.model}"
+    return semantic(name, [text for _, text in texts], found, cosine)
 
 
 def audit_row(run: RunRow, settings: Settings) -> RunRow:

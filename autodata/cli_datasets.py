@@ -183,9 +183,18 @@ def redecide(**given: Any) -> None:
 @click.command(cls=ManyValues, short_help="Say what the examples of runs are as a set.")
 @run_folders
 @benchmarks("--against", "Benchmark files (.jsonl, .json, text) to compare with.")
+@click.option("--embeddings", is_flag=True, help="Compare meanings, too, by models.embeddings.")
+@click.option(
+    "--cosine",
+    type=click.FloatRange(0.5, 1),
+    metavar="C",
+    help="The same, from another cosine on; 0.85 unless stated.",
+)
+@config_file
 @as_json
 def quality(**given: Any) -> None:
-    """Say what the accepted examples of runs are as a set. Asks no model and changes nothing.
+    """Say what the accepted examples of runs are as a set. Changes nothing; asks no model, but for
+    --embeddings.
 
     Counts near-duplicates (within each run and across all of them), questions of one template,
     sections of the documents that no question draws on, how many sources the examples come from,
@@ -195,11 +204,15 @@ def quality(**given: Any) -> None:
     --against lists examples that share words in a row with a benchmark, as for GPT-3: from 8 to
     13 of them, by the length of its items.
 
+    --embeddings finds what is asked again in other words, and needs a model in the configuration:
+    models.embeddings: {endpoint: …, model: …}. Each text is asked for once in its run folder.
+
     \b
     Examples:
       autodata quality runs/cs
       autodata quality runs/cs runs/legal --json
       autodata quality runs/cs --against gsm8k.jsonl mmlu.jsonl
+      autodata quality runs/cs runs/older --embeddings --cosine 0.9
     """
     _call("show", "tell_quality", **given)
 

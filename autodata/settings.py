@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autodata.documents.passages import BUDGET
 from autodata.graph.state import (
@@ -36,6 +29,7 @@ from autodata.graph.state import (
 from autodata.models.budget import Budget
 from autodata.models.config import (
     ADDRESS_ENV,
+    CONFIGURED,
     ROLES,
     SIMULATED,
     VARIABLE,
@@ -58,6 +52,7 @@ MAY_CHANGE = (
     "audit.",
     "budget.",
     "endpoints.",
+    "models.embeddings.",
     "models.second_judge.",
     "prices.",
     "prompts.path",
@@ -147,9 +142,9 @@ class Settings(SettingsSection):
     @classmethod
     def _roles_are_known(cls, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
         for role, config in models.items():
-            if role not in ROLES:
-                near = get_close_matches(role, ROLES, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"roles are {', '.join(ROLES)}"
+            if role not in CONFIGURED:
+                near = get_close_matches(role, CONFIGURED, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"roles are {', '.join(CONFIGURED)}"
                 raise ValueError(f"there is no role {role}; {hint}")
             if config.repeats and role != "judge":
                 raise ValueError(

@@ -1,12 +1,16 @@
 """How surely near-duplicates are found, how often others are taken for one, and how long it takes.
 
-    python benchmarks/duplicates.py RUN... [--examples 10000]
+    python benchmarks/duplicates.py RUN... [--examples 10000] [--embeddings CONFIG]
 
-Asks no model. Of the questions that the runs' rounds hold, one of each group that repeats is kept;
-each is injected once more in each of several ways, and the rest of the table says which share of
-the injected is found (near-duplicate of what it was made from), and how many questions that nobody
-injected are taken for a repetition. Then the same among many texts, each of some sentences of the
-runs' documents. 95 % intervals by Wilson.
+Asks no model, but for --embeddings, which compares meanings, too, by the `models.embeddings` of
+this configuration (`embedding_server.py` serves one). Of the questions that the runs' rounds hold,
+one of each group that repeats is kept; each is injected once more in each of several ways, and the
+rest of the table says which share of the injected is found (near-duplicate of what it was made
+from), and how many questions that nobody injected are taken for a repetition. Then the same among
+many texts, each of some sentences of the runs' documents. 95 % intervals by Wilson.
+
+By embeddings a question counts as taken for a repetition that has an earlier one from that cosine
+on; of the questions compared so none repeats another by its words.
 """
 
 import argparse
@@ -17,10 +21,25 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from paraphrases import paraphrase
+
+from autodata.assembly import embed
 from autodata.ledger.ledger import Ledger
-from autodata.tasks.diversity import NEAR, near_duplicates, shingles, similarity, skeleton
+from autodata.run_folder import RunFolder
+from autodata.settings import load
+from autodata.tasks.diversity import (
+    NEAR,
+    near_duplicates,
+    semantic_duplicates,
+    shingles,
+    similarity,
+    skeleton,
+)
 from autodata.tasks.measurement import wilson
 
+COSINES = (0.75, 0.8, 0.85, 0.9)
+BY_MEANING = ("all of these", "in other words")  # ways that embeddings are tried on
+COMPOSED = 100  # texts of the documents' sentences that are compared by embeddings
 Change = Callable[[random.Random, str], str]
 SPELLED = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"]
 _SENTENCE = re.compile(r"(?<=[.?!])\s+")
@@ -77,6 +96,7 @@ WAYS: dict[str, Change] = {
     "clauses reordered": other_clauses,
     "all of these": all_of_it,
     "1 word in 20 left out": a_word_in_twenty,
+    "in other words": paraphrase,
 }
 
 
@@ -113,6 +133,27 @@ def injected(texts: list[str], draw: random.Random) -> None:
         said(f"found: {name}", sum(found), len(found))
 
 
+def by_embeddings(config: Path, cache: Path, texts: list[str], draw: random.Random) -> None:
+    """The same by the cosine of embeddings, for several thresholds."""
+    changed = {name: [WAYS[name](draw, text) for text in texts] for name in BY_MEANING}
+    every = dict.fromkeys([*texts, *(text for made in changed.values() for text in made)])
+    vectors = embed(RunFolder(cache), load(config), list(every))
+    for name in BY_MEANING:
+        near = [
+            similarity(shingles(a), shingles(b)) >= NEAR
+            for a, b in zip(texts, changed[name], strict=True)
+        ]
+        said(f"found by words: {name}", sum(near), len(near))
+        pairs = zip(texts, changed[name], strict=True)
+        alike = [semantic_duplicates([vectors[a], vectors[b]], -1)[0].similarity for a, b in pairs]
+        for least in COSINES:
+            said(f"found from {least:.2f}: {name}", sum(a >= least for a in alike), len(alike))
+    found = semantic_duplicates([vectors[text] for text in texts], min(COSINES))
+    for least in COSINES:
+        repeats = {pair.second for pair in found if pair.similarity >= least}
+        said(f"taken for a repetition from {least:.2f}", len(repeats), len(texts))
+
+
 def natural(ledger: Ledger) -> list[str]:
     """Says how many questions of a run, injected by nobody, count as repeated, and returns one of
     each group."""
@@ -131,7 +172,7 @@ def natural(ledger: Ledger) -> list[str]:
 
 def at_size(ledgers: list[Ledger], count: int, draw: random.Random) -> None:
     """Ten in a hundred of many texts are injected; all pairs are looked for at once."""
-    ways = [way for name, way in WAYS.items() if "left out" not in name]
+    ways = [way for name, way in WAYS.items() if "left out" not in name and way != paraphrase]
     made = composed(ledgers, count - count // 10, draw)
     sources = draw.sample(range(len(made)), count // 10)
     texts = made + [draw.choice(ways)(draw, made[source]) for source in sources]
@@ -150,11 +191,20 @@ def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("runs", nargs="+", type=Path)
     asked.add_argument("--examples", type=int, default=10_000)
+    asked.add_argument("--embeddings", type=Path, metavar="CONFIG")
+    asked.add_argument("--cache", type=Path, default=Path("embeddings"), help="keeps the vectors")
     given, draw = asked.parse_args(), random.Random(20_261_127)
     ledgers = [Ledger.open(run, create=False).only_read() for run in given.runs]
     for ledger in ledgers:
         print(f"\n{ledger.run().task}, every round")
-        injected(natural(ledger), draw)
+        texts = natural(ledger)
+        injected(texts, draw)
+        if given.embeddings:
+            by_embeddings(given.embeddings, given.cache, texts, draw)
+    if given.embeddings:
+        print(f"\n{COMPOSED} texts of the documents' sentences, by embeddings")
+        texts = composed(ledgers, COMPOSED, draw)
+        by_embeddings(given.embeddings, given.cache, texts, draw)
     print(f"\n{given.examples:,} texts of the documents' sentences")
     at_size(ledgers, given.examples, draw)
 

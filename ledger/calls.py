@@ -245,6 +245,11 @@ class CallLog:
         known = self._scopes.get(scope)
         return known.answers.get(request_key) if known else None
 
+    def answers(self, scope: str) -> list[Call]:
+        """The answers that a scope holds, once it is loaded."""
+        known = self._scopes.get(scope)
+        return list(known.answers.values()) if known else []
+
     async def record(self, call: Call) -> int:
         """Write the call durably and return its row id. Raises CallLogError.
 

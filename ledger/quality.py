@@ -26,6 +26,7 @@ from autodata.tasks.diversity import (
     AcceptedQuestion,
     Benchmark,
     DiversityError,
+    NearDuplicate,
     Overlap,
     Shingles,
     asked,
@@ -39,6 +40,7 @@ from autodata.tasks.diversity import (
     read_benchmark,
     repeated,
     sections,
+    semantic_duplicates,
     shared,
     shingles,
     skeleton,
@@ -156,6 +158,54 @@ class SourceCoverage(NamedTuple):
     examples: int
     sections: int
     drawn_on: int
+
+
+class SemanticDuplicates(NamedTuple):
+    """Texts that say nearly what others do: the places of those that have embeddings, of `texts`,
+    and the pairs of these from a cosine of `least` on by this model."""
+
+    model: str
+    least: float
+    texts: int
+    places: Sequence[int]
+    pairs: Sequence[NearDuplicate]
+
+    @property
+    def repeated(self) -> CountedShare:
+        """Those that would go if one of each group were kept."""
+        return CountedShare(found=len(repeated(self.texts, self.pairs)), of=len(self.places))
+
+    @property
+    def said(self) -> str:
+        """`3 of 79 … (4 %, 1–11), by a cosine from 0.85 of here/m`, and how many have none."""
+        lacking, by = self.texts - len(self.places), f"by a cosine from {self.least:g} of"
+        more = f"; {lacking} that it did not take are not compared" * bool(lacking)
+        found = self.repeated.said("examples mean nearly what an earlier one does")
+        return f"{found}, {by} {self.model}{more}"
+
+    def plain(self, names: Sequence[str]) -> dict[str, Any]:
+        """All of it as JSON values; the texts have these names."""
+        return {
+            "model": self.model,
+            "cosine_from": self.least,
+            "without_embeddings": self.texts - len(self.places),
+            **self.repeated.plain("repeated"),
+            "pairs": [
+                {"first": names[one], "second": names[other], "cosine": round(alike, 4)}
+                for one, other, alike in self.pairs
+            ],
+        }
+
+
+def semantic(
+    model: str, texts: Sequence[str], embeddings: Mapping[str, Sequence[float]], least: float
+) -> SemanticDuplicates:
+    """The texts that say nearly what others do, by their embeddings. Raises DiversityError where
+    the extra for so many is missing."""
+    places = [place for place, text in enumerate(texts) if text in embeddings]
+    found = semantic_duplicates([embeddings[texts[place]] for place in places], least)
+    pairs = [NearDuplicate(places[one], places[other], alike) for one, other, alike in found]
+    return SemanticDuplicates(model, least, len(texts), places, pairs)
 
 
 class Quality(Frozen):

@@ -40,8 +40,8 @@ from pydantic import PrivateAttr
 
 from autodata.models.config import ModelConfig, Streaming
 from autodata.models.errors import TIMED_OUT, WireError
-from autodata.models.replies import Reading, clean, hide, keywords, read, without
-from autodata.models.transport import LISTENER, Listener, Transport
+from autodata.models.replies import Reading, clean, embedded, hide, keywords, read, without
+from autodata.models.transport import LISTENER, VECTORS, HttpTransport, Listener, Transport
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -290,6 +290,27 @@ class Telling:
         ends = (n for s in self._secrets for n in range(1, len(s)) if text.endswith(s[:n]))
         end = len(text) - max(ends, default=0)
         return text[:end], text[end:]
+
+
+class EndpointEmbeddings:
+    """An embedding model of one endpoint: what is asked in words is answered in vectors."""
+
+    def __init__(
+        self, config: ModelConfig, http: HttpTransport, secrets: Callable[[], Sequence[str]]
+    ) -> None:
+        self._config, self._http, self._secrets = config, http, secrets
+
+    async def ask(self, messages: Messages, options: Mapping[str, Any], request_id: str) -> Reading:
+        """One vector for each message. Parameters of words, and the name of the request, are not
+        sent. Raises WireError, which carries what was sent."""
+        texts = [message["content"] for message in messages]
+        sent = {**self._config.extra, "model": self._config.model, "input": texts}
+        try:
+            return embedded(await self._http.post(VECTORS, sent), texts)
+        except WireError as error:
+            error.sent = sent
+            error.say(hide(error.message, self._secrets()))
+            raise
 
 
 class Answered(ChatGeneration):

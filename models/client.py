@@ -32,19 +32,24 @@ from autodata.models.budget import (
     WorstCase,
 )
 from autodata.models.chat import LIMIT_NAMES, decode, plain
-from autodata.models.config import EndpointConfig, ModelConfig, Price, endpoint
-from autodata.models.errors import CONTEXT_FULL, CallRefused, CutOff, Paused, WireError
-from autodata.models.limits import SMALLER, EndpointState, Permit
+from autodata.models.config import EMBEDDINGS, EndpointConfig, ModelConfig, Price, endpoint
+from autodata.models.errors import CONTEXT_FULL, CallRefused, Paused, WireError
+from autodata.models.limits import EndpointState, Permit
 from autodata.models.registry import ContextWindow, ModelRegistry, RoleModel, Usage
 from autodata.models.replies import (
     BOUNDS,
+    REASKS,
+    WINDOW_FULL,
     Malformed,
     Reading,
     StructuredReply,
     TextReply,
+    Vector,
     faulted,
     parse,
     response_format,
+    text_key,
+    vectors,
     without,
 )
 from autodata.models.transport import Transport
@@ -53,13 +58,11 @@ from autodata.tasks.types import digest
 
 R = TypeVar("R", bound=BaseModel)
 
-REASKS = 2  # times that a malformed or cut off reply is asked for again, with its fault
-MORE_ROOM = 2  # times the tokens, for a reply that was cut off
+TEXTS = 32  # of one request for vectors, the most that some servers take
 KEY = 32  # hex digits: 128 bits tell any two requests apart
 BYTES_PER_TOKEN = 3  # of UTF-8 per token, at the least, in ordinary text of any script
 FRAME = 16  # tokens that a chat template puts around a message, at the most
 WORDING = 256  # tokens that a schema or tools are introduced with, at the most
-WINDOW_FULL = "the full context window"
 SEEDS = 2**31  # what every endpoint takes as a seed lies below
 
 
@@ -244,10 +247,10 @@ class Models:
             if value is not None:
                 return StructuredReply(value=value, call_id=call_id)
             if call.status == "truncated":
-                room = _more_room(role_model, call, room)
+                room = role_model.more_room(call, room)
             conversation = [*asked, *faulted(call.response, call.error, call.status == "truncated")]
         if call.status == "truncated":
-            raise _cut_off(role_model, call)
+            raise role_model.cut_off(call)
         return StructuredReply(value=None, problem=call.error, call_id=call_id)
 
     async def chat(
@@ -270,6 +273,37 @@ class Models:
         )
         call, _ = await self._answer(request)
         return decode(call.response)
+
+    async def embed(self, texts: Sequence[str], *, scope: str) -> dict[str, Vector]:
+        """The vectors of these texts, by `text_key`; what is on record is not asked for again.
+
+        A text has none where the endpoint refuses it, mostly for its length. Raises CallRefused
+        where it refuses the shortest."""
+        role_model = await self.registry.ready(EMBEDDINGS)
+        within = self._scope(f"{scope}/{role_model.identity[:8]}")
+        await self._load(within)
+        known = vectors(call.response for call in self.log.answers(within))
+        lacking = [text for text in dict.fromkeys(texts) if text_key(text) not in known]
+        lacking.sort(key=len)
+        if lacking:
+            await self._embed(role_model, within, lacking[:1], alone=True)
+        batches = [lacking[at : at + TEXTS] for at in range(1, len(lacking), TEXTS)]
+        await asyncio.gather(*(self._embed(role_model, within, batch) for batch in batches))
+        return vectors(call.response for call in self.log.answers(within))
+
+    async def _embed(
+        self, role_model: RoleModel, scope: str, texts: Sequence[str], *, alone: bool = False
+    ) -> None:
+        """Ask for vectors; of texts that are refused together, for those of each half."""
+        asked = [{"role": "user", "content": text} for text in texts]
+        try:
+            await self._answer(Request.of(role_model, asked, scope=scope, sample=1))
+        except CallRefused:
+            if alone:
+                raise
+            half = len(texts) // 2
+            for part in (texts[:half], texts[half:]) if half else ():
+                await self._embed(role_model, scope, part)
 
     def apart(self, name: str, replicate: int = 1) -> "Models":
         """The same models, limits and budget for a piece of work that shares no replies.
@@ -319,18 +353,22 @@ class Models:
         async with self._asking.setdefault((request.scope, request.key), asyncio.Lock()):
             if left := self._in_flight.get((request.scope, request.key)):  # by one cancelled
                 await asyncio.wait([left])
-            if not self.log.loaded(request.scope):
-                await asyncio.to_thread(self.log.load, request.scope)
+            await self._load(request.scope)
             if recorded := self.log.recorded(request.scope, request.key):
                 request.role_model.usage.replayed += 1
                 return recorded, None
             return await self._ask(request)
 
+    async def _load(self, scope: str) -> None:
+        """Have the recorded calls of this scope at hand."""
+        if not self.log.loaded(scope):
+            await asyncio.to_thread(self.log.load, scope)
+
     async def _ask(self, request: Request) -> tuple[Call, Any]:
         """Ask until there is an answer, differently where the endpoint wants it."""
         role_model, refused = request.role_model, False
         await role_model.look()
-        _check_length(request)
+        role_model.check_length(request.size)
         limit = self._limit(request)
         for tries in count(1):
             try:
@@ -358,11 +396,11 @@ class Models:
         """
         if request.room:
             return request.room
-        config, budget = request.role_model.config, self.budget_tracker.budget
-        full = self._full.get((config.endpoint, config.model))
+        role_model, budget = request.role_model, self.budget_tracker.budget
+        full = self._full.get((role_model.config.endpoint, role_model.config.model))
         no_room = full is not None and request.most_tokens >= full
-        no_room |= request.role_model.window.full(request.tokens + OUTPUT)
-        return None if stated(config) or no_room or not budget.bounds_replies else OUTPUT
+        no_room |= role_model.window.full(request.tokens + OUTPUT)
+        return None if role_model.stated or no_room or not budget.bounds_replies else OUTPUT
 
     async def _try(self, request: Request, limit: int | None) -> tuple[Call, Any]:
         """Ask once, when it is this request's turn. Raises WireError. What is under way is paid
@@ -443,54 +481,16 @@ class Models:
         at = role_model.endpoint
         return WorstCase(
             input_tokens=request.most_tokens,
-            output_tokens=max(stated(role_model.config) or OUTPUT, request.room or 0),
+            output_tokens=max(role_model.stated or OUTPUT, request.room or 0),
             tariff=self.prices.tariff(role_model.config, at.config, at.share),
             strict=self.budget_tracker.budget.bounds_replies,
         )
-
-
-def stated(config: ModelConfig) -> int | None:
-    """The longest reply in tokens by the configuration."""
-    extra = (config.extra.get(name) for name in LIMIT_NAMES)
-    return next((limit for limit in extra if isinstance(limit, int)), config.max_tokens)
 
 
 def _too_long(error: WireError) -> bool:
     """Whether an endpoint refuses a limit or a prompt for its length."""
     named = any(name in error.message.casefold() for name in LIMIT_NAMES)
     return named or error.code == CONTEXT_FULL
-
-
-def _check_length(request: Request) -> None:
-    """Raises CallRefused for a prompt that certainly does not fit: nobody need be asked."""
-    window, config = request.role_model.window, request.role_model.config
-    least = window.least(request.size)
-    if window.tokens is not None and least >= window.tokens:
-        raise CallRefused(
-            f"the prompt of the {request.role_model.role} has more than {least:,} tokens, and the "
-            f"context window of {config.endpoint}/{config.model} {window.tokens:,}",
-            SMALLER,
-        )
-
-
-def _more_room(role_model: RoleModel, cut: Call, had: int | None) -> int | None:
-    """Tokens for the reply that was cut off; None where its context window was the limit."""
-    if role_model.window.full((cut.input_tokens or 0) + (cut.output_tokens or 0)):
-        return None
-    used = 0 if cut.estimated else cut.output_tokens or 0
-    return MORE_ROOM * max(had or 0, stated(role_model.config) or 0, used) or None
-
-
-def _cut_off(role_model: RoleModel, cut: Call) -> CutOff:
-    """What to raise for a reply that was cut off whatever room there was for it."""
-    role, limit = role_model.role, stated(role_model.config)
-    more = f"Raise models.{role}.max_tokens" if limit else f"State models.{role}.max_tokens"
-    full = WINDOW_FULL in cut.error
-    return CutOff(
-        f"a reply of the {role.replace('_', ' ')} never came to its end, though it was asked for "
-        f"{1 + REASKS} times: {cut.error}",
-        SMALLER if full else f"{more} in a new run; hidden reasoning counts, too",
-    )
 
 
 async def _invoke(request: Request, limit: int | None) -> Reading:

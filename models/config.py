@@ -32,7 +32,8 @@ FALLBACK: Mapping[str, str] = {
     "editor": "optimizer",
 }
 ROLES = ("challenger", "weak_solver", "strong_solver", *FALLBACK)
-
+EMBEDDINGS = "embeddings"  # asked for vectors, and by no run
+CONFIGURED = (*ROLES, EMBEDDINGS)  # what `models` may name
 
 Streaming = Literal["auto", "always", "never"]
 
@@ -137,11 +138,12 @@ class Price(BaseModel):
 def resolve(role: str, models: Mapping[str, ModelConfig]) -> ModelConfig:
     """The model that plays a role: its own, or that of the role it falls back to.
 
-    With nothing configured at all every role is simulated. Raises UnknownRole.
+    With nothing configured but embeddings every role is simulated, and they are not. Raises
+    UnknownRole.
     """
-    if role not in ROLES:
-        raise UnknownRole(f"there is no role {role!r}; the roles are {', '.join(ROLES)}")
-    if not models:
+    if role not in CONFIGURED:
+        raise UnknownRole(f"there is no role {role!r}; the roles are {', '.join(CONFIGURED)}")
+    if role != EMBEDDINGS and not models.keys() - {EMBEDDINGS}:
         side = role.removesuffix("_solver")
         return ModelConfig(
             endpoint=SIMULATED, model=SIMULATED if side == role else f"{SIMULATED}-{side}"

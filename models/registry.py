@@ -1,22 +1,39 @@
 """Which model plays which role: the configuration as chat models and limiters, each built once."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 
 from autodata.ledger.calls import Call
 from autodata.models.batches import LINES, SHARE, BatchTransport
-from autodata.models.chat import LIMIT_NAMES, Dialect, EndpointChat, chat_model
-from autodata.models.config import OPENAI, SIMULATED, EndpointConfig, ModelConfig, endpoint, resolve
-from autodata.models.errors import Unauthorized, UnknownRole, WireError
-from autodata.models.limits import RateLimiter
+from autodata.models.chat import (
+    LIMIT_NAMES,
+    Dialect,
+    EndpointChat,
+    EndpointEmbeddings,
+    chat_model,
+)
+from autodata.models.config import (
+    EMBEDDINGS,
+    OPENAI,
+    SIMULATED,
+    EndpointConfig,
+    ModelConfig,
+    endpoint,
+    resolve,
+)
+from autodata.models.errors import CallRefused, CutOff, Unauthorized, UnknownRole, WireError
+from autodata.models.limits import SMALLER, RateLimiter
+from autodata.models.replies import REASKS, WINDOW_FULL
 from autodata.models.transport import HttpTransport, Transport, secrets
 from autodata.tasks.types import digest
 
 LONG_TOKENS = 6.0  # bytes per token, at the most, in ordinary text of any tokenizer
 LOOK = 5.0  # seconds that a server may take to say how large a context window is
 FIRST = 1_000  # tokens expected of a role's first reply
+MORE_ROOM = 2  # times the tokens, for a reply that was cut off
 
 
 @dataclass(slots=True)
@@ -103,6 +120,12 @@ class Endpoint:
     share: float = 1.0  # of the usual price
 
 
+def stated(config: ModelConfig) -> int | None:
+    """The longest reply in tokens by the configuration."""
+    extra = (config.extra.get(name) for name in LIMIT_NAMES)
+    return next((limit for limit in extra if isinstance(limit, int)), config.max_tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class RoleModel:
     """A role and the model that plays it."""
@@ -110,11 +133,47 @@ class RoleModel:
     role: str
     config: ModelConfig
     endpoint: Endpoint
-    chat: EndpointChat
+    chat: EndpointChat | EndpointEmbeddings
     dialect: Dialect
     usage: Usage
     window: ContextWindow
     identity: str  # digest of the role, the model and its parameters
+
+    @property
+    def stated(self) -> int | None:
+        """As `stated` of its configuration; vectors count as one token."""
+        return 1 if self.role == EMBEDDINGS else stated(self.config)
+
+    def check_length(self, size: int) -> None:
+        """Raises CallRefused for a prompt of so many bytes that certainly does not fit: nobody need
+        be asked."""
+        least = self.window.least(size)
+        if self.window.tokens is not None and least >= self.window.tokens:
+            raise CallRefused(
+                f"the prompt of the {self.role} has more than {least:,} tokens, and the context "
+                f"window of {self.config.endpoint}/{self.config.model} {self.window.tokens:,}",
+                SMALLER,
+            )
+
+    def more_room(self, cut: Call, had: int | None) -> int | None:
+        """Tokens for the reply that was cut off; None where its context window was the limit."""
+        if self.window.full((cut.input_tokens or 0) + (cut.output_tokens or 0)):
+            return None
+        used = 0 if cut.estimated else cut.output_tokens or 0
+        return MORE_ROOM * max(had or 0, self.stated or 0, used) or None
+
+    def cut_off(self, cut: Call) -> CutOff:
+        """What to raise for a reply that was cut off whatever room there was for it."""
+        more = f"Raise models.{self.role}.max_tokens"
+        if not self.stated:
+            more = f"State models.{self.role}.max_tokens"
+        return CutOff(
+            f"a reply of the {self.role.replace('_', ' ')} never came to its end, though it was "
+            f"asked for {1 + REASKS} times: {cut.error}",
+            SMALLER
+            if WINDOW_FULL in cut.error
+            else f"{more} in a new run; hidden reasoning counts, too",
+        )
 
     async def look(self) -> None:
         """Asks the server, once, how large the model's context window is; few say so."""
@@ -172,9 +231,20 @@ class ModelRegistry:
         config = resolve(role, self.models)
         at = self.endpoint(config.endpoint)
         dialect = self._dialect(config, at)
-        chat = chat_model(config, at.transport, dialect, self._secrets, role)
         identity = digest(role, config.model_dump(exclude={"attempts", "examples", "repeats"}))
-        window = self._windows.setdefault((config.endpoint, config.model), ContextWindow())
+        chat: EndpointChat | EndpointEmbeddings
+        if role == EMBEDDINGS:
+            # Each text of a request has the window for itself, so that their sum says nothing.
+            window = ContextWindow(asked=True, _bytes_per_token=math.inf)
+            if at.http is None:
+                raise UnknownRole(
+                    f"models.{role}: {config.endpoint} makes no embeddings; name an endpoint that "
+                    "is reached over HTTP"
+                )
+            chat = EndpointEmbeddings(config, at.http, self._secrets)
+        else:
+            chat = chat_model(config, at.transport, dialect, self._secrets, role)
+            window = self._windows.setdefault((config.endpoint, config.model), ContextWindow())
         self.role_models[role] = RoleModel(
             role, config, at, chat, dialect, Usage(), window, identity
         )

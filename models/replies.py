@@ -9,7 +9,10 @@ words around the object, a comma too many) and in nothing else: the reply's type
 import asyncio
 import json
 import re
-from collections.abc import Container, Iterable, Mapping
+import struct
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -19,10 +22,12 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from autodata.models.errors import WireError
-from autodata.tasks.types import Frozen
+from autodata.tasks.types import Frozen, digest
 
 R = TypeVar("R", bound=BaseModel)
 
+REASKS = 2  # times that a malformed or cut off reply is asked for again, with its fault
+WINDOW_FULL = "the full context window"
 BEGINNING = 300  # characters of a reply that was cut off, as a reminder
 EXCERPT = 500  # characters of a server's words that are worth repeating
 HIDDEN = "[hidden]"  # in place of a key that a server repeats
@@ -131,6 +136,47 @@ def _reading(body: Mapping[str, Any]) -> Reading:
         output_tokens=_count(usage.get("completion_tokens")),
         reasoned=bool(reasoning or _count(of_output.get("reasoning_tokens"))),
     )
+
+
+LARGEST = 1e30  # of a vector's numbers, which are kept in four bytes each
+Vector = Sequence[float]
+
+
+def text_key(text: str) -> str:
+    """What a text's vector is kept under."""
+    return digest(text)[:32]
+
+
+def embedded(body: Mapping[str, Any], texts: Sequence[str]) -> Reading:
+    """The vectors of these texts in the body of an embeddings reply, as `vectors` reads them.
+
+    Raises WireError unless there is one for each, of finite numbers, all of one length.
+    """
+    data = body.get("data")
+    rows = [_object(row) for row in data] if isinstance(data, list) else []
+    found: dict[int, bytes] = {}
+    for place, row in enumerate(rows):
+        stated, vector = row.get("index"), row.get("embedding")
+        good = isinstance(vector, list) and all(_is_number(value) for value in vector)
+        if vector and good:
+            at = stated if type(stated) is int else place
+            found[at] = struct.pack(f"<{len(vector)}f", *vector)
+    if set(found) != set(range(len(texts))) or len(set(map(len, found.values()))) != 1:
+        raise WireError(f"the answer is no list of {len(texts)} vectors of one length", status=200)
+    kept = {text_key(text): b64encode(found[n]).decode() for n, text in enumerate(texts)}
+    usage = _object(body.get("usage"))
+    sent = usage.get("prompt_tokens", usage.get("total_tokens"))
+    return Reading(text=json.dumps(kept), input_tokens=_count(sent), output_tokens=0)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -LARGEST < value < LARGEST
+
+
+def vectors(answers: Iterable[str]) -> dict[str, Vector]:
+    """The vectors that recorded answers hold, by the keys of their texts."""
+    kept = {key: b64decode(text) for said in answers for key, text in json.loads(said).items()}
+    return {key: array("f", struct.unpack(f"<{len(b) // 4}f", b)) for key, b in kept.items()}
 
 
 def completion(raw: bytes) -> dict[str, Any]:

@@ -148,6 +148,7 @@ def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
 JSON = {"Content-Type": "application/json"}
 EVENTS = "text/event-stream"  # content type of a streamed answer
 COMPLETIONS = "/chat/completions"
+VECTORS = "/embeddings"
 EXCEEDED = "exceed_context_size_error"  # llama.cpp's type of a refusal
 # Where servers state it: vLLM and SGLang, OpenRouter, Groq.
 WINDOWS = ("max_model_len", "context_length", "context_window")

@@ -17,8 +17,9 @@ from autodata.graph.state import judgements
 from autodata.ledger.calls import CallLog
 from autodata.ledger.database import LedgerError, check_folder
 from autodata.models.budget import Prices
-from autodata.models.client import Models, stated
+from autodata.models.client import Models
 from autodata.models.config import SIMULATED
+from autodata.models.registry import stated
 from autodata.options import DONE, FAILED
 from autodata.screen import screen
 from autodata.settings import Override, Settings, load

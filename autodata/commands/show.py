@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autodata.assembly import in_meaning
 from autodata.board.render import comparison, comparison_notes, report
 from autodata.graph.context import decide_anew
 from autodata.graph.state import RunChoices, State, spelled_out, usual_values
@@ -20,12 +21,7 @@ from autodata.ledger.comparing import Column, RunFigures, run_figures, side_by_s
 from autodata.ledger.export import export, export_arms
 from autodata.ledger.filters import ExportError, ExportOptions, left_out_line
 from autodata.ledger.ledger import Ledger
-from autodata.ledger.measurements import (
-    Confirmed,
-    confirmed,
-    measured,
-    remeasurements,
-)
+from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
 from autodata.ledger.packages import PUSHED, push_folder
 from autodata.ledger.quality import (
     Axis,
@@ -62,16 +58,10 @@ from autodata.screen import (
     screen,
     table,
 )
-from autodata.settings import Override, SettingsError, changes, with_attempts
+from autodata.settings import Override, SettingsError, changes, load, with_attempts
 from autodata.storyboard import tell, tell_unreadable
 from autodata.tasks import TASKS
-from autodata.tasks.diversity import (
-    Benchmark,
-    Shingles,
-    asked,
-    near_duplicates,
-    shingles,
-)
+from autodata.tasks.diversity import SEMANTIC, Benchmark, asked, near_duplicates, shingles
 from autodata.tasks.measured import Measurement, Redecision, several
 from autodata.tasks.task import Task
 from autodata.tasks.types import Attempt
@@ -425,13 +415,20 @@ def write_report(run: Path, output: Path | None, run_id: str | None) -> None:
     screen().print(f"The report is in {place}", soft_wrap=True)
 
 
-def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -> None:
-    """Prints what the examples of runs are as a set, across them where there are several, and
-    which of them stand in a benchmark."""
+def tell_quality(
+    runs: Sequence[Path],
+    against: Sequence[Path],
+    as_json: bool,
+    embeddings: bool,
+    cosine: float | None,
+    config: Path | None,
+) -> None:
+    """Prints what the examples of runs are as a set, across them where there are several, which
+    of them stand in a benchmark, and, where asked, which are alike by their embeddings."""
     if len({run.resolve() for run in runs}) < len(runs):
         raise RunFolderError("a run is named twice; name each once")
     files = {path: read_benchmark_file(path) for path in against}
-    told, names, texts = list[tuple[Path, RunRow, Quality]](), list[str](), list[Shingles]()
+    told, names, texts = list[tuple[Path, RunRow, Quality]](), list[str](), list[str]()
     overlaps: dict[Path, list[dict[str, Any]]] = {path: [] for path in files}
     for run in runs:
         with Ledger.open(RunFolder(run).existing().path, create=False) as ledger:
@@ -439,18 +436,23 @@ def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -
             examples = [one for row in rows for one in ledger.examples(row.id)]
             told.append((run, rows[-1], quality(ledger, [row.id for row in rows], examples)))
         names += [f"{run}: {one.id}" for one in examples]
-        texts += [shingles(asked(one.candidate)) for one in examples]
+        texts += [asked(one.candidate) for one in examples]
         for path, benchmark in files.items():
             for one in contaminated(examples, benchmark):
                 place = {"run": str(run), "example": examples[one.example].id}
                 overlaps[path].append(place | {"item": one.item + 1, "words": one.words})
-    pairs = near_duplicates(texts) if len(runs) > 1 else []
+    meant = None
+    if embeddings or cosine:
+        named = [(Path(_run(name)), text) for name, text in zip(names, texts, strict=True)]
+        meant = in_meaning(load(config), named, cosine or SEMANTIC)
+    pairs = near_duplicates(list(map(shingles, texts))) if len(runs) > 1 else []
     across = [pair for pair in pairs if _run(names[pair.first]) != _run(names[pair.second])]
     repeats = CountedShare(found=len({pair.second for pair in across}), of=len(texts))
     if as_json:
         values: dict[str, Any] = {
             "runs": [{"run": str(run), "id": row.id, **found.plain()} for run, row, found in told],
             **(repeats.plain("across_runs") if len(runs) > 1 else {}),
+            **({"in_meaning": meant.plain(names)} if meant else {}),
             "benchmarks": {
                 str(path): {"words_in_a_row": it.n, "items": it.items, "examples": overlaps[path]}
                 for path, it in files.items()
@@ -466,6 +468,8 @@ def tell_quality(runs: Sequence[Path], against: Sequence[Path], as_json: bool) -
     if len(runs) > 1:
         said = repeats.said("examples of all runs nearly repeat one of an earlier run")
         print_rows(console, [("across", said)])
+    if meant:
+        print_rows(console, [("in meaning", meant.said)])
     for path, benchmark in files.items():
         print_rows(console, _contamination(path, benchmark, overlaps[path], len(texts)))
     if any(row.simulated for _, row, _ in told):

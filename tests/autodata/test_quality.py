@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -87,6 +90,80 @@ def test_an_example_that_stands_in_a_benchmark_is_named(folder: Folder) -> None:
     file.write_text("{")
     refused = folder("quality", "run", "--against", "bench.jsonl", code=2)
     assert "bench.jsonl, line 1: no JSON" in refused
+
+
+@pytest.fixture
+def embeddings() -> Iterator[tuple[str, list[list[str]]]]:
+    """An endpoint for which the first two texts that it is sent mean the same and no others do;
+    its address, and what was asked of it."""
+    asked: list[list[str]] = []
+    known: dict[str, int] = {}
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+            asked.append(texts)
+            places = [max(1, known.setdefault(text, len(known))) for text in texts]
+            rows = [{"embedding": [float(n == place) for n in range(50)]} for place in places]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": rows, "usage": {"prompt_tokens": 9}}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+        server.shutdown()
+
+
+def test_what_is_asked_again_in_other_words_is_found_by_embeddings(
+    folder: Folder, embeddings: tuple[str, list[list[str]]]
+) -> None:
+    url, asked = embeddings
+    lacking = folder("quality", "run", "--embeddings", code=2)
+    assert "no model is configured for embeddings: add models.embeddings" in lacking
+    config = folder.path / "meanings.yaml"
+    config.write_text(
+        f"endpoints: {{here: {{base_url: '{url}', give_up_after: 0}}}}\n"
+        "models: {embeddings: {endpoint: here, model: m}}\n"
+    )
+    words = ("--embeddings", "--config", "meanings.yaml")
+    told = json.loads(folder("quality", "run", *words, "--json"))["in_meaning"]
+    examples = [id for (id,) in folder.query("select id from examples")]
+    assert (told["model"], told["cosine_from"], told["without_embeddings"]) == ("here/m", 0.85, 0)
+    assert (told["repeated"]["found"], told["repeated"]["of"]) == (1, len(examples))
+    [pair] = told["pairs"]
+    [(first, second)] = [(pair["first"], pair["second"])]
+    assert {first, second} <= {f"run: {id}" for id in examples}
+    assert pair["cosine"] == 1
+    before = len(asked)
+    said = folder("quality", "run", *words)
+    assert f"1 of {len(examples)} examples mean nearly what an earlier one does" in said
+    assert "by a cosine from 0.85 of here/m" in said
+    assert len(asked) == before, "what is on record is not asked for again"
+    rows = folder.query("select sum(input_tokens), count(*) from calls where role = 'embeddings'")
+    assert rows == [(9 * before, before)]
+    both = json.loads(folder("quality", "run", "again", *words, "--json"))
+    assert both["in_meaning"]["repeated"]["found"] == len(examples) + 1
+    assert "in meaning" not in folder("quality", "run")
+
+
+def test_an_endpoint_of_embeddings_that_is_down_pauses_and_keeps_what_came(
+    folder: Folder,
+) -> None:
+    (folder.path / "down.yaml").write_text(
+        "endpoints: {here: {base_url: 'http://127.0.0.1:9/v1', give_up_after: 0, backoff: 0.01}}\n"
+        "models: {embeddings: {endpoint: here, model: other}}\n"
+    )
+    said = folder("quality", "run", "--cosine", "0.9", "--config", "down.yaml", code=3)
+    assert "127.0.0.1:9" in said
+    (folder.path / "simulated.yaml").write_text(
+        "models: {embeddings: {endpoint: simulated, model: m}}\n"
+    )
+    said = folder("quality", "run", "--embeddings", "--config", "simulated.yaml", code=2)
+    assert "simulated makes no embeddings" in said
 
 
 def test_a_run_without_examples_says_nothing_wrong(folder: Folder) -> None:

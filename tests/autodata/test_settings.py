@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from autodata.graph.state import RunChoices
-from autodata.models.config import ROLES
+from autodata.models.config import CONFIGURED
+from autodata.models.errors import UnknownRole
 from autodata.settings import Override, Settings, SettingsError, changes, dump, load, with_attempts
 
 COMPLETE = """
@@ -201,10 +202,27 @@ def test_the_judge_may_be_asked_several_times_and_nobody_else(tmp_path: Path) ->
     )
 
 
+def test_a_model_of_embeddings_plays_no_role_and_changes_no_run(tmp_path: Path) -> None:
+    without = load(written(tmp_path, COMPLETE))
+    own = Override.parse("models.embeddings={endpoint: local, model: e}")
+    with_it = load(tmp_path / "autodata.yaml", [own])
+    assert with_it.model("embeddings").model == "e"
+    assert with_it.roles == without.roles
+    assert changes(without.plain(), with_it.plain()) == []
+    text = "endpoints: {e: {}}\nmodels: {embeddings: {endpoint: e, model: e}}"
+    alone = load(written(tmp_path, text))
+    assert alone.simulated
+    with pytest.raises(UnknownRole, match=r"add models\.embeddings"):
+        without.model("embeddings")
+    assert fault(tmp_path / "autodata.yaml", "models.embedding={endpoint: e, model: e}").endswith(
+        "did you mean embeddings?"
+    )
+
+
 def test_the_example_file_is_a_valid_configuration_that_shows_every_section() -> None:
     example = Path(__file__).parents[2] / "autodata.example.yaml"
     settings = load(example)
     assert not settings.simulated
     text = example.read_text()
     assert [name for name in Settings.model_fields if f"\n{name}:" not in text] == []
-    assert [role for role in ROLES if role not in text] == []
+    assert [role for role in CONFIGURED if role not in text] == []

@@ -73,6 +73,15 @@ def streams(
     return Reply(seconds=seconds, pieces=pieces, **ends)
 
 
+def embeds(request: dict[str, Any]) -> Reply:
+    """A vector for each text, the last one first: numbers of its words and letters, and 1."""
+    vectors = [[len(text.split()), len(text), 1.0] for text in request["input"]]
+    data = [{"index": n, "embedding": vector} for n, vector in enumerate(vectors)]
+    used = sum(len(text) // 4 for text in request["input"])
+    usage = {"prompt_tokens": used, "total_tokens": used}
+    return Reply(json.dumps({"data": data[::-1], "usage": usage}).encode())
+
+
 def refuses(status: int, message: str = "no", code: str = "", **headers: str) -> Reply:
     """An error as OpenAI words it; `retry_after="1"` becomes the header Retry-After."""
     body = {"error": {"message": message, "type": "error", "code": code or None}}
@@ -149,6 +158,7 @@ async def scripted(
     server = ScriptedServer(steps, otherwise or says("fine"))
     app = web.Application()
     app.router.add_post("/v1/chat/completions", server.answer)
+    app.router.add_post("/v1/embeddings", server.answer)
     app.router.add_get("/v1/models", server.list_models)
     app.router.add_get("/props", server.show_props)
     async with TestServer(app, host="127.0.0.1", shutdown_timeout=0) as running:

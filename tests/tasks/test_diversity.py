@@ -18,6 +18,7 @@ from autodata.tasks.diversity import (
     read_benchmark,
     repeated,
     sections,
+    semantic_duplicates,
     shingles,
     similarity,
     skeleton,
@@ -157,6 +158,31 @@ def test_criteria_that_both_sides_meet_alike_tell_nothing_apart() -> None:
     assert (
         met_alike(criteria, weak, [Attempt(solver="strong", number=1, answer="", score=None)]) == []
     )
+
+
+def test_texts_are_alike_in_meaning_by_the_angle_of_their_embeddings() -> None:
+    ahead, longer, aside, none = (1.0, 0.0), (3.0, 0.3), (1.0, 1.0), (0.0, 0.0)
+    found = semantic_duplicates([ahead, aside, longer, none, none])
+    assert [(pair.first, pair.second) for pair in found] == [(0, 2)]
+    assert found[0].similarity == pytest.approx(3 / (3**2 + 0.3**2) ** 0.5)
+    assert [pair[:2] for pair in semantic_duplicates([ahead, aside, longer], 0.7)] == [
+        (0, 1),
+        (0, 2),
+        (1, 2),
+    ]
+
+
+def test_many_embeddings_are_compared_as_few_are() -> None:
+    pytest.importorskip("numpy", reason="in the extra `quality`")
+    draw = random.Random(7)
+    others = [[draw.gauss(0, 1) for _ in range(16)] for _ in range(IN_FULL + 40)]  # two blocks
+    alike = [0.01 + value for value in others[3]]
+    found = semantic_duplicates([*others, alike, [0.0] * 16])
+    assert [pair[:2] for pair in found if pair.second == len(others)] == [(3, len(others))]
+    few = semantic_duplicates([*others[:100], alike], 0.7)
+    many = semantic_duplicates([*others[:100], alike, *[[0.0] * 16] * IN_FULL], 0.7)
+    assert [pair[:2] for pair in many] == [pair[:2] for pair in few]
+    assert [pair.similarity for pair in many] == pytest.approx([p.similarity for p in few])
 
 
 def test_words_in_a_row_give_a_benchmark_away() -> None:
