@@ -36,7 +36,7 @@ from autodata.models.errors import BudgetReached, CallRefused
 from autodata.models.replies import TextReply, clean, split_thinking, words
 from autodata.prompt_store.prompt import locked_revision, unchanged_since
 from autodata.run_folder import RunFolder
-from autodata.settings import DEFAULT_FILE, Settings, SettingsError, read, read_over
+from autodata.settings import DEFAULT_FILE, Override, Settings, SettingsError, read, read_over
 from autodata.tasks import TASKS, Task
 from autodata.tasks.types import Candidate, Criterion
 
@@ -373,9 +373,8 @@ def trl(
     Raises SettingsError, UnknownRole, UnknownPrice, RunFolderError, LedgerError, or RewardError
     where `cache` holds a run.
     """
-    budget = Budget(usd=budget_usd, calls=budget_calls, tokens=budget_tokens)
     ends = frozenset([eos] if isinstance(eos, int) else eos)
-    settings = _settings(config, budget)
+    settings = _settings(config, usd=budget_usd, calls=budget_calls, tokens=budget_tokens)
     return TrlReward(RewardOptions(settings, Path(cache).absolute(), wait, stop=stop, eos=ends))
 
 
@@ -397,22 +396,23 @@ def verl(
     RewardError stops the training unless that is stated. BudgetReached always stops it. verl does
     not say whether an answer was cut off; an empty one scores 0 without a call. Raises as `trl`.
     """
-    budget = Budget(usd=budget_usd, calls=budget_calls, tokens=budget_tokens)
-    settings = _settings(config, budget)
+    settings = _settings(config, usd=budget_usd, calls=budget_calls, tokens=budget_tokens)
     return VerlReward(RewardOptions(settings, Path(cache).absolute(), wait, unscored=unscored))
 
 
-def _settings(config: Config, budget: Budget) -> Settings:
+def _settings(config: Config, **budget: float | None) -> Settings:
     """The configuration with the judge as its only model, and this budget over its own. Raises
     SettingsError, UnknownRole."""
+    bounds = [Override(f"budget.{kind}", most, f"budget_{kind}={most!r}")
+              for kind, most in budget.items() if most is not None]  # fmt: skip
     nobody = ModelConfig(endpoint=SIMULATED, model=NOBODY)
     others = {"models": dict.fromkeys(ROLES_OF_A_RUN, nobody.model_dump(mode="json"))}
     if isinstance(config, str | Path) or config is None:
-        read_whole = read_over(others, "the configuration", _file(config))
+        read_whole = read_over(others, "the configuration", _file(config), bounds)
     else:
         stated = config.plain() if isinstance(config, Settings) else config
         models = {**others["models"], **(stated.get("models") or {})}
-        read_whole = read({**stated, "models": models}, "config")
+        read_whole = read({**stated, "models": models}, "config", bounds)
     given = {role: model for role, model in read_whole.models.items() if model.model != NOBODY}
     if read_whole.endpoints and not given:
         raise SettingsError("endpoints are configured but no judge; add models.judge")
@@ -425,10 +425,7 @@ def _settings(config: Config, budget: Budget) -> Settings:
     if seed is None and judge.model.startswith(SIMULATED):
         seed = 0
     run = read_whole.run.model_copy(update={"seed": seed, "batch": False})
-    bounds = read_whole.budget.model_dump() | budget.model_dump(exclude_none=True)
-    return read_whole.model_copy(
-        update={"models": {"judge": judge} if given else {}, "budget": Budget(**bounds), "run": run}
-    )
+    return read_whole.model_copy(update={"models": {"judge": judge} if given else {}, "run": run})
 
 
 def _file(config: str | Path | None) -> Path | None:

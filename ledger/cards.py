@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -219,8 +219,9 @@ def card(
 def _split(chosen: Chosen, options: ExportOptions) -> str:
     """How the rows are dealt to two files."""
     counts = " and ".join(
-        f"{chosen.rows(split)} in `{split}` from {chosen.documents(split)} documents"
-        for split in ("train", "test")
+        f"{chosen.rows(split)} in `{split}` from {count} document{'' if count == 1 else 's'}"
+        for split in get_args(Split)
+        for count in [chosen.documents(split)]
     )
     return (
         f" {counts}: each document goes to one of them with all its passages and with texts "

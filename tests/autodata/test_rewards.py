@@ -204,6 +204,15 @@ async def test_a_reply_that_stays_malformed_is_no_reward_and_is_counted(
         assert len(server.requests) == 4  # it is on record that it cannot be read
 
 
+@pytest.mark.parametrize("open_reward", [rewards.trl, rewards.verl])
+def test_a_budget_that_is_none_is_refused_in_words(open_reward: Any, tmp_path: Path) -> None:
+    for wrong, said in (({"budget_usd": -1}, "budget_usd=-1"), ({"budget_calls": "x"}, "'x'")):
+        with pytest.raises(SettingsError) as refused:
+            open_reward({}, cache=tmp_path / "cache", **wrong)
+        assert said in str(refused.value)
+        assert "http" not in str(refused.value)  # no library's own page of errors
+
+
 async def test_a_budget_stops_the_training_or_the_rewards_and_a_higher_one_goes_on(
     runs: dict[str, autodata.Run], tmp_path: Path
 ) -> None:
