@@ -96,6 +96,8 @@ def _pip(*words: str) -> None:
 def test_the_wheel_holds_real_files_under_one_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        scoring = archive.read("autodata/ledger/taskset/scoring.py.txt")
+    assert scoring == (ROOT / "training" / "scoring.py").read_bytes()
     assert {name.split("/")[0] for name in names} == {
         "autodata",
         next(name.split("/")[0] for name in names if ".dist-info/" in name),

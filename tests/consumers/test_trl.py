@@ -55,11 +55,12 @@ def rows_of(file: Path) -> Any:
     return datasets.load_dataset("json", data_files=str(file), split="train")
 
 
-def student(file: Path) -> str:
-    """The folder of a model of 60,000 random weights, with a tokenizer of the file's words."""
+def student(file: Path, ends: float | None = None) -> str:
+    """The folder of a model of 60,000 random weights, with a tokenizer of the file's words. With
+    `ends`, the logit by which the token of the end leads, it ends what it says by itself."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, PreTrainedTokenizerFast
 
     words = Tokenizer(models.BPE())
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -73,7 +74,7 @@ def student(file: Path) -> str:
         tokenizer_object=words, eos_token="<|end|>", pad_token="<|pad|>", chat_template=TEMPLATE
     )
     torch.manual_seed(0)
-    shape = LlamaConfig(
+    shape = (LlamaConfig if ends is None else PhiConfig)(  # Phi's last layer has a bias
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
@@ -84,7 +85,10 @@ def student(file: Path) -> str:
         pad_token_id=tokenizer.pad_token_id,
     )
     folder = str(file.parent / "student")
-    LlamaForCausalLM(shape).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_config(shape)
+    if ends is not None:
+        model.lm_head.bias.data[tokenizer.eos_token_id] = ends
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

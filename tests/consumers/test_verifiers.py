@@ -109,7 +109,9 @@ def test_recorded_answers_are_compared_as_at_the_gate(
     for line in (tmp_path / "examples.jsonl").read_text().splitlines():
         row = json.loads(line)
         for attempt in row["weak"] + row["strong"]:
-            right = asyncio.run(taskset.compared(tasks[row["id"]], attempt["answer"]))
+            data = tasks[row["id"]]
+            asked = (data.task, data.question, data.question_type, data.reference_answer)
+            right = asyncio.run(taskset.compared(*asked, attempt["answer"]))
             if right is not None and not attempt["truncated"]:
                 assert float(right) == attempt["score"], attempt["answer"]
                 settled += 1

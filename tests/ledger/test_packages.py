@@ -192,7 +192,8 @@ def test_a_taskset_compares_values_as_the_gate_does(
     scoring: ModuleType, answer: str, reference: str, kind: str
 ) -> None:
     asked = candidate(reference, kind=kind)
-    assert scoring.same_value(answer, reference) == (procedural.compare(answer, asked) is True)
+    found = scoring.compared("procedural", asked.question, kind, reference, answer)
+    assert asyncio.run(found) == (procedural.compare(answer, asked) is True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,179 @@
+"""Exported rows: read or told what is wrong, kept apart by document, averaged by document; and how
+settings are laid over one another."""
+
+import argparse
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import grpo
+from rows import (
+    SCORED_BY,
+    RowsError,
+    document_of,
+    mean_by_document,
+    passes,
+    read_rows,
+    refuse_overlap,
+    shuffled,
+)
+from sessions import RESULT, SETTINGS, TrainingError, keep, last_checkpoint, others_of, settle
+from tests.sources import ROOT, blocks
+
+COLUMNS = ("prompt", *SCORED_BY)
+
+
+def test_an_export_is_read_and_what_is_none_is_told_with_its_line(
+    exported: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    path = exported("cs", "trl-grpo")
+    rows = read_rows(path, COLUMNS, "trl-grpo")
+    assert len(rows) == len(path.read_text().splitlines())
+    assert len({document_of(row) for row in rows}) == len(rows)
+    broken = tmp_path / "rows.jsonl"
+    good = path.read_text().splitlines()[0]
+    lacking = json.dumps({k: v for k, v in json.loads(good).items() if k != "rubric"})
+    for text, told in (
+        ("\n", "is empty"), (f"{good}\n{{", "line 2 is no JSON"), ("[]", "line 1 is no JSON obj"),
+        (f"{good}\n{lacking}", "line 2 has no column rubric; write it anew with `autodata export"),
+        (json.dumps(json.loads(good) | {"meta": {}}), "names no document_id"),
+    ):  # fmt: skip
+        broken.write_text(text)
+        with pytest.raises(RowsError, match=told):
+            read_rows(broken, COLUMNS, "trl-grpo")
+    with pytest.raises(RowsError, match="there is no file"):
+        read_rows(tmp_path / "none.jsonl", COLUMNS, "trl-grpo")
+
+
+def row(document: str, question: str) -> dict[str, object]:
+    return {"meta": {"document_id": document}, "context": "c", "question": question}
+
+
+def test_documents_and_questions_stand_on_one_side_alone() -> None:
+    train = [row("a", "What?"), row("b", "Why?")]
+    refuse_overlap(train, [row("c", "Who?")], "test.jsonl")
+    with pytest.raises(RowsError, match=r"1 documents of test.jsonl .* such as b"):
+        refuse_overlap(train, [row("b", "Who?")], "test.jsonl")
+    with pytest.raises(RowsError, match=r"1 questions of test.jsonl"):
+        refuse_overlap(train, [row("c", "  what ")], "test.jsonl")
+
+
+def test_rows_are_shuffled_before_they_are_cut_and_passes_go_on_from_one_another() -> None:
+    rows = [row(str(n), str(n)) for n in range(100)]
+    some = shuffled(rows, 3, 10)
+    assert some == shuffled(rows, 3)[:10] != rows[:10]
+    assert shuffled(rows, 4, 10) != some
+    order = passes(10, 35, seed=1)
+    assert order[:12] == passes(10, 12, seed=1)
+    for start in (0, 10, 20):
+        assert sorted(order[start : start + 10]) == list(range(10))
+    assert order[:10] != order[10:20] != order[20:30]
+
+
+def test_the_interval_of_a_mean_holds_the_truth_where_documents_differ() -> None:
+    """In 60 drawn files, 20 documents each, whose answers resemble one another."""
+    draw, held = Random(0), 0
+    for _ in range(60):
+        scores = []
+        for document in range(20):
+            own = draw.gauss(0.5, 0.2)
+            scores += [(str(document), own + draw.gauss(0, 0.05)) for _ in range(4)]
+        found = mean_by_document(scores)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 0.5 <= found.high
+    assert held >= 52  # 95 % are meant; with 20 documents a bootstrap reaches about 93 %
+    assert mean_by_document([("a", 1.0), ("a", 0.0)])[:3] == (0.5, None, None)
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    return grpo.parser().parse_args(words)
+
+
+def test_flags_go_over_the_preset_and_a_training_goes_on_as_it_was_begun(tmp_path: Path) -> None:
+    train, out = tmp_path / "rows.jsonl", tmp_path / "out"
+    train.write_text("{}")
+    words = (str(train), "--model", "m", "--out", str(out), "--preset", "legal", "--batch", "4")
+
+    def settings(*words: str) -> dict[str, object]:
+        return settle(parsed(*words), grpo.DEFAULTS, grpo.PRESETS)
+
+    first = settings(*words)
+    assert (first["batch"], first["rollouts"], first["lr"]) == (4, 8, 1e-6)
+    keep(out, SETTINGS, first)
+    with pytest.raises(TrainingError, match="--resume goes on with it"):
+        settings(*words)
+    again = ("--out", str(out), "--resume")
+    assert settings(*again) == first
+    assert settings(*again, "--steps", "9", "--judge-url", "u")["steps"] == 9
+    with pytest.raises(TrainingError, match=r"--lr was 1e-06, and is 0.1 now"):
+        settings(*again, "--lr", "0.1")
+    train.write_text("[]")
+    with pytest.raises(TrainingError, match="has changed since"):
+        settings(*again)
+    with pytest.raises(TrainingError, match="name --model"):
+        settings(str(train), "--out", "elsewhere")
+
+
+def test_only_a_whole_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    for step, text in ((9, "{}"), (10, "{}"), (11, '{"step": '), (12, None)):
+        place = tmp_path / f"checkpoint-{step}"
+        place.mkdir()
+        if text is not None:
+            (place / "trainer_state.json").write_text(text)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+
+
+def test_mistakes_on_the_command_line_are_told_without_a_traceback(
+    exported: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, sums = str(exported("cs", "trl-grpo")), str(exported("procedural", "trl-grpo"))
+    for words, told in (
+        ((str(tmp_path / "none"),), "there is no file"),
+        ((file,), "name --judge-url and --judge-model"),
+        ((file, "--judge-url", "u"), "both --judge-url and --judge-model"),
+        ((file, "--reward", "format"), "those of cs have none"),
+        ((sums, "--batch", "500"), "fewer than a batch of 500"),
+        ((sums, "--test", sums), "are trained on as well"),
+        ((sums, "--lr-sweep", "1e-5"), "name one"),
+        ((sums, "--rollouts", "1"), "at least 2 rollouts"),
+    ):
+        out = tmp_path / "out"
+        assert grpo.main([*words, "--model", "m", "--out", str(out)]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert told in said
+        assert not (out / RESULT).exists()
+        assert not (out / SETTINGS).exists()
+    with pytest.raises(TrainingError, match="say KEY=VALUE"):
+        others_of(["optim"])
+    assert others_of(["optim=adamw_8bit", "beta=0.1"]) == {"optim": "adamw_8bit", "beta": 0.1}
+
+
+def test_the_help_of_a_script_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        grpo.main(["--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "uv run training/grpo.py rows-train.jsonl --test rows-test.jsonl" in said
+
+
+SHOWN = [
+    (block.name, line)
+    for block in blocks(ROOT / "docs" / "training.md", "sh")
+    for line in block.text.replace("\\\n", " ").splitlines()
+    if "training/grpo.py" in line or "training/sft.py" in line
+]
+
+
+@pytest.mark.parametrize(("where", "line"), SHOWN)
+def test_the_page_calls_the_scripts_as_they_take_it(where: str, line: str) -> None:
+    words = shlex.split(line.partition(" #")[0])
+    script = next(word for word in words if word.startswith("training/"))
+    parsers = {"training/grpo.py": grpo.parser}
+    assert parsers[script]().parse_args(words[words.index(script) + 1 :]).out, where

@@ -1,0 +1,131 @@
+"""The rows of exported files: read and checked, documents kept apart, means with intervals by
+document."""
+
+import json
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+RESAMPLES = 2_000  # of documents, for an interval
+SCORED_BY = ("task", "context", "question", "question_type", "rubric", "reference_answer")
+
+
+class RowsError(ValueError):
+    """A file cannot be used: the message says which, where, and what to do."""
+
+
+def read_rows(path: Path, columns: Sequence[str], format: str) -> list[dict[str, Any]]:
+    """The rows of a file that `autodata export --format …` wrote, each with these columns and a
+    `meta` that names its document. Raises RowsError."""
+    rows: list[dict[str, Any]] = []
+    anew = f"write it anew with `autodata export RUN --format {format} -o {path}`"
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise RowsError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RowsError(f"{path} cannot be read as lines of JSON: {error}; {anew}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise RowsError(f"{path}, line {number} is no JSON: {error.msg}; {anew}") from None
+        if not isinstance(row, dict):
+            raise RowsError(f"{path}, line {number} is no JSON object; {anew}")
+        if lacking := [name for name in (*columns, "meta") if name not in row]:
+            raise RowsError(f"{path}, line {number} has no column {', '.join(lacking)}; {anew}")
+        if not isinstance(row["meta"], dict) or "document_id" not in row["meta"]:
+            raise RowsError(f"{path}, line {number}: `meta` names no document_id; {anew}")
+        rows.append(row)
+    if not rows:
+        raise RowsError(f"{path} is empty: the run accepted nothing, or a filter left nothing")
+    return rows
+
+
+def document_of(row: Mapping[str, Any]) -> str:
+    """The id of the document that a row comes from: a hash of its content."""
+    return str(row["meta"]["document_id"])
+
+
+def shuffled(
+    rows: Sequence[Mapping[str, Any]], seed: int, limit: int | None = None
+) -> list[Mapping[str, Any]]:
+    """The rows in an order drawn by the seed, then the first `limit` of them: a file is ordered by
+    its documents, and its beginning is no sample of it."""
+    drawn = list(rows)
+    random.Random(seed).shuffle(drawn)
+    return drawn[:limit]
+
+
+def passes(count: int, length: int, seed: int) -> list[int]:
+    """`length` numbers of rows, out of `count`: pass after pass, each in an order of its own. A
+    longer list begins with the shorter one, so that steps can be added to a training."""
+    found: list[int] = []
+    number = 0
+    while len(found) < length:
+        order = list(range(count))
+        random.Random(f"{seed}/{number}").shuffle(order)
+        found += order
+        number += 1
+    return found[:length]
+
+
+def refuse_overlap(
+    train: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]], other: str
+) -> None:
+    """Raises RowsError where documents, or questions, stand on both sides."""
+    train, others = list(train), list(others)
+    documents = {document_of(row) for row in train} & {document_of(row) for row in others}
+    if documents:
+        raise RowsError(
+            f"{len(documents)} documents of {other} are trained on as well, such as "
+            f"{min(documents)}: a score there would be remembered, not earned. Split by document: "
+            "`autodata export --test-share 0.1`"
+        )
+    same = set(map(_asked, train)) & set(map(_asked, others))
+    if same:
+        raise RowsError(f"{len(same)} questions of {other} are trained on as well; leave them out")
+
+
+def _asked(row: Mapping[str, Any]) -> str:
+    """Context and question, without what only changes their look."""
+    if "question" in row:
+        text = f"{row.get('context', '')} {row['question']}"
+    else:
+        text = " ".join(turn["content"] for turn in row["messages"] if turn["role"] != "assistant")
+    return re.sub(r"\W+", " ", text.casefold()).strip()
+
+
+class MeanByDocument(NamedTuple):
+    """A mean over all scores, and its interval of 95 % by bootstrap over documents; the interval is
+    None with fewer than two documents."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    documents: int
+
+
+def mean_by_document(scores: Iterable[tuple[str, float]], seed: int = 0) -> MeanByDocument:
+    """The mean of scores, each with the document that it belongs to: whole documents are drawn
+    anew, RESAMPLES times. Raises ValueError where there is no score."""
+    by_document: dict[str, list[float]] = {}
+    for document, score in scores:
+        by_document.setdefault(document, []).append(score)
+    if not by_document:
+        raise ValueError("there is no score to take a mean of")
+    sums = [(sum(found), len(found)) for found in by_document.values()]
+    mean = sum(total for total, _ in sums) / sum(count for _, count in sums)
+    if len(sums) < 2:
+        return MeanByDocument(mean, None, None, len(sums))
+    draw, means = random.Random(seed), []
+    for _ in range(RESAMPLES):
+        drawn = draw.choices(sums, k=len(sums))
+        means.append(sum(total for total, _ in drawn) / sum(count for _, count in drawn))
+    means.sort()
+    low, high = means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]
+    return MeanByDocument(mean, low, high, len(sums))

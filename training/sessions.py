@@ -1,0 +1,299 @@
+"""What the training scripts share: settings laid over presets, a folder that a training goes on
+from, and how one ends."""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from judge import JudgeError, JudgePaused
+from rows import RowsError
+
+DONE, WRONG_USE, PAUSED, INTERRUPTED = 0, 2, 3, 130  # exit codes
+SETTINGS, RESULT = "settings.json", "result.json"
+
+# What may change when a training goes on: it shapes nothing that was learnt so far.
+FREE = frozenset(
+    {"steps", "device", "save_every", "report_to", "vllm", "judge_url", "judge_key_env",
+     "judge_concurrency", "judge_calls", "judge_give_up"}
+)  # fmt: skip
+
+Settings = dict[str, Any]
+
+
+class TrainingError(ValueError):
+    """It cannot be trained so: the message says why, and what to do."""
+
+
+class TrainingInterrupted(Exception):
+    """Ctrl-C came; the step under way was ended, and a checkpoint holds it."""
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """The flags of every training."""
+    group = parser.add_argument_group("training")
+    group.add_argument("--model", metavar="NAME", help="a folder, or a name on the Hub")
+    group.add_argument("--out", metavar="DIR", required=True, help="checkpoints, model and result")
+    group.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    group.add_argument("--steps", type=int, metavar="N", help="optimizer steps (default: one pass)")
+    group.add_argument("--lr", type=float, metavar="RATE", help="learning rate, constant")
+    group.add_argument("--micro-batch", type=int, metavar="N", help="sequences at once on a device")
+    group.add_argument("--rows", type=int, metavar="N", help="so many rows, after shuffling")
+    group.add_argument("--seed", type=int, metavar="N", help="of data order and draws (default: 0)")
+    group.add_argument(
+        "--test", action="append", metavar="FILE",
+        help="a file to be tested on: refused where it shares documents or questions",
+    )  # fmt: skip
+    group.add_argument("--validation", metavar="FILE", help="a file that chooses the rate")
+    group.add_argument(
+        "--lr-sweep", type=float, nargs="+", metavar="RATE",
+        help="train each rate, and choose by --validation",
+    )  # fmt: skip
+    group.add_argument("--sweep-steps", type=int, metavar="N", help="steps per rate (default: 20)")
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"),
+        help="cuda means bf16 and, where it is installed, vLLM (default: auto)",
+    )  # fmt: skip
+    group.add_argument(
+        "--save-every", type=int, metavar="N", help="steps between checkpoints (default: 25)"
+    )
+    group.add_argument(
+        "--report-to", metavar="NAME", help="tensorboard, wandb or none (default: none)"
+    )
+    group.add_argument(
+        "--config", action="append", metavar="KEY=VALUE",
+        help="any other field of the trainer's configuration, the value as JSON or a word",
+    )  # fmt: skip
+
+
+def settle(
+    parsed: argparse.Namespace,
+    defaults: Mapping[str, Any],
+    presets: Mapping[str, Mapping[str, Any]],
+) -> Settings:
+    """Defaults, the preset over them, then what a training here was begun with, then the flags.
+
+    Raises TrainingError where the folder holds a training and nobody says that it shall go on,
+    where a flag says otherwise than it was begun, and where the training file has changed.
+    """
+    given = {name: value for name, value in vars(parsed).items() if value not in (None, False)}
+    out, resume = Path(given.pop("out")), bool(given.pop("resume", False))
+    kept = out / SETTINGS
+    begun: Settings = {}
+    if kept.is_file():
+        if not resume:
+            raise TrainingError(
+                f"{out} holds a training: --resume goes on with it, another --out begins anew"
+            )
+        begun = json.loads(kept.read_text(encoding="utf-8"))
+        others = [
+            f"--{name.replace('_', '-')} was {begun.get(name)}, and is {value} now"
+            for name, value in given.items()
+            if name not in FREE and begun.get(name) != value
+        ]
+        if others:
+            raise TrainingError(
+                f"{out} was begun otherwise: {'; '.join(others)}; name another --out"
+            )
+    preset = given.get("preset") or begun.get("preset") or defaults.get("preset")
+    settings = {**defaults, **presets.get(preset or "", {}), **begun, **given}
+    for name in ("train", "model"):
+        if not settings.get(name):
+            what = "a file to train on" if name == "train" else "--model"
+            raise TrainingError(f"name {what}")
+    digest = digest_of(Path(settings["train"]))
+    if begun and begun["train_sha256"] != digest:
+        raise TrainingError(f"{settings['train']} has changed since; name another --out")
+    return {**settings, "train_sha256": digest}
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file. Raises RowsError where there is none."""
+    if not path.is_file():
+        raise RowsError(f"there is no file {path}")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def keep(out: Path, name: str, what: Mapping[str, Any]) -> None:
+    """Writes JSON into the folder, whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    draft = out / f".{name}.draft"
+    draft.write_text(json.dumps(what, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(out / name)
+
+
+def last_checkpoint(out: Path) -> str | None:
+    """The newest checkpoint that is whole: its trainer's state is what is written last."""
+    found = [
+        (int(match[1]), path)
+        for path in out.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+        and (path / "trainer_state.json").is_file()
+        and _is_json(path / "trainer_state.json")
+    ]
+    return str(max(found)[1]) if found else None
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def on_device(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trainer's configuration says of the device: bf16 on a GPU, 32 bits elsewhere.
+
+    Weights stay in 32 bits on both, since at rates as small as 1e-6 bf16 would round most of an
+    update away. Raises TrainingError where a GPU is asked for and there is none.
+    """
+    import torch
+
+    there = torch.cuda.is_available()
+    if settings["device"] == "cuda" and not there:
+        raise TrainingError("--device cuda, and torch sees no GPU; --device cpu, or auto")
+    gpu = there and settings["device"] != "cpu"
+    if gpu and not torch.cuda.is_bf16_supported():
+        raise TrainingError("this GPU has no bf16; --device cpu, or --config with fp16=true")
+    return {
+        "use_cpu": not gpu,
+        "bf16": gpu,
+        "gradient_checkpointing": gpu,
+        "model_init_kwargs": {"dtype": "float32"},
+    }
+
+
+def has_vllm(settings: Mapping[str, Any], device: Mapping[str, Any]) -> bool:
+    """Whether vLLM makes the rollouts: on a GPU, where it is installed and not switched off."""
+    return bool(device["bf16"] and settings["vllm"] != "off" and find_spec("vllm"))
+
+
+def accumulation(sequences: int, micro: int) -> int:
+    """How many micro-batches of each device make a step. Raises TrainingError."""
+    at_once = micro * int(os.environ.get("WORLD_SIZE", "1"))
+    if sequences % at_once:
+        raise TrainingError(
+            f"a step has {sequences} sequences, which do not divide into micro-batches of {at_once}"
+            "; change --micro-batch"
+        )
+    return sequences // at_once
+
+
+def others_of(stated: Iterable[str] | None) -> dict[str, Any]:
+    """The fields that `--config` states. Raises TrainingError."""
+    found = {}
+    for each in stated or ():
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise TrainingError(f"--config {each}: say KEY=VALUE, such as optim=adamw_8bit")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
+
+
+def configured(configuration: Callable[..., Any], fields: Mapping[str, Any]) -> Any:
+    """The trainer's configuration. Raises TrainingError where `--config` names an unknown field, or
+    the fields do not go together."""
+    try:
+        return configuration(**fields)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"the trainer's configuration: {error}") from error
+
+
+def trained(trainer: Any, out: Path, shown: Sequence[str]) -> None:
+    """Trains, from the last whole checkpoint if there is one, to the last step; the progress bar
+    tells what is logged under the names `shown`.
+
+    When the judge cannot be asked, and on Ctrl-C, a checkpoint is kept first. Raises JudgePaused,
+    TrainingInterrupted.
+    """
+    from transformers import TrainerCallback
+    from transformers.trainer_callback import ProgressCallback
+
+    asked: list[int] = []
+
+    class ProgressInWords(ProgressCallback):  # type: ignore[misc, unused-ignore]
+        """The bar of steps, which says how it goes instead of printing all that is logged."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if self.training_bar is not None and logs:
+                told = {name: f"{logs[name]:.3g}" for name in shown if logs.get(name) is not None}
+                self.training_bar.set_postfix(told)
+
+    class StopsWhenAsked(TrainerCallback):  # type: ignore[misc, unused-ignore]
+        """Ends a training after the step under way."""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if asked:
+                control.should_save = control.should_training_stop = True
+
+    def interrupted(number: int, _: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        print("\ninterrupted: this step is ended and kept; again to leave at once", file=sys.stderr)
+
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(ProgressInWords())
+    trainer.add_callback(StopsWhenAsked())
+    checkpoint = last_checkpoint(out)
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except JudgePaused:
+        # Nothing was learnt since the last step: this is what it had come to.
+        if trainer.state.global_step and not asked:
+            trainer._save_checkpoint(trainer.model, trial=None)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked and trainer.state.global_step < trainer.args.max_steps:
+        raise TrainingInterrupted
+
+
+def model_at(name: str) -> str:
+    """The model's folder or name, if a folder of it would hold a model. Raises TrainingError."""
+    path = Path(name)
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise TrainingError(f"{name} holds no model: there is no config.json")
+    if not path.exists() and (name.startswith((".", "/")) or name.count("/") > 1):
+        raise TrainingError(f"there is no folder {name}")
+    return name
+
+
+def ended(work: Callable[[], None], out: str) -> int:
+    """The exit code of a script's work: 0 done, 2 wrong use, 3 paused, 130 interrupted."""
+    try:
+        work()
+    except (TrainingError, RowsError, JudgeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_USE
+    except JudgePaused as error:
+        print(f"paused: {error}\ngo on with --out {out} --resume", file=sys.stderr)
+        return PAUSED
+    except (TrainingInterrupted, KeyboardInterrupt):
+        print(f"interrupted; go on with --out {out} --resume", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def log_of(trainer: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What was logged of each step, of these names, in order; a step that was done again after a
+    restart is there once, as it was done last."""
+    by_step: dict[int, dict[str, Any]] = {}
+    for entry in trainer.state.log_history:
+        if "loss" in entry:
+            by_step[entry["step"]] = {
+                "step": entry["step"], **{n: entry[n] for n in names if n in entry}
+            }  # fmt: skip
+    return [by_step[step] for step in sorted(by_step)]
