@@ -18,9 +18,6 @@ interrupted with a checkpoint.
 """
 
 import argparse
-import json
-import math
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import scoring
-from judge import GivenAnswer, ScoredAnswer, Scorer, add_judge, judge_of
+from judge import GivenAnswer, JudgeError, JudgePaused, ScoredAnswer, Scorer, add_judge, judge_of
 from rows import (
     SCORED_BY,
     MeanByDocument,
@@ -45,22 +42,22 @@ from sessions import (
     SETTINGS,
     Settings,
     TrainingError,
+    TrainingPaused,
     accumulation,
     add_training,
+    chosen_rate,
     configured,
     ended,
     has_vllm,
     keep,
-    log_of,
-    model_at,
+    made,
     on_device,
     others_of,
+    plain_log,
+    reports,
     settle,
     trained,
 )
-
-SWEEP = "sweep.json"
-UNTRAINED = "untrained"
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Batch 16 and rate 1e-6: paper, section 3, of CS. Its rollouts are not stated there; 8 is what
@@ -139,12 +136,15 @@ class RubricReward:
         log_metric: Any = None,
         **_: Any,
     ) -> list[float | None]:
-        """A reward for each completion, or None. Raises JudgePaused."""
+        """A reward for each completion, or None. Raises TrainingPaused."""
         given = [
             GivenAnswer(self.rows[at], _text(said), not len(ids) or int(ids[-1]) not in self.ends)
             for at, said, ids in zip(row, completions, completion_ids, strict=True)
         ]
-        found = self.scorer.scores(given)
+        try:
+            found = self.scorer.scores(given)
+        except JudgePaused as error:
+            raise TrainingPaused(str(error)) from error
         self.seen += zip(row, found, strict=True)
         if log_metric:
             log_metric("truncated", sum(one.how == "cut" for one in found) / len(found))
@@ -170,9 +170,9 @@ class Trainings:
             self.validation = list(read_rows(Path(name), ("prompt", *SCORED_BY), "trl-grpo"))
             refuse_overlap(train, self.validation, name)
         for name in settings.get("test") or ():
-            refuse_overlap(train, tests := read_rows(Path(name), SCORED_BY, "trl-grpo"), name)
-            if self.validation:
-                refuse_overlap(self.validation, tests, name)
+            tests = read_rows(Path(name), (), "trl-grpo")  # any format: its documents are asked for
+            refuse_overlap(train, tests, name)
+            refuse_overlap(self.validation, tests, name)
         self.train = shuffled(train, settings["seed"], settings.get("rows"))
         rows = [*self.train, *self.validation]
         self.scorer = Scorer(settings["reward"], judge_of(settings, out / "judge.db"))
@@ -213,7 +213,7 @@ class Trainings:
             "logging_steps": 1,
             "save_steps": its["save_every"],
             "save_total_limit": 2,
-            "report_to": its["report_to"],
+            "report_to": reports(its),
             "use_vllm": has_vllm(its, device),
             "vllm_mode": "colocate",
             **others_of(its.get("config")),
@@ -221,9 +221,10 @@ class Trainings:
         asked = [{"prompt": row["prompt"], "row": at} for at, row in enumerate(self.reward.rows)]
         # One long pass in an order of our own: after a restart a trainer shuffles otherwise.
         order = passes(len(self.train), steps * its["batch"], its["seed"])
-        trainer = GRPOTrainer(
-            model_at(its["model"]),
-            self.reward,
+        trainer = made(
+            GRPOTrainer,
+            its["model"],
+            reward_funcs=self.reward,
             args=configured(GRPOConfig, fields),
             train_dataset=Dataset.from_list([asked[at] for at in order]),
             eval_dataset=Dataset.from_list(asked[len(self.train) :]) if self.validation else None,
@@ -244,39 +245,27 @@ class Trainings:
             if one.score is not None
         )
 
-    def sweep(self) -> float:
-        """The rate with the best score on the validation rows; `sweep.json` says what each had."""
-        kept = self.out / SWEEP
-        found: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
-        scores: dict[str, Any] = found.get("scores", {})
-        steps = self.settings["sweep_steps"]
-        for rate in (0.0, *self.settings["lr_sweep"]):
-            name = f"{rate:g}" if rate else UNTRAINED
-            if name in scores:
-                continue
-            place = self.out / "sweep" / name
-            trainer = self.trainer(rate or 1e-6, steps, place)
-            if rate:
-                print(f"learning rate {name}: {steps} steps", file=sys.stderr)
-                trained(trainer, place, SHOWN)
-            scores[name] = self.validated(trainer)._asdict()
-            keep(self.out, SWEEP, {"scores": scores})
-            del trainer
-            shutil.rmtree(place, ignore_errors=True)
-        rates: dict[str, float] = {f"{rate:g}": rate for rate in self.settings["lr_sweep"]}
-        best = max(rates, key=lambda name: scores[name]["mean"])
-        told = {
-            "scores": scores, "chosen": rates[best], "steps": steps,
-            "rows": len(self.validation), "rollouts": self.settings["validation_rollouts"],
-            "interval": "95 %, bootstrap by document; the best of several is inflated by choosing",
-        }  # fmt: skip
-        keep(self.out, SWEEP, told)
-        _tell(scores, best)
-        return rates[best]
+    def measured(self, rate: float | None, out: Path) -> MeanByDocument:
+        """What a rate comes to on the validation rows; the untrained model's score without one."""
+        trainer = self.trainer(rate or self.settings["lr"], self.settings["sweep_steps"], out)
+        if rate is not None:
+            trained(trainer, out, SHOWN)
+        return self.validated(trainer)
+
+    def rate(self) -> float:
+        """The rate to train with: the one that is stated, or the best of a sweep."""
+        if not self.settings.get("lr_sweep"):
+            return float(self.settings["lr"])
+        about = {
+            "rows": len(self.validation),
+            "rollouts": self.settings["validation_rollouts"],
+            "mean": "score of an answer",
+        }
+        return chosen_rate(self.out, self.settings, self.measured, float.__gt__, about)
 
     def run(self) -> None:
         """The sweep, if one is asked for, and the training; then the model and `result.json`."""
-        lr = self.sweep() if self.settings.get("lr_sweep") else self.settings["lr"]
+        lr = self.rate()
         trainer = self.trainer(lr, self.steps, self.out)
         trained(trainer, self.out, SHOWN)
         trainer.save_model(str(self.out / "model"))
@@ -289,7 +278,7 @@ class Trainings:
         import transformers
         import trl
 
-        log = log_of(trainer, LOGGED)
+        log = plain_log(trainer, LOGGED)
         answers = self.settings["batch"] * self.settings["rollouts"]
         counts = {
             name: round(sum(entry.get(name, 0.0) for entry in log) * answers)
@@ -304,10 +293,7 @@ class Trainings:
             "answers": answers * len(log),
             **counts,
             "groups_without_variance": sum(flat) / len(flat) if flat else None,
-            "log": [
-                {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in entry.items()}
-                for entry in log
-            ],
+            "log": log,
         }
 
 
@@ -322,18 +308,6 @@ def _ends(trainer: Any) -> frozenset[int]:
     return frozenset(token for tokens in several for token in tokens if token is not None)
 
 
-def _tell(scores: Mapping[str, Any], best: str) -> None:
-    for name, score in scores.items():
-        known = score["low"] is not None
-        within = (
-            f"{score['low']:.3f} … {score['high']:.3f}" if known else "no interval: one document"
-        )
-        mark = " (chosen)" if name == best else ""
-        print(f"{name:>10}  {score['mean']:.3f}  ({within}){mark}", file=sys.stderr)
-    if scores[best]["mean"] <= scores[UNTRAINED]["mean"]:
-        print("warning: no rate scores better than the untrained model", file=sys.stderr)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """What the command line asks for, and the exit code."""
     parsed = parser().parse_args(argv)
@@ -345,9 +319,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if settings["rollouts"] < 2 or settings["validation_rollouts"] < 2:
             raise TrainingError("a group needs at least 2 rollouts, or nothing can be learnt of it")
         out = Path(parsed.out)
-        trainings = Trainings(settings, out)
-        keep(out, SETTINGS, settings)
-        trainings.run()
+        try:
+            trainings = Trainings(settings, out)
+            keep(out, SETTINGS, settings)
+            trainings.run()
+        except JudgeError as error:
+            raise TrainingError(str(error)) from error
 
     with suppress(BrokenPipeError):
         try:

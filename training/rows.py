@@ -86,18 +86,21 @@ def refuse_overlap(
             f"{min(documents)}: a score there would be remembered, not earned. Split by document: "
             "`autodata export --test-share 0.1`"
         )
-    same = set(map(_asked, train)) & set(map(_asked, others))
+    same = _asked(train) & _asked(others)
     if same:
-        raise RowsError(f"{len(same)} questions of {other} are trained on as well; leave them out")
+        raise RowsError(f"questions of {other} are trained on as well, such as “{min(same)[:60]}”")
 
 
-def _asked(row: Mapping[str, Any]) -> str:
-    """Context and question, without what only changes their look."""
-    if "question" in row:
-        text = f"{row.get('context', '')} {row['question']}"
-    else:
-        text = " ".join(turn["content"] for turn in row["messages"] if turn["role"] != "assistant")
-    return re.sub(r"\W+", " ", text.casefold()).strip()
+def _asked(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """What is asked, by the question and by the prompt, of which each format has one or both;
+    without what only changes their look."""
+    found: set[str] = set()
+    for row in rows:
+        turns = row.get("prompt") or row.get("messages") or ()
+        prompt = " ".join(turn["content"] for turn in turns if turn["role"] != "assistant")
+        question = f"{row.get('context', '')} {row.get('question', '')}"
+        found |= {re.sub(r"\W+", " ", text.casefold()).strip() for text in (prompt, question)}
+    return found - {""}
 
 
 class MeanByDocument(NamedTuple):
@@ -112,12 +115,12 @@ class MeanByDocument(NamedTuple):
 
 def mean_by_document(scores: Iterable[tuple[str, float]], seed: int = 0) -> MeanByDocument:
     """The mean of scores, each with the document that it belongs to: whole documents are drawn
-    anew, RESAMPLES times. Raises ValueError where there is no score."""
+    anew, RESAMPLES times. Raises RowsError where there is no score."""
     by_document: dict[str, list[float]] = {}
     for document, score in scores:
         by_document.setdefault(document, []).append(score)
     if not by_document:
-        raise ValueError("there is no score to take a mean of")
+        raise RowsError("no answer has a score: there is no mean to take")
     sums = [(sum(found), len(found)) for found in by_document.values()]
     mean = sum(total for total, _ in sums) / sum(count for _, count in sums)
     if len(sums) < 2:

@@ -4,8 +4,10 @@ from, and how one ends."""
 import argparse
 import hashlib
 import json
+import math
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,11 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from judge import JudgeError, JudgePaused
-from rows import RowsError
+from rows import MeanByDocument, RowsError
 
 DONE, WRONG_USE, PAUSED, INTERRUPTED = 0, 2, 3, 130  # exit codes
-SETTINGS, RESULT = "settings.json", "result.json"
+SETTINGS, RESULT, SWEEP = "settings.json", "result.json", "sweep.json"
+UNTRAINED = "untrained"
 
 # What may change when a training goes on: it shapes nothing that was learnt so far.
 FREE = frozenset(
@@ -30,6 +32,10 @@ Settings = dict[str, Any]
 
 class TrainingError(ValueError):
     """It cannot be trained so: the message says why, and what to do."""
+
+
+class TrainingPaused(Exception):
+    """It cannot go on now: the message says why. What was learnt is in a checkpoint."""
 
 
 class TrainingInterrupted(Exception):
@@ -171,6 +177,25 @@ def on_device(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def reports(settings: Mapping[str, Any]) -> str:
+    """Whom the trainer tells how it goes. Raises TrainingError where that is not installed."""
+    name = str(settings["report_to"])
+    if name != "none" and not find_spec(name):
+        raise TrainingError(f"--report-to {name}, which is not installed: `uv run --with {name} …`")
+    return name
+
+
+def made(trainer: Callable[..., Any], model: str, **given: Any) -> Any:
+    """The trainer of a model. Raises TrainingError where that cannot be loaded, or cannot chat."""
+    try:
+        found = trainer(model_at(model), **given)
+    except OSError as error:
+        raise TrainingError(f"{model} cannot be loaded: {str(error).splitlines()[0]}") from error
+    if not found.processing_class.chat_template:
+        raise TrainingError(f"{model} has no chat template; name a model that was taught to chat")
+    return found
+
+
 def has_vllm(settings: Mapping[str, Any], device: Mapping[str, Any]) -> bool:
     """Whether vLLM makes the rollouts: on a GPU, where it is installed and not switched off."""
     return bool(device["bf16"] and settings["vllm"] != "off" and find_spec("vllm"))
@@ -214,7 +239,7 @@ def trained(trainer: Any, out: Path, shown: Sequence[str]) -> None:
     """Trains, from the last whole checkpoint if there is one, to the last step; the progress bar
     tells what is logged under the names `shown`.
 
-    When the judge cannot be asked, and on Ctrl-C, a checkpoint is kept first. Raises JudgePaused,
+    When it cannot go on, and on Ctrl-C, a checkpoint is kept first. Raises TrainingPaused,
     TrainingInterrupted.
     """
     from transformers import TrainerCallback
@@ -250,7 +275,7 @@ def trained(trainer: Any, out: Path, shown: Sequence[str]) -> None:
     before = signal.signal(signal.SIGINT, interrupted)
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
-    except JudgePaused:
+    except TrainingPaused:
         # Nothing was learnt since the last step: this is what it had come to.
         if trainer.state.global_step and not asked:
             trainer._save_checkpoint(trainer.model, trial=None)
@@ -259,6 +284,62 @@ def trained(trainer: Any, out: Path, shown: Sequence[str]) -> None:
         signal.signal(signal.SIGINT, before)
     if asked and trainer.state.global_step < trainer.args.max_steps:
         raise TrainingInterrupted
+
+
+def chosen_rate(
+    out: Path,
+    settings: Settings,
+    measured: Callable[[float | None, Path], MeanByDocument],
+    better: Callable[[float, float], bool],
+    about: Mapping[str, Any],
+) -> float:
+    """The rate that does best on validation rows, each trained for `sweep_steps` steps.
+
+    `measured` trains a rate in a folder (None: not at all) and says what it comes to. What is known
+    of each stands in `sweep.json` at once, so that nothing is done twice; the untrained model's is
+    always among it.
+    """
+    kept = out / SWEEP
+    scores: dict[str, Any] = json.loads(kept.read_text())["scores"] if kept.is_file() else {}
+    rates: dict[str, float] = {f"{rate:g}": rate for rate in settings["lr_sweep"]}
+    for name, rate in ((UNTRAINED, None), *rates.items()):
+        if name not in scores:
+            print(f"learning rate {name}", file=sys.stderr)
+            place = out / "sweep" / name
+            scores[name] = measured(rate, place)._asdict()
+            keep(out, SWEEP, {"scores": scores})
+            shutil.rmtree(place, ignore_errors=True)
+    best = next(iter(rates))
+    for name in rates:
+        if better(scores[name]["mean"], scores[best]["mean"]):
+            best = name
+    told = {
+        "scores": scores, "chosen": rates[best], "steps": settings["sweep_steps"], **about,
+        "interval": "95 %, bootstrap by document; the best of several is flattered by the choice",
+    }  # fmt: skip
+    keep(out, SWEEP, told)
+    for name, score in scores.items():
+        known = score["low"] is not None
+        within = f"{score['low']:.3f} … {score['high']:.3f}" if known else "no interval: 1 document"
+        mark = " (chosen)" if name == best else ""
+        print(f"{name:>10}  {score['mean']:.3f}  ({within}){mark}", file=sys.stderr)
+    if not better(scores[best]["mean"], scores[UNTRAINED]["mean"]):
+        print("warning: no rate does better than the untrained model", file=sys.stderr)
+    return rates[best]
+
+
+def plain_log(trainer: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What was logged of each step, of these names, in order, as JSON has it: no number that is
+    none."""
+    entries = (entry for entry in trainer.state.log_history if "loss" in entry)
+    return [
+        {"step": entry["step"], **{name: _number(entry[name]) for name in names if name in entry}}
+        for entry in entries
+    ]
+
+
+def _number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def model_at(name: str) -> str:
@@ -275,25 +356,13 @@ def ended(work: Callable[[], None], out: str) -> int:
     """The exit code of a script's work: 0 done, 2 wrong use, 3 paused, 130 interrupted."""
     try:
         work()
-    except (TrainingError, RowsError, JudgeError) as error:
+    except (TrainingError, RowsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USE
-    except JudgePaused as error:
+    except TrainingPaused as error:
         print(f"paused: {error}\ngo on with --out {out} --resume", file=sys.stderr)
         return PAUSED
     except (TrainingInterrupted, KeyboardInterrupt):
         print(f"interrupted; go on with --out {out} --resume", file=sys.stderr)
         return INTERRUPTED
     return DONE
-
-
-def log_of(trainer: Any, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What was logged of each step, of these names, in order; a step that was done again after a
-    restart is there once, as it was done last."""
-    by_step: dict[int, dict[str, Any]] = {}
-    for entry in trainer.state.log_history:
-        if "loss" in entry:
-            by_step[entry["step"]] = {
-                "step": entry["step"], **{n: entry[n] for n in names if n in entry}
-            }  # fmt: skip
-    return [by_step[step] for step in sorted(by_step)]

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 import grpo
+import sft
 from rows import (
     SCORED_BY,
     RowsError,
@@ -58,8 +59,17 @@ def test_documents_and_questions_stand_on_one_side_alone() -> None:
     refuse_overlap(train, [row("c", "Who?")], "test.jsonl")
     with pytest.raises(RowsError, match=r"1 documents of test.jsonl .* such as b"):
         refuse_overlap(train, [row("b", "Who?")], "test.jsonl")
-    with pytest.raises(RowsError, match=r"1 questions of test.jsonl"):
+    with pytest.raises(RowsError, match=r"questions of test.jsonl .* such as “c what”"):
         refuse_overlap(train, [row("c", "  what ")], "test.jsonl")
+
+
+def test_a_question_is_known_again_in_another_format(exported: Callable[[str, str], Path]) -> None:
+    grpo_rows = read_rows(exported("cs", "trl-grpo"), COLUMNS, "trl-grpo")
+    for form in "jsonl", "sft":
+        others = read_rows(exported("cs", form), (), form)
+        moved = [other | {"meta": {"document_id": "another"}} for other in others]
+        with pytest.raises(RowsError, match="questions of test"):
+            refuse_overlap(grpo_rows, moved, "test")
 
 
 def test_rows_are_shuffled_before_they_are_cut_and_passes_go_on_from_one_another() -> None:
@@ -150,6 +160,14 @@ def test_mistakes_on_the_command_line_are_told_without_a_traceback(
         assert told in said
         assert not (out / RESULT).exists()
         assert not (out / SETTINGS).exists()
+    answers = str(exported("procedural", "sft"))
+    for words, told in (
+        ((sums,), "has no column messages"),
+        ((answers, "--test", answers), "are trained on as well"),
+        ((answers, "--lr-sweep", "1e-5"), "name one"),
+    ):
+        assert sft.main([*words, "--model", "m", "--out", str(tmp_path / "out")]) == 2
+        assert told in capsys.readouterr().err
     with pytest.raises(TrainingError, match="say KEY=VALUE"):
         others_of(["optim"])
     assert others_of(["optim=adamw_8bit", "beta=0.1"]) == {"optim": "adamw_8bit", "beta": 0.1}
@@ -161,6 +179,9 @@ def test_the_help_of_a_script_has_examples(capsys: pytest.CaptureFixture[str]) -
     assert ended.value.code == 0
     said = capsys.readouterr().out
     assert "uv run training/grpo.py rows-train.jsonl --test rows-test.jsonl" in said
+    with pytest.raises(SystemExit):
+        sft.main(["--help"])
+    assert "uv run training/sft.py answers-train.jsonl" in capsys.readouterr().out
 
 
 SHOWN = [
@@ -175,5 +196,5 @@ SHOWN = [
 def test_the_page_calls_the_scripts_as_they_take_it(where: str, line: str) -> None:
     words = shlex.split(line.partition(" #")[0])
     script = next(word for word in words if word.startswith("training/"))
-    parsers = {"training/grpo.py": grpo.parser}
+    parsers = {"training/grpo.py": grpo.parser, "training/sft.py": sft.parser}
     assert parsers[script]().parse_args(words[words.index(script) + 1 :]).out, where
