@@ -98,7 +98,11 @@ def mix(options: argparse.Namespace) -> list[str]:
     found = {s: list(_questions(s, given[s], options.split_by, count)) for s in SOURCES if given[s]}
     if not found:
         raise MixError("name the files of --one-shot, of --agentic, or of both")
+    if options.rows and options.equal == "tokens":
+        raise MixError("--rows is for --equal rows; leave one of them out")
     _alike(found)
+    if options.split_by == "document":
+        found = _together(found)
     arms = _asked_for(options.arm, list(found))
     out = _emptied(Path(options.out))
     seeds = options.seed or [0]
@@ -235,6 +239,28 @@ def _dealt_by(meta: Mapping[str, Any]) -> tuple[str, int]:
     text = re.sub(r" \[\d+/\d+\]$", "", name)
     key = str(meta["document_id"]) if text == name else text
     return key, drawn("split", key)
+
+
+def _together(found: Mapping[str, Sequence[Question]]) -> dict[str, list[Question]]:
+    """The questions, with one source for what either run says is of one text: which texts are
+    nearly the same depends on what else lies in a run's folder."""
+    least = {q.document: (q.place, q.document) for q in chain(*found.values())}
+
+    def of(document: str) -> str:
+        while least[document][1] != document:
+            document = least[document][1]
+        return document
+
+    first: dict[str, str] = {}
+    for question in chain(*found.values()):
+        here = of(question.document)
+        there = of(first.setdefault(str(_meta(question)["document_id"]), here))
+        low, high = sorted((here, there), key=least.__getitem__)
+        least[high] = least[low]
+    return {
+        source: [q._replace(document=of(q.document), place=least[of(q.document)][0]) for q in asked]
+        for source, asked in found.items()
+    }
 
 
 def _split_by(split_by: str, questions: Iterable[Question]) -> str:

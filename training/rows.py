@@ -47,8 +47,9 @@ def read_rows(path: Path, columns: Sequence[str], format: str) -> list[dict[str,
 
 
 def document_of(row: Mapping[str, Any]) -> str:
-    """The id of the document that a row comes from: a hash of its content."""
-    return str(row["meta"]["document_id"])
+    """The text that a row comes from: the same for its passages, and for texts that are nearly the
+    same. In exports from before that column the id of the document."""
+    return str(row["meta"].get("document_source") or row["meta"]["document_id"])
 
 
 def shuffled(

@@ -128,6 +128,8 @@ def test_arms_have_equally_many_rows_and_the_manifest_says_what_lies_there(
 def test_a_matched_arm_has_the_lengths_of_the_other_source(runs: Path, tmp_path: Path) -> None:
     manifest = made(runs, tmp_path / "arms")
     mean = {arm: told["train"]["question_words"]["mean"] for arm, told in manifest["arms"].items()}
+    rows = {told["train"]["rows"] for arm, told in manifest["arms"].items() if arm in mean}
+    assert len(rows - {manifest["arms"]["mixed-double"]["train"]["rows"]}) == 1
     assert mean["agentic"] - mean["one-shot"] > 2.5
     assert abs(mean["one-shot-matched"] - mean["agentic"]) < 1.5
     assert abs(mean["agentic-matched"] - mean["one-shot"]) < 1.5
@@ -189,6 +191,29 @@ def test_what_a_test_asks_is_not_trained_on_in_other_letters(runs: Path, tmp_pat
     assert len(kept) == len(by_part["train"]) - 1
 
 
+def test_what_one_run_says_is_of_one_text_stays_together(runs: Path, tmp_path: Path) -> None:
+    """The other run did not have the text that makes it so."""
+    files = {source: lines(runs / f"{source}-trl-grpo.jsonl") for source in mix.SOURCES}
+    for row in files["agentic"]:
+        row["meta"]["document_source"] = f"{mix.drawn('split', row['meta']['document_id']):016x}"
+    paths = [
+        (f"--{source}", str(write(tmp_path / f"{source}.jsonl", rows)))
+        for source, rows in files.items()
+    ]
+    assert mix.main([*chain(*paths), "--out", str(tmp_path / "arms"), *SHARES]) == 0
+    tests = [tmp_path / "arms" / "test" / f"{source}.jsonl" for source in mix.SOURCES]
+    assert held(tests[0], "document_id") == held(tests[1], "document_id")
+    whole = {
+        row["meta"]["document_id"]: row["meta"]["document_source"] for row in files["one-shot"]
+    }
+    tested, taught = (
+        {whole[each] for file in files for each in held(file, "document_id")}
+        for files in (tests, [tmp_path / "arms" / "mixed-double" / "train.jsonl"])
+    )
+    assert tested
+    assert not tested & taught
+
+
 def test_mathematics_that_differs_by_a_sign_is_not_the_same_question() -> None:
     assert mix.normalised("What is 3 + 4?") == mix.normalised("what is 3+4")
     assert mix.normalised("What is 3 − 4?") != mix.normalised("What is 3 + 4?")
@@ -245,6 +270,7 @@ def test_items_that_code_draws_may_be_split_by_question(tmp_path: Path) -> None:
         (["--agentic", "agentic-sft.jsonl", "--test-share", "0.9", "--validation-share", "0.2"],
          "leave nothing to train on"),
         (["--agentic", "agentic-sft.jsonl", "--tokenizer", "nowhere"], "tokenizer"),
+        (["--agentic", "agentic-sft.jsonl", "--rows", "2", "--equal", "tokens"], "leave one"),
         ([], "name the files"),
     ],
 )  # fmt: skip
