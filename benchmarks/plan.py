@@ -30,9 +30,8 @@ from results import report
 
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import pilot_documents
-from autodata.simulation.documents import study
 from autodata.simulation.messages import listed
-from autodata.simulation.scenario import area, is_famous, is_special
+from autodata.simulation.scenario import area, is_famous, is_special, study
 from autodata.tasks import TASKS
 from autodata.tasks.forecast import Forecast, Outset, PilotDocument, Predicted, forecast
 from autodata.tasks.measurement import in_percent, wilson

@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from zipfile import BadZipFile, ZipFile
 
-from autodata.documents.formats import DEFAULT_LIMITS, MEGABYTE, BadRow, Converter, Limits, read
+from autodata.documents.formats import (
+    DEFAULT_LIMITS,
+    MEGABYTE,
+    TABLES,
+    BadRow,
+    Converter,
+    Limits,
+    read,
+)
 from autodata.documents.passages import BUDGET, Passage, cut
-from autodata.documents.tables import TABLES
 from autodata.documents.text import FormatError, stated_license
 from autodata.tasks.types import Document, digest
 

@@ -23,8 +23,8 @@ from autodata.models.client import Models
 from autodata.models.config import resolve
 from autodata.models.errors import Interrupted
 from autodata.optimizer.acceptance import EvaluationOutcome, PassCount, Scoring, certainties
-from autodata.optimizer.directives import directives
 from autodata.optimizer.evidence import Trajectory
+from autodata.optimizer.guard import directives
 from autodata.prompt_store.prompt import PromptSet, locked
 from autodata.tasks import TASKS, Task
 from autodata.tasks.acceptance import JudgedPolicy

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from autodata.simulation.behaviour import Behaviour, behaviour
-from autodata.simulation.documents import ReadText, study
-from autodata.simulation.messages import Brief, as_json, quoted, sentence
-from autodata.simulation.rng import Rng
+from autodata.simulation.messages import Brief, Rng, as_json, quoted, sentence
 from autodata.simulation.scenario import (
     KIND_DIFFICULTY,
     QUOTED,
     Case,
     Fact,
+    ReadText,
     Scenario,
     is_special,
+    study,
 )
 
 OVERLOAD = 4  # conditions added when the challenger overdoes it

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
-from autodata.simulation.documents import study
-from autodata.simulation.messages import Brief, as_json, excerpt, listed, quoted
-from autodata.simulation.rng import Rng
-from autodata.simulation.scenario import QUOTED, Scenario, kind_of
+from autodata.simulation.messages import Brief, Rng, as_json, excerpt, listed, quoted
+from autodata.simulation.scenario import QUOTED, Scenario, kind_of, study
 
 # The verifier.
 MISSED = {"verifier": 0.15, "final_verifier": 0.05}  # share of real flaws that are overlooked

@@ -13,7 +13,7 @@ from functools import lru_cache
 import sympy
 from sympy import Expr
 
-from autodata.simulation.rng import Rng
+from autodata.simulation.messages import Rng
 
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|\S")

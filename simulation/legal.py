@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from autodata.simulation.behaviour import Behaviour
-from autodata.simulation.documents import ReadText
-from autodata.simulation.messages import quoted
-from autodata.simulation.rng import Rng
+from autodata.simulation.messages import Rng, quoted
 from autodata.simulation.roles import roles
-from autodata.simulation.scenario import Scenario, words
+from autodata.simulation.scenario import ReadText, Scenario, words
 
 
 def _stage(

@@ -12,8 +12,7 @@ from textwrap import shorten
 from typing import Any
 
 from autodata.simulation.behaviour import RULES, Rule
-from autodata.simulation.messages import Brief
-from autodata.simulation.rng import Rng
+from autodata.simulation.messages import Brief, Rng
 
 ROUNDS = 4  # that it reads before it reports
 FAILURES = 2  # kinds that it reports on, the most frequent ones

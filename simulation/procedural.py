@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from statistics import fmean
 
-from autodata.simulation.messages import Brief
-from autodata.simulation.rng import Rng, noise
+from autodata.simulation.messages import Brief, Rng, noise
 from autodata.simulation.roles import Role, form
 from autodata.simulation.scenario import QUESTION_SIGMA, chance_of_success
 from autodata.tasks.procedural import ITEM_FAMILIES, ItemFamily

@@ -13,10 +13,15 @@ from typing import Any, Literal
 from autodata.simulation import optimizer
 from autodata.simulation.challenger import challenge
 from autodata.simulation.checkers import judge_round, mark, verify
-from autodata.simulation.documents import sentences
-from autodata.simulation.messages import Brief, ChatMessages, as_json, plain, quoted, read
-from autodata.simulation.rng import Rng
-from autodata.simulation.scenario import GENERAL, QUOTED, Case, Scenario, chance_of_success
+from autodata.simulation.messages import Brief, ChatMessages, Rng, as_json, plain, quoted, read
+from autodata.simulation.scenario import (
+    GENERAL,
+    QUOTED,
+    Case,
+    Scenario,
+    chance_of_success,
+    sentences,
+)
 
 Role = Callable[[Brief, Rng], str]
 

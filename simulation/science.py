@@ -11,7 +11,6 @@ from sympy import Expr
 
 from autodata.simulation.behaviour import behaviour
 from autodata.simulation.checkers import ERROR, MARKS_MALFORMED, Flaw, criteria, verdict
-from autodata.simulation.documents import study
 from autodata.simulation.formulas import (
     Answer,
     NotAFormula,
@@ -23,10 +22,9 @@ from autodata.simulation.formulas import (
     symbol,
     write,
 )
-from autodata.simulation.messages import Brief, as_json
-from autodata.simulation.rng import Rng, noise
+from autodata.simulation.messages import Brief, Rng, as_json, noise
 from autodata.simulation.roles import Role, form
-from autodata.simulation.scenario import QUESTION_SIGMA, chance_of_success
+from autodata.simulation.scenario import QUESTION_SIGMA, chance_of_success, study
 
 x, t, y = (symbol(name) for name in "xty")
 

@@ -20,8 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from autodata.simulation.messages import plain
-from autodata.simulation.rng import Rng, number
+from autodata.simulation.messages import Rng, number, plain
 from autodata.simulation.roles import SimulatedReply, respond
 
 Fault = Literal[

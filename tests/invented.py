@@ -6,7 +6,7 @@ of real ones: terms that recur, and sentences about them.
 
 from collections.abc import Iterator
 
-from autodata.simulation.rng import Rng
+from autodata.simulation.messages import Rng
 from autodata.tasks.types import Document
 
 PARAGRAPHS = 9

@@ -8,7 +8,7 @@ import pytest
 from autodata.agents.challenger import candidate
 from autodata.agents.replies import CaseFileReply, JudgementReply
 from autodata.prompt_store.prompt import locked
-from autodata.simulation.documents import sentences
+from autodata.simulation.scenario import sentences
 from autodata.tasks.legal import TASK, layer_1
 from tests.models.asking import candidates, document, reply
 

@@ -8,10 +8,9 @@ import pytest
 from autodata.agents.replies import CandidateReply, InstructionReply, VerdictReply
 from autodata.prompt_store.prompt import packaged, policy_text
 from autodata.simulation import respond
-from autodata.simulation.documents import study
 from autodata.simulation.legal import SCENARIO as LEGAL
 from autodata.simulation.messages import read
-from autodata.simulation.scenario import GENERAL, QUOTED, Scenario, kind_of
+from autodata.simulation.scenario import GENERAL, QUOTED, Scenario, kind_of, study
 from tests.models.asking import (
     answer,
     candidates,

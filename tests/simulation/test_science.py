@@ -16,7 +16,7 @@ from autodata.simulation.formulas import (
     same,
     write,
 )
-from autodata.simulation.rng import Rng
+from autodata.simulation.messages import Rng
 from autodata.simulation.science import FAMILIES, Family, recognise
 from autodata.tasks.science import final_answer
 from tests.models.asking import answer, candidates, document, reply, said
