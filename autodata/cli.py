@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from autodata.cli_datasets import audit, baseline, compare, export, plan, quality, redecide
+from autodata.cli_datasets import audit, baseline, compare, export, lab, plan, quality, redecide
 from autodata.options import (
     BUDGETS,
     DONE,
@@ -271,7 +271,7 @@ def remeasure(**given: Any) -> None:
     call("run", "remeasure", **given)
 
 
-for command in (plan, audit, redecide, compare, baseline, quality, export):
+for command in (plan, audit, redecide, compare, baseline, quality, export, lab):
     main.add_command(command)
 
 

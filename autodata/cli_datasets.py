@@ -333,3 +333,35 @@ def audit(**given: Any) -> None:
       autodata audit runs/cs --set models.second_judge.model=my-judge --each
     """
     _call("run", "audit", **given)
+
+
+@click.command(short_help="Train small students on what the loop makes, and measure them.")
+@click.option("--quick", is_flag=True, help="Two students and few steps: does it all work here?")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/lab"),
+    metavar="DIR",
+    help="Folder of runs, results and page; runs/lab unless stated.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="N",
+    help="The same seed gives the same data and training; 0 unless stated.",
+)
+def lab(**given: Any) -> None:
+    """The experiment from end to end, in minutes on two processors: transformers of some ten
+    thousand parameters are the students, the loop makes questions for them, GRPO trains them on
+    one-shot and on agentic arms of equal size, and each is asked questions that no arm held.
+
+    Writes lab.html. It needs the extra `lab`. The same command goes on where it stopped.
+
+    \b
+    Examples:
+      autodata lab --quick
+      autodata lab --out runs/lab
+      autodata lab --seed 1 --out runs/lab-1
+    """
+    _call("lab", "lab", **given)

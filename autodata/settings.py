@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from autodata.documents.passages import BUDGET
+from autodata.documents.text import BUDGET
 from autodata.graph.state import (
     FIRST_TASK,
     Baseline,

@@ -14,7 +14,7 @@ from typing import Any
 from results import report
 
 from autodata.ledger.ledger import Ledger
-from autodata.tasks.procedural import ITEM_FAMILIES
+from autodata.tasks.item_families import ITEM_FAMILIES
 from autodata.tasks.types import Attempt, Candidate, Round
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from itertools import chain
 from textwrap import dedent
 
+BUDGET = 6_000
+"""Tokens per passage: fits beside prompts and answers into an 8,192-token context and up."""
+
 EDGE = 5
 """Lines at the top and at the bottom of a page among which its header and footer stand."""
 

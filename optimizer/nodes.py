@@ -18,7 +18,7 @@ from autodata.ledger.reviews import (
 )
 from autodata.ledger.rows import now
 from autodata.models.errors import CallRefused
-from autodata.optimizer import checks
+from autodata.optimizer import finals
 from autodata.optimizer.acceptance import (
     PassCount,
     chance,
@@ -100,7 +100,7 @@ class OptimizerNodes:
             score=float(count.score),
             tried=count.tried,
             pass_count=count.model_dump(exclude_none=True),
-            checks=await checks.control_questions(context, prompts),
+            checks=await finals.control_questions(context, prompts),
         )
         await asyncio.to_thread(context.record, first)
 
@@ -239,7 +239,7 @@ class OptimizerNodes:
             stopped = state.pass_count.tried < documents
             return {"reason": f"{score}{', no longer able to win' if stopped else ''}"}
         mutant = _mutant(await self._parent(state), state)
-        found = await checks.winner(context, state.number, mutant)
+        found = await finals.winner(context, state.number, mutant)
         if found.problem:
             return {**_invalid(found.problem), "checks": found.figures}
         return {"reason": score, "checks": found.figures}
@@ -308,7 +308,7 @@ class OptimizerNodes:
         if any(decide(against, one, len(order)) != "kept" for one in tried):
             ends = (counts(one, len(order)) for one in (tried[-1], against))
             return found | _by_hand(f"it does not win, {' against '.join(ends)}")
-        checked = await checks.winner(context, state.number, mutant)
+        checked = await finals.winner(context, state.number, mutant)
         found["checks"] = checked.figures
         return found | (_by_hand(checked.problem) if checked.problem else {})
 

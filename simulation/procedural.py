@@ -9,7 +9,7 @@ from statistics import fmean
 from autodata.simulation.messages import Brief, Rng, noise
 from autodata.simulation.roles import Role, form
 from autodata.simulation.scenario import QUESTION_SIGMA, chance_of_success
-from autodata.tasks.procedural import ITEM_FAMILIES, ItemFamily
+from autodata.tasks.item_families import ITEM_FAMILIES, ItemFamily
 
 EASIEST, STEP = -3.0, 1.1  # logits of the first position of a dial, and from one to the next
 DRAWS = 20  # items by which a position's usual size is known

@@ -125,7 +125,7 @@ def serve_model(
     _check(chosen, chosen.path)
     if fetch_only:
         return DONE
-    url = _serve(chosen, port, slots, context or chosen.context)
+    url = serve_file(chosen.path, chosen.name, port, slots, context or chosen.context)
     console.print(f"{chosen.name} answers at {url}; Ctrl-C ends it", soft_wrap=True)
     console.print("In autodata.yaml:", style="dim")
     console.print(SERVED_AS.format(url=url, slots=slots, name=chosen.name), end="", markup=False)
@@ -186,16 +186,16 @@ def _chunks(path: Path) -> Iterator[bytes]:
 _SERVERS: list[Any] = []  # a server lives as long as its object
 
 
-def _serve(model: LocalModel, port: int, slots: int, context: int) -> str:
-    """Starts llama.cpp's own server in this process; returns its base URL.
+def serve_file(path: Path, name: str, port: int, slots: int, context: int) -> str:
+    """Starts llama.cpp's own server in this process, on a free port for 0; returns its base URL.
 
     One thread: two compete for a busy machine and starve.
     """
     import xllamacpp
 
     asked = xllamacpp.CommonParams()
-    asked.model.path = str(model.path)
-    asked.model_alias = {model.name}
+    asked.model.path = str(path)
+    asked.model_alias = {name}
     asked.hostnames, asked.port = [HOST], port
     asked.n_parallel, asked.n_ctx = slots, context * slots
     asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = 1

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.documents.passages import cut, sections, tokens
+from autodata.documents.corpus import cut, sections, tokens
 
 SENTENCE = "The log is written before the page and synced before the client hears of it."
 PARAGRAPH = " ".join([SENTENCE] * 5)

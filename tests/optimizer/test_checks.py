@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autodata.graph.state import RunChoices
-from autodata.optimizer.checks import drifted, winner
+from autodata.optimizer.finals import drifted, winner
 from autodata.optimizer.loop import optimize
 from tests.optimizer.context import optimization_context
 

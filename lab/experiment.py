@@ -1,0 +1,261 @@
+"""The experiment: students trained on arms of equal size, and what each arm made of them.
+
+What is fixed before anything is trained stands in `LabSettings`; everything here is a function of
+them and of the items that the loop accepted. The student is the unit: arms are compared within a
+student, and intervals are of the mean over students.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from scipy.stats import t as students_t
+
+from autodata.lab.training import (
+    LEVELS,
+    Chain,
+    GrpoSettings,
+    GrpoStep,
+    accuracy,
+    drawn,
+    grpo,
+)
+from autodata.lab.transformer import Model
+
+UNTRAINED, ONE_SHOT = "untrained", "one-shot"
+LAB_ARMS = {
+    ONE_SHOT: "the first question of each document, whatever it is like",
+    "length-matched": "one-shot questions, as long as those of `paper`",
+    "paper": "what the loop accepted at weak ≤ 1 and strong ≥ 3 of 4",
+    "equal time": "one-shot questions, and as many steps as `paper` takes with its loop",
+    "measured": "what the loop accepted where the true shares are measured to be so",
+    "mixed": "half one-shot, half `paper`",
+}
+TESTS = {
+    ONE_SHOT: "first questions of other documents",
+    "agentic": "what `paper` accepted from other documents, for this student",
+    "neutral": "chains of every level, drawn alike",
+}
+FEWEST_QUESTIONS = 8  # questions of an arm: a step's worth
+STARTS = (0, 1, 2)  # where dials stand at first, in turn: one-shot questions have 1 to 3 steps
+
+
+class LabSettings(NamedTuple):
+    """What is fixed beforehand. The rates were chosen per arm, on the neutral questions of a
+    student that takes no part, by `benchmarks/lab.py rates`."""
+
+    students: int = 5
+    rows: int = 48  # of each arm
+    held_out: int = 32  # accepted questions that are kept for the agentic test
+    asked: int = 96  # questions of the other two tests
+    attempts: int = 3  # at each test question: mean@3
+    steps: int = 20
+    most_time: float = 4.0  # times the steps of the others, that equal time may take
+    seed: int = 0
+    rates: Mapping[str, float] = dict.fromkeys(LAB_ARMS, 3e-4)
+
+
+QUICK_LAB = LabSettings(students=2, rows=12, held_out=6, asked=32, steps=8, most_time=2.0)
+
+
+@dataclass(frozen=True)
+class Looped:
+    """What a run of the loop gave for a student: accepted questions in the order of documents, and
+    what it took. `seconds` are of the processor, models included."""
+
+    accepted: Sequence[Chain]
+    seconds: float
+    calls: int
+    rounds: int
+    documents: int
+    objections: Mapping[str, int]
+    transcript: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """A student after an arm: mean@k on each test question, and how it was trained."""
+
+    scores: Mapping[str, Sequence[float]]  # by test, one per question, 0 … 1
+    levels: Mapping[str, Sequence[float]]  # mean of each level on the neutral test
+    cut: float  # share of neutral answers that were cut off
+    formless: float  # share without a final answer
+    tokens: float  # of a neutral answer
+    curve: Sequence[GrpoStep] = ()
+    steps: int = 0
+    seconds: float = 0.0  # of the processor, training alone
+
+
+@dataclass(frozen=True)
+class StudentResult:
+    """All of one student, as it is kept in `student-<n>.json`."""
+
+    student: int
+    arms: Mapping[str, ArmResult]
+    loops: Mapping[str, Looped]
+    longest: Mapping[str, float] = field(default_factory=dict)  # mean length of an arm's questions
+
+
+def one_shot(draw: Random, count: int, apart: set[str]) -> list[Chain]:
+    """First questions, dials taking turns; none twice, none of those `apart`, which they join."""
+    found: list[Chain] = []
+    while len(found) < count:
+        item, _ = drawn(draw, STARTS[len(found) % len(STARTS)] + 1)
+        if item.question not in apart:
+            apart.add(item.question)
+            found.append(item)
+    return found
+
+
+def neutral(draw: Random, count: int, apart: set[str]) -> list[Chain]:
+    """Chains of every level in turn; none twice, none of those `apart`, which they join."""
+    found: list[Chain] = []
+    while len(found) < count:
+        item, _ = drawn(draw, LEVELS[len(found) % len(LEVELS)])
+        if item.question not in apart:
+            apart.add(item.question)
+            found.append(item)
+    return found
+
+
+def length_matched(pool: Sequence[Chain], wanted: Sequence[Chain]) -> list[Chain]:
+    """For each question that is wanted one of the pool of the nearest length, none twice."""
+    left, found = list(pool), []
+    for item in sorted(wanted, key=lambda item: -len(item.question)):
+        nearest = min(left, key=lambda other: abs(len(other.question) - len(item.question)))
+        left.remove(nearest)
+        found.append(nearest)
+    return found
+
+
+def arms_of(
+    how: LabSettings, first: Sequence[Chain], loops: Mapping[str, Looped], draw: Random
+) -> tuple[dict[str, list[Chain]], dict[str, list[Chain]]]:
+    """The questions of each arm and of each test: shuffled before they are cut to size, no test
+    question in any arm. Where a run accepted fewer than are wanted, all arms are as small as that.
+
+    Raises ValueError where one accepted next to nothing.
+    """
+    shuffled = {name: draw.sample(run.accepted, len(run.accepted)) for name, run in loops.items()}
+    held = shuffled["paper"][: how.held_out]
+    kept_out = {item.question for item in held}
+    paper = shuffled["paper"][how.held_out :]
+    measured = [item for item in shuffled["measured"] if item.question not in kept_out]
+    count = min(how.rows, len(paper), len(measured))
+    if count < FEWEST_QUESTIONS:
+        found = ", ".join(f"{name} {len(items)}" for name, items in shuffled.items())
+        raise ValueError(f"the loop accepted too few questions to train on: {found}")
+    apart = {item.question for run in loops.values() for item in run.accepted}
+    apart |= {item.question for item in first}
+    tests = {
+        ONE_SHOT: one_shot(draw, how.asked, apart),
+        "agentic": held,
+        "neutral": neutral(draw, how.asked, apart),
+    }
+    arms = {
+        ONE_SHOT: list(first[:count]),
+        "length-matched": length_matched(one_shot(draw, 20 * count, apart), paper[:count]),
+        "paper": paper[:count],
+        "equal time": one_shot(draw, round(count * how.most_time), apart),
+        "measured": measured[:count],
+        "mixed": [*first[: count // 2], *paper[: count - count // 2]],
+    }
+    return arms, tests
+
+
+def study(
+    how: LabSettings,
+    student: int,
+    model: Model,
+    first: Sequence[Chain],
+    loops: Mapping[str, Looped],
+    clock: Callable[[], float],
+) -> StudentResult:
+    """Trains a student on each arm, and asks it each test before and after.
+
+    `clock` counts seconds of the processor.
+    """
+    arms, tests = arms_of(how, first, loops, Random(f"arms {how.seed} {student}"))
+    results = {UNTRAINED: _measured(model, tests, how)}
+    grpo(model, first, GrpoSettings(how.rates[ONE_SHOT]), 1, seed=0)  # compiled before the clock
+    for name in LAB_ARMS:
+        steps = how.steps
+        if name == "equal time":
+            steps = _steps_in_time(how, loops["paper"], results[ONE_SHOT], results["paper"])
+        before = clock()
+        settings = GrpoSettings(how.rates[name])
+        trained, curve = grpo(model, arms[name], settings, steps, seed=how.seed + 1)
+        found = _measured(trained, tests, how)
+        results[name] = ArmResult(
+            **{**vars(found), "curve": curve, "steps": steps, "seconds": clock() - before}
+        )
+    lengths = {name: fmean(len(item.question) for item in some) for name, some in arms.items()}
+    return StudentResult(student, results, loops, lengths)
+
+
+def _steps_in_time(how: LabSettings, looped: Looped, first: ArmResult, paper: ArmResult) -> int:
+    """Steps on one-shot questions in the time that `paper` took for its questions and its steps."""
+    a_step = first.seconds / first.steps
+    return min(round((looped.seconds + paper.seconds) / a_step), round(how.most_time * how.steps))
+
+
+def _measured(model: Model, tests: Mapping[str, Sequence[Chain]], how: LabSettings) -> ArmResult:
+    found = {
+        name: accuracy(model, items, how.attempts, how.seed + 2) for name, items in tests.items()
+    }
+    neutral, items = found["neutral"], tests["neutral"]
+    per_item = neutral.right.mean(axis=1)
+    levels = {
+        str(level): [float(per_item[n]) for n, item in enumerate(items) if item.level == level]
+        for level in LEVELS
+    }
+    return ArmResult(
+        scores={name: [float(x) for x in s.right.mean(axis=1)] for name, s in found.items()},
+        levels={level: [fmean(shares)] if shares else [] for level, shares in levels.items()},
+        cut=float(neutral.cut.mean()),
+        formless=float(neutral.formless.mean()),
+        tokens=float(neutral.tokens.mean()),
+    )
+
+
+# What is said of all students.
+
+
+class ArmDifference(NamedTuple):
+    """An arm less another on a test, over students: mean, 95 % interval of it, and in how many
+    students it is above 0. The interval is of Student's t, and None of fewer than two students."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    above: int
+    students: int
+
+
+def mean_of(values: Sequence[float]) -> ArmDifference:
+    """The mean over students, each with one value, and its interval."""
+    middle, count = fmean(values), len(values)
+    above = sum(value > 0 for value in values)
+    if count < 2:
+        return ArmDifference(middle, None, None, above, count)
+    half = float(students_t.ppf(0.975, count - 1)) * stdev(values) / count**0.5
+    return ArmDifference(middle, middle - half, middle + half, above, count)
+
+
+def score(result: StudentResult, arm: str, test: str) -> float:
+    """mean@k of a student on a test after an arm, 0 … 1."""
+    return fmean(result.arms[arm].scores[test])
+
+
+def difference(
+    results: Sequence[StudentResult], arm: str, test: str, other: str = ONE_SHOT
+) -> ArmDifference:
+    """How much higher students score on a test after one arm than after another."""
+    return mean_of([score(r, arm, test) - score(r, other, test) for r in results])
+
+
+def alike(result: StudentResult, arm: str) -> float:
+    """The share of a training's groups whose answers were all right or all wrong."""
+    return fmean(step.alike for step in result.arms[arm].curve)
