@@ -47,7 +47,7 @@ from random import Random
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from results import report
+from results import report, shown
 
 from autodata.ledger.ledger import Ledger
 from autodata.prompt_store.prompt import locked
@@ -414,8 +414,15 @@ def show(state: Path) -> None:
     title = f"SmolLM2-135M-Instruct, {len(found)} seeds, {spent(state) / 3600:.1f} CPU hours"
     more = {"families": families(found), "trainings": trainings(state, len(found))}
     report("real_student", title, table(found), settings=asdict(SETTINGS), **more)
-    for rows in more.values():
-        print("\n" + "\n".join(" | ".join(str(v) for v in row.values()) for row in rows))
+    for rows in (table(found), *more.values()):
+        print(f"\n{markdown(rows)}")
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a page has them."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([shown(row[c]) for c in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 # Training and testing; torch is imported here alone
