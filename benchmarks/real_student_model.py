@@ -128,6 +128,23 @@ class Student:
         said = logits.log_softmax(-1).gather(2, padded[:, :, None])[:, :, 0]
         return -(worth[:, None] * said * counted).sum()
 
+    def update(
+        self,
+        prompts: Sequence[Tokens],
+        groups: Sequence[Sequence[Tokens]],
+        earned: Any,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """A step on each prompt's group of completions; `earned` has a row of rewards for each."""
+        tokens = sum(len(tokens) for group in groups for tokens in group)
+        optimizer.zero_grad()
+        for prompt, group, worth in zip(prompts, groups, _advantages(earned), strict=True):
+            if worth.any():
+                (self.loss(prompt, group, worth) / tokens).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIPPED)
+        if (earned.std(1) > 0).any():
+            optimizer.step()
+
     def train(
         self,
         state: Path,
@@ -180,21 +197,14 @@ class Student:
             for item, group in zip(batch, groups, strict=True)
         ]
         earned = torch.tensor([[reward(arm, marked) for marked in group] for group in marks])
-        tokens = sum(map(len, found))
-        optimizer.zero_grad()
-        for prompt, group, worth in zip(prompts, groups, _advantages(earned), strict=True):
-            if worth.any():
-                (self.loss(prompt, group, worth) / tokens).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIPPED)
-        if (earned.std(1) > 0).any():
-            optimizer.step()
+        self.update(prompts, groups, earned, optimizer)
         count = len(found)
         return {
             "reward": earned.mean().item(),
             "right": sum(m.right for group in marks for m in group) / count,
             "formed": sum(m.formed for group in marks for m in group) / count,
             "without_variance": (earned.std(1) == 0).float().mean().item(),
-            "tokens": tokens / count,
+            "tokens": sum(map(len, found)) / count,
         }
 
     def test(

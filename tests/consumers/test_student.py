@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.consumers.test_trl import student
+from tests.consumers.test_trl import STEP, student
 from tests.test_real_student import ROWS, SMALL, study
 
 pytestmark = [pytest.mark.consumers, pytest.mark.filterwarnings("default")]
@@ -78,6 +78,42 @@ def test_a_prompt_run_through_once_has_the_gradient_of_all_its_completions(learn
         (-times * sum(logits[n, t] for n, t in zip(at, completion, strict=True))).backward()
     for one, weights in zip(found, learner.model.parameters(), strict=True):
         torch.testing.assert_close(one, weights.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_a_step_is_the_one_that_trl_takes(learner: Any, tmp_path: Path) -> None:
+    import torch
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    rows = [row for arm in ROWS.values() for row in arm]
+    asked = [study.messages(row.candidate) for row in rows]
+    met: list[tuple[Any, list[list[int]], list[float]]] = []
+
+    def pays_small_tokens(prompts: Any, completion_ids: Any, **_: Any) -> list[float]:
+        earned = [float(sum(token < 40 for token in tokens)) for tokens in completion_ids]
+        met.append((prompts, completion_ids, earned))
+        return earned
+
+    learner.reset()
+    step = STEP | {"optim": "sgd", "learning_rate": 0.5, "lr_scheduler_type": "constant"}
+    step |= {"per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 5}
+    GRPOTrainer(
+        model=learner.model,
+        processing_class=learner.tokenizer,
+        reward_funcs=pays_small_tokens,
+        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in asked]),
+        args=GRPOConfig(str(tmp_path), **step),
+    ).train()
+    theirs = {name: kept.clone() for name, kept in learner.model.state_dict().items()}
+    learner.reset()
+    [(prompts, completions, earned)] = met
+    firsts = [learner.prompt(rows[asked.index(prompts[at])]) for at in (0, 4)]
+    groups = [completions[:4], completions[4:]]
+    optimizer = torch.optim.SGD(learner.model.parameters(), lr=0.5)
+    learner.update(firsts, groups, torch.tensor(earned).view(2, 4), optimizer)
+    assert any(not torch.equal(theirs[name], learner.untrained[name]) for name in theirs)
+    for name, ours in learner.model.state_dict().items():
+        torch.testing.assert_close(ours, theirs[name], atol=1e-5, rtol=1e-4)
 
 
 def test_a_training_that_was_killed_ends_with_the_same_weights(
