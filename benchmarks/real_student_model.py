@@ -23,7 +23,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging
 
 BATCH = 50  # items that are answered at once
-CLIPPED = 1.0  # the largest norm of a gradient, as TRL has it
 NEVER_NOUGHT = 1e-4  # added to a group's standard deviation, as TRL does
 
 Tokens = list[int]
@@ -31,6 +30,8 @@ Tokens = list[int]
 
 class Student:
     """A model, and whatever it has learned since `reset`."""
+
+    clipped = 1.0  # the largest norm of a gradient, as TRL has it
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -141,7 +142,7 @@ class Student:
         for prompt, group, worth in zip(prompts, groups, _advantages(earned), strict=True):
             if worth.any():
                 (self.loss(prompt, group, worth) / tokens).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIPPED)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clipped)
         if (earned.std(1) > 0).any():
             optimizer.step()
 

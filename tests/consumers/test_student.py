@@ -80,7 +80,8 @@ def test_a_prompt_run_through_once_has_the_gradient_of_all_its_completions(learn
         torch.testing.assert_close(one, weights.grad, atol=1e-5, rtol=1e-4)
 
 
-def test_a_step_is_the_one_that_trl_takes(learner: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("clipped", [1.0, 100.0])  # as it is, and so that nothing is clipped
+def test_a_step_is_the_one_that_trl_takes(learner: Any, tmp_path: Path, clipped: float) -> None:
     import torch
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -96,6 +97,7 @@ def test_a_step_is_the_one_that_trl_takes(learner: Any, tmp_path: Path) -> None:
 
     learner.reset()
     step = STEP | {"optim": "sgd", "learning_rate": 0.5, "lr_scheduler_type": "constant"}
+    step |= {"max_grad_norm": clipped}
     step |= {"per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 5}
     GRPOTrainer(
         model=learner.model,
@@ -110,7 +112,9 @@ def test_a_step_is_the_one_that_trl_takes(learner: Any, tmp_path: Path) -> None:
     firsts = [learner.prompt(rows[asked.index(prompts[at])]) for at in (0, 4)]
     groups = [completions[:4], completions[4:]]
     optimizer = torch.optim.SGD(learner.model.parameters(), lr=0.5)
+    learner.clipped = clipped
     learner.update(firsts, groups, torch.tensor(earned).view(2, 4), optimizer)
+    del learner.clipped
     assert any(not torch.equal(theirs[name], learner.untrained[name]) for name in theirs)
     for name, ours in learner.model.state_dict().items():
         torch.testing.assert_close(ours, theirs[name], atol=1e-5, rtol=1e-4)
