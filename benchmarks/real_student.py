@@ -21,8 +21,9 @@ begun with. Fixed with them:
   the one-shot arm; a document is left out of both arms when either text stands there already.
 - Training: GRPO as TRL's GRPOTrainer has it by default (group-normalised advantages, the token mean
   of the whole step, no KL term, one update a step), all weights, one learning rate for all arms. It
-  is a loop of our own: a prompt is read once for its eight completions and groups without variance
-  in their reward, whose gradient is nought, are not run through, a quarter of the processor time.
+  is a loop of our own, held against TRL's by tests/consumers/test_student.py: a prompt is read once
+  for its eight completions, and groups without variance in their reward, whose gradient is nought,
+  are not run through.
 - Arms: the untrained student; one-shot; agentic; format-only, on the one-shot rows, whose reward is
   1 for any final answer that can be read. A completion that is cut off earns 0 in all of them.
 - Tests, drawn anew for every seed: one-shot (a fresh generator at the dial of each one-shot row in
@@ -410,7 +411,8 @@ def trainings(state: Path, seeds: int) -> list[dict[str, Any]]:
 def show(state: Path) -> None:
     found = results(state)
     if not found:
-        raise SystemExit("no seed is finished yet: go on with `run`")
+        done = ", ".join(sorted(path.stem for path in state.glob("seed-*-*.json"))) or "nothing"
+        raise SystemExit(f"no seed is finished yet (done: {done}): go on with `run`")
     title = f"SmolLM2-135M-Instruct, {len(found)} seeds, {spent(state) / 3600:.1f} CPU hours"
     more = {"families": families(found), "trainings": trainings(state, len(found))}
     report("real_student", title, table(found), settings=asdict(SETTINGS), **more)

@@ -214,9 +214,15 @@ def test_answers_without_form_have_a_column_of_their_own(tmp_path: Path) -> None
     assert study.families(study.results(tmp_path)) == [
         {"family": "sums", "dial": 1} | dict.fromkeys(study.ARMS, "2 of 4")
     ]
+    assert study.markdown([{"arm": "base", "share": 0.5, "items": 3}]).splitlines() == [
+        "| arm | share | items |",
+        "| --- | --- | --- |",
+        "| base | 0.50 | 3 |",
+    ]
     assert [row["groups without variance"] for row in study.trainings(tmp_path, 1)] == [0.25] * 3
 
 
 def test_an_experiment_with_no_finished_seed_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no seed is finished"):
+    finish(tmp_path, study.Piece("test", 0, "base"), {})
+    with pytest.raises(SystemExit, match=r"no seed is finished yet \(done: seed-0-base-test\)"):
         study.show(tmp_path)
