@@ -216,6 +216,20 @@ def test_a_taskset_compares_formulas_as_the_gate_does(scoring: ModuleType, answe
     assert theirs == ours
 
 
+def test_a_taskset_gives_up_a_comparison_by_the_work_it_takes(scoring: ModuleType) -> None:
+    """Loading the algebra takes longer than this, and waiting for a busy machine as long as it
+    likes: neither takes from a comparison's time, so that a judge is asked where it is needed."""
+    pairs = (r"\frac{1}{2}(n^2 + n)", r"\frac{n^2+n}{2}"), ("(a+b)^{9990}", "(b+a+c)^{9998}")
+
+    async def both() -> list[bool | None]:
+        found: list[bool | None] = await asyncio.gather(
+            *(scoring.same_formula(*pair, seconds=0.3) for pair in pairs)
+        )
+        return found
+
+    assert asyncio.run(both()) == [True, None]
+
+
 def test_a_session_tells_the_whole_loop_of_a_document(ledger: Ledger) -> None:
     [file] = (written(ledger, "traces").path / "sessions" / "train").iterdir()
     header, *lines = [json.loads(line) for line in file.read_text().splitlines()]

@@ -25,6 +25,12 @@ async def running(folder: Path, server: BatchServer, run: str = "r1") -> AsyncIt
         assert isinstance(at.transport, BatchTransport)
         at.transport.gather = at.transport.poll = 0.01
         at.limiter.prove()
+        # What threads find out, whose turn the machine decides, is known before the first call: so
+        # calls that are made together get to the batch together.
+        models.registry.role_model("weak_solver")
+        models.registry.role_model("judge")
+        for scope in ("d1", "d2"):
+            models.log.load(scope)
         yield models
 
 
