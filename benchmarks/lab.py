@@ -1,22 +1,32 @@
 """The lab's choices that are made before anything is compared.
 
 python benchmarks/lab.py rates RUN     # learning rates, on a student that takes no part
+python benchmarks/lab.py trl LAB --python PYTHON    # its arms again, by TRL (training/grpo.py)
 """
 
 import argparse
+import json
 import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-from importlib.resources import files
-
 from results import report
 
-from autodata.commands.lab import first_items, generators, looped
-from autodata.lab.experiment import LAB_ARMS, LabSettings, arms_of, neutral
-from autodata.lab.training import GrpoSettings, accuracy, grpo
+from autodata import api
+from autodata.commands.lab import (
+    RESULTS,
+    WEIGHTS,
+    first_items,
+    generators,
+    kept_result,
+    looped,
+)
+from autodata.lab.experiment import LAB_ARMS, LabSettings, arms_of, neutral, score
+from autodata.lab.training import Chain, GrpoSettings, accuracy, grpo
 from autodata.lab.transformer import read
 
 APART = 5  # the student that takes no part
@@ -26,7 +36,7 @@ RATES = (1e-4, 3e-4, 1e-3)
 def rates(out: Path) -> None:
     """Each arm at each rate: mean@3 on neutral questions that no test holds."""
     how = LabSettings()
-    model = read(Path(str(files("autodata.lab"))) / "weights" / f"student-{APART}")
+    model = read(WEIGHTS / f"student-{APART}")
     documents = generators(how, APART)
     loops = looped(documents, out, how, APART)
     arms, _ = arms_of(how, first_items(documents), loops, Random("rates"))
@@ -43,8 +53,58 @@ def rates(out: Path) -> None:
     report("lab-rates", f"mean@3 on neutral questions, untrained {untrained:.3f}", rows)
 
 
+def trl(lab: Path, python: str) -> None:
+    """One-shot and `paper` of each student by TRL's trainer: the same rows, steps and rates.
+
+    `python` is an interpreter that has what training/grpo.py names. Scores are those of the lab's
+    own tests; the difference is `paper` less one-shot.
+    """
+    how, rows = LabSettings(), []
+    for number in range(how.students):
+        kept = kept_result(lab / RESULTS.format(number))
+        documents = generators(how, number)
+        draw = Random(f"arms {how.seed} {number}")
+        arms, tests = arms_of(how, first_items(documents), kept.loops, draw)
+        row: dict[str, object] = {"student": number}
+        for arm in ("one-shot", "paper"):
+            out = lab / "trl" / f"{number}-{arm}"
+            if not (out / "model").is_dir():
+                file = _exported(lab, number, arms[arm], out.with_suffix(".jsonl"))
+                words = [python, "training/grpo.py", str(file), "--out", str(out)]
+                words += ["--model", str(WEIGHTS / f"student-{number}"), "--reward", "exact"]
+                words += ["--preset", "procedural", "--batch", "12", "--rollouts", "8"]
+                words += ["--steps", str(how.steps), "--lr", str(how.rates[arm])]
+                words += ["--max-completion", "52", "--device", "cpu"]
+                subprocess.run(words, check=True)
+            trained = read(out / "model")
+            for test, items in tests.items():
+                right = accuracy(trained, items, how.attempts, how.seed + 2).right.mean()
+                row[f"{arm}, {test}: TRL"] = f"{right:.3f}"
+                row[f"{arm}, {test}: lab"] = f"{score(kept, arm, test):.3f}"
+        rows.append(row)
+        print(row, flush=True)
+    report("lab-trl", "mean@3 after TRL's trainer and after the lab's own", rows)
+
+
+def _exported(lab: Path, number: int, items: Sequence[Chain], file: Path) -> Path:
+    """Questions as rows of a `trl-grpo` export, each a document of its own."""
+    file.parent.mkdir(exist_ok=True)
+    api.open(lab / f"student-{number}" / "paper").export("trl-grpo", file)
+    like = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+    asked = like["question"]
+    with file.open("w", encoding="utf-8") as to:
+        for n, item in enumerate(items):
+            row = json.loads(json.dumps(like).replace(asked, item.question))
+            row |= {"reference_answer": item.answer}
+            row["meta"] |= {"document_id": f"{number}-{n}"}
+            to.write(json.dumps(row) + "\n")
+    return file
+
+
 if __name__ == "__main__":
     made = argparse.ArgumentParser()
-    made.add_argument("what", choices=["rates"])
+    made.add_argument("what", choices=["rates", "trl"])
     made.add_argument("run", type=Path)
-    rates(made.parse_args().run)
+    made.add_argument("--python", default="python", help="an interpreter that has TRL")
+    given = made.parse_args()
+    rates(given.run) if given.what == "rates" else trl(given.run, given.python)

@@ -27,15 +27,15 @@ from autodata.lab.transformer import Model
 UNTRAINED, ONE_SHOT = "untrained", "one-shot"
 LAB_ARMS = {
     ONE_SHOT: "the first question of each document, whatever it is like",
-    "length-matched": "one-shot questions, as long as those of `paper`",
-    "paper": "what the loop accepted at weak ≤ 1 and strong ≥ 3 of 4",
-    "equal time": "one-shot questions, and as many steps as `paper` takes with its loop",
-    "measured": "what the loop accepted where the true shares are measured to be so",
-    "mixed": "half one-shot, half `paper`",
+    "length-matched": "one-shot questions, as long as those of paper",
+    "paper": "accepted by the loop: at most 1 of 4 weak and at least 3 of 4 strong attempts right",
+    "equal time": "one-shot questions, and as many steps as paper takes with its loop",
+    "measured": "accepted by the loop: true shares of right answers are measured to keep the thresholds",
+    "mixed": "half one-shot, half paper",
 }
 TESTS = {
     ONE_SHOT: "first questions of other documents",
-    "agentic": "what `paper` accepted from other documents, for this student",
+    "agentic": "what paper accepted from other documents, for this student",
     "neutral": "chains of every level, drawn alike",
 }
 FEWEST_QUESTIONS = 8  # questions of an arm: a step's worth
@@ -54,10 +54,17 @@ class LabSettings(NamedTuple):
     steps: int = 20
     most_time: float = 4.0  # times the steps of the others, that equal time may take
     seed: int = 0
-    rates: Mapping[str, float] = dict.fromkeys(LAB_ARMS, 3e-4)
+    rates: Mapping[str, float] = {
+        ONE_SHOT: 1e-4,
+        "length-matched": 1e-4,
+        "paper": 3e-4,
+        "equal time": 1e-4,
+        "measured": 1e-4,
+        "mixed": 3e-4,
+    }
 
 
-QUICK_LAB = LabSettings(students=2, rows=12, held_out=6, asked=32, steps=8, most_time=2.0)
+QUICK_LAB = LabSettings(students=2, rows=10, held_out=4, asked=32, steps=4, most_time=2.0)
 
 
 @dataclass(frozen=True)

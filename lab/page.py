@@ -27,11 +27,12 @@ SMOOTHED = 5  # steps of a learning curve that are shown as their mean
 
 
 def said(found: ArmDifference, signed: bool = False) -> str:
-    """A mean with its interval: “+.06 (+.02 to +.10)”."""
-    form = "+.2f" if signed else ".2f"
+    """A mean with its interval: “+0.06 (+0.02 to +0.10)”; that of a score ends at 0 and at 1."""
+    form, least = ("+.2f", -1.0) if signed else (".2f", 0.0)
     if found.low is None or found.high is None:
         return f"{found.mean:{form}}"
-    return f"{found.mean:{form}} ({found.low:{form}} to {found.high:{form}})"
+    low, high = max(found.low, least), min(found.high, 1.0)
+    return f"{found.mean:{form}} ({low:{form}} to {high:{form}})"
 
 
 def rows(how: LabSettings, results: Sequence[StudentResult]) -> list[tuple[str, dict[str, str]]]:
@@ -181,6 +182,7 @@ def page(how: LabSettings, results: Sequence[StudentResult], quick: bool, style:
         levels=levels,
         learned=learned,
         points=points,
+        colours=[UNTRAINED, *LAB_ARMS],
         longest=max(map(len, learned.values())),
         wide=WIDE,
         high=HIGH,

@@ -8,8 +8,9 @@ run folders, and what is done is kept: the same command goes on where it stopped
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 NEEDED = ("gguf", "jax", "optax", "safetensors", "scipy", "xllamacpp")  # the extra `lab`
 SPARE = 1.3  # documents for each question that is wanted: enough where eight of ten yield one
 PLAIN = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "cache_prompt": False}  # sampled as it is trained
+ENDPOINT = {"max_concurrency": 1, "backoff": 0.01}  # one slot: answers follow from their seeds
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"  # each student has a processor of its own
 WEIGHTS = Path(str(files("autodata.lab"))) / "weights"  # of students and teacher
 CONTEXT = 128  # tokens that a server holds: what the models were made for
@@ -89,20 +91,17 @@ def _open(out: Path, how: "LabSettings") -> None:
 def _students(out: Path, how: "LabSettings", say: Say) -> "list[StudentResult]":
     """The results of all students: those that are kept, and the others, two at a time."""
     left = [n for n in range(how.students) if not (out / RESULTS.format(n)).is_file()]
-    # Spawned: an event loop and JAX's threads do not survive a fork.
-    with ProcessPoolExecutor(min(2, os.cpu_count() or 1), get_context("spawn")) as pool:
-        begun = {pool.submit(student, out, how, n): n for n in left}
-        try:
-            for number, ended in enumerate(as_completed(begun), how.students - len(left) + 1):
-                took = ended.result()
-                say(f"student {begun[ended]} is done in {took:.0f} s: {number} of {how.students}")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [_kept(out / RESULTS.format(n)) for n in range(how.students)]
+    # Spawned: an event loop and JAX's threads do not survive a fork. Leaving ends the others.
+    with get_context("spawn").Pool(min(2, os.cpu_count() or 1)) as pool:
+        work = partial(student, out, how)
+        for done, (number, took) in enumerate(pool.imap_unordered(work, left), 1):
+            said = f"{how.students - len(left) + done} of {how.students}"
+            say(f"student {number} is done in {took:.0f} s: {said}")
+    return [kept_result(out / RESULTS.format(n)) for n in range(how.students)]
 
 
-def _kept(path: Path) -> "StudentResult":
+def kept_result(path: Path) -> "StudentResult":
+    """What is kept of a student that is done."""
     from pydantic import TypeAdapter
 
     from autodata.lab.experiment import StudentResult
@@ -110,8 +109,8 @@ def _kept(path: Path) -> "StudentResult":
     return TypeAdapter(StudentResult).validate_json(path.read_bytes())
 
 
-def student(out: Path, how: "LabSettings", number: int) -> float:
-    """All of one student, kept in its file when it is done; returns the seconds that it took."""
+def student(out: Path, how: "LabSettings", number: int) -> tuple[int, float]:
+    """All of one student, kept in its file when it is done: its number, and the seconds it took."""
     from pydantic import TypeAdapter
 
     from autodata.lab.experiment import StudentResult, study
@@ -126,7 +125,7 @@ def student(out: Path, how: "LabSettings", number: int) -> float:
     part = place.with_suffix(".part")
     part.write_bytes(TypeAdapter(StudentResult).dump_json(result))
     part.replace(place)
-    return time.monotonic() - began
+    return number, time.monotonic() - began
 
 
 def generators(how: "LabSettings", number: int) -> list[dict[str, str]]:
@@ -180,25 +179,30 @@ def loop(
     clock, before = out.with_suffix(".seconds"), time.process_time()
     solver = {"temperature": 1.0, "max_tokens": 52, "extra": PLAIN}
     sides = {f"{side}_solver": {"endpoint": side, "model": side} | solver for side in urls}
-    run = api.run(
-        documents,
-        task="procedural",
-        out=out,
-        config={
-            "endpoints": {side: {"base_url": urls[side], "max_concurrency": 1} for side in urls},
-            "models": sides,
-            "acceptance": {"preset": preset},
-            "run": {"seed": seed, "documents_in_flight": 4},
-        },
-        progress=False,
-    )
+    with warnings.catch_warnings():
+        # A student that ends before it begins is asked again, and gives up on the document.
+        warnings.simplefilter("ignore", UserWarning)
+        run = api.run(
+            documents,
+            task="procedural",
+            out=out,
+            config={
+                "endpoints": {side: {"base_url": urls[side]} | ENDPOINT for side in urls},
+                "models": sides,
+                "acceptance": {"preset": preset},
+                "run": {"seed": seed, "documents_in_flight": 4},
+            },
+            progress=False,
+        )
     if not clock.is_file():
         clock.write_text(f"{time.process_time() - before:.3f}\n", encoding="utf-8")
     summary = run.summary()
     with Ledger.open(run.path, create=False) as ledger:
         told = [ledger.rounds(run.id, document) for document in ledger.document_ids()]
     accepted = sorted(run.examples(), key=lambda example: example.document_name)
-    longest = max((rounds for rounds in told if rounds[-1].decision == "accepted"), key=len)
+    longest = max(
+        (rounds for rounds in told if rounds and rounds[-1].decision == "accepted"), key=len
+    )
     return Looped(
         accepted=[_item(example.candidate) for example in accepted],
         seconds=float(clock.read_text(encoding="utf-8")),
