@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
 
 from autodata.agents.comparison import ComparisonPool
-from autodata.graph.state import RunChoices, State, earlier, measuring, policy_of
+from autodata.graph.state import RunChoices, State, earlier, in_force, measuring, policy_of
 from autodata.ledger.calls import CallLog, Facts, Watched
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import confirmed
@@ -17,9 +17,10 @@ from autodata.ledger.quality import AcceptedQuestions, Cell, source_of
 from autodata.ledger.summary import outcomes
 from autodata.models.client import Models
 from autodata.prompt_store.prompt import PromptSet
+from autodata.tasks.acceptance import exact
 from autodata.tasks.diversity import AcceptedQuestion, asked_before, repeats_accepted
 from autodata.tasks.measured import Confirm, accepted_gap, redecide
-from autodata.tasks.measurement import Noise, Prior, fit
+from autodata.tasks.measurement import Noise, Prior, Sides, fit
 from autodata.tasks.types import Document, Round
 
 T = TypeVar("T")
@@ -205,13 +206,37 @@ class RunContext:
         self.ledger.close()
 
 
+def estimate_anew(context: RunContext, task: str, choices: RunChoices) -> None:
+    """Estimates the true scores of a run's examples once more, under what all of its rounds look
+    like: what was on record when each was accepted depends on which documents happened to end
+    first. Those stay that were begun under a prior of their own. Blocks on SQLite.
+    """
+    own, choices = in_force(task, context.choices, choices)
+    if choices.preset == "measured":
+        return
+    run_id = context.run_of(own.name, choices)
+    if examples := context.ledger.scored_examples(run_id):
+        measures = measuring(State(task=own.name, choices=choices))
+        prior = _fit_all(context.ledger.scored(run_id), measures.noise, measures.prior)
+        known = {
+            id: measures.estimated(prior, *(tuple(map(exact, side)) for side in sides))
+            for id, sides in examples.items()
+        }
+        context.ledger.estimate(known)
+
+
+def _fit_all(scored: Sequence[Sides], noise: Noise, default: Prior) -> Prior:
+    """The prior of a whole run; the same to the last digit in whatever order it was recorded."""
+    return fit(sorted(scored), noise, default)
+
+
 def decide_anew(
     ledger: Ledger, run_id: str, cells: Sequence[Cell], states: Sequence[State]
 ) -> None:
     """Decide each decided document of a run anew in every cell, by its state: under the prior with
     which it was begun, or, where it had none, under what all of the run looks like."""
-    begun, scored = ledger.priors(run_id), ledger.scored(run_id, ROUNDS_FITTED)
-    fitted = cache(lambda noise, prior: fit(scored, noise, prior))
+    begun, scored = ledger.priors(run_id), ledger.scored(run_id)
+    fitted = cache(lambda noise, prior: _fit_all(scored, noise, prior))
     measures, afresh = [measuring(state) for state in states], confirmed(ledger, run_id)
     for outcome in outcomes(ledger, run_id):
         if outcome.decision not in ("accepted", "rejected"):

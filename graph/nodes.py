@@ -401,16 +401,14 @@ class Nodes:
     def _known(
         self, context: RunContext, state: State, run_id: str, round: Round
     ) -> Posterior | None:
-        """What all attempts at an example say of its true scores."""
+        """What all attempts at an example say of its true scores, by what is on record so far; see
+        `estimate_anew`."""
         measures = measuring(state)
         prior = measures.prior
         if not state.prior:
             prior = context.prior(run_id, measures.prior, measures.noise)
         sides = ([a for a in round.attempts if a.solver == side] for side in ("weak", "strong"))
-        weak, strong = map(scores, sides)
-        believed = measures.believed(prior, weak, strong)
-        known = measures.model_copy(update={"prior": prior}).known(weak, strong)
-        return believed._replace(holds=known.holds)
+        return measures.estimated(prior, *map(scores, sides))
 
     def _found(self, context: RunContext, state: State, *, edited: bool) -> Round:
         """The last round, accepted only where the record bears it out; a person can edit a state.

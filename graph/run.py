@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from autodata.agents.judge import mark_again
 from autodata.graph.baseline import build_baseline, calls_of_baseline
 from autodata.graph.build import Loop, build
-from autodata.graph.context import RunContext
+from autodata.graph.context import RunContext, estimate_anew
 from autodata.graph.nodes import all_done, attempt
 from autodata.graph.state import (
     Baseline,
@@ -30,7 +30,7 @@ from autodata.ledger.measurements import (
     last_numbers,
     record_measurement,
 )
-from autodata.models.errors import CallRefused
+from autodata.models.errors import CallRefused, Paused
 from autodata.tasks import TASKS
 from autodata.tasks.measured import Confirm, Measurement, accepts, marked_again, measurement
 from autodata.tasks.types import Attempt, Decision, Round, Side
@@ -134,8 +134,13 @@ async def run_documents(
         except asyncio.CancelledError:
             await context.loose_ends(drop=True)
             raise
+        except Paused:
+            await context.loose_ends()
+            await asyncio.to_thread(estimate_anew, context, batch.task, batch.choices)
+            raise
         finally:
             await context.loose_ends()
+        await asyncio.to_thread(estimate_anew, context, batch.task, batch.choices)
 
 
 async def _ended(loop: Loop, context: RunContext, batch: Batch, document_id: str) -> dict[str, Any]:

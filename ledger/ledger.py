@@ -382,6 +382,24 @@ class Ledger:
         )
         return [(json.loads(row["weak"]), json.loads(row["strong"])) for row in rows]
 
+    def scored_examples(self, run_id: str) -> dict[str, Sides]:
+        """The scores of all attempts by which a run's examples were accepted, weak and strong, by
+        example; of those whose true scores were estimated."""
+        rows = self.query(
+            "select e.id, json_group_array(score) filter (where solver = 'weak') as weak,"
+            " json_group_array(score) filter (where solver = 'strong') as strong"
+            " from examples as e join attempts on attempts.round_id = e.round_id"
+            " where e.run_id = ? and certainty is not null and score is not null group by e.id",
+            [run_id],
+        )
+        return {row["id"]: (json.loads(row["weak"]), json.loads(row["strong"])) for row in rows}
+
+    def estimate(self, known: Mapping[str, Posterior]) -> None:
+        """Note what is known now of the true scores of these examples."""
+        with self._lock, transaction(self._db):
+            for id, found in known.items():
+                self._db.table("examples").update(id, known_row(found))
+
     def prior_of(self, run_id: str, document_id: str, found: Prior) -> Prior:
         """The prior under which a document was begun: this one, unless it was begun before."""
         with self._lock, transaction(self._db):

@@ -95,6 +95,12 @@ class MeasuredPolicy(Frozen):
         sides = (tuple(map(float, side)) for side in (weak, strong))
         return posterior(prior, self.bounds, *sides, self.noise)
 
+    def estimated(self, prior: Prior, weak: Scores, strong: Scores) -> Posterior:
+        """What all attempts at an example say of its true scores under a prior; it `holds` as to
+        whom of both readers is less certain."""
+        known = self.model_copy(update={"prior": prior}).known(weak, strong)
+        return self.believed(prior, weak, strong)._replace(holds=known.holds)
+
     def after(self, rounds: Sequence[Sides]) -> Self:
         """The policy of a document's next round: the scores of its earlier ones tell how attempts
         scatter, for documents that begin together have no others to learn from."""

@@ -23,6 +23,8 @@ from autodata.tasks.types import Document
 
 DEMO = Path(__file__).parents[2] / "autodata" / "demo" / "cs"
 CALLS = 60
+CHOICES = RunChoices(preset="deployed", rounds=3)
+KNOWN = "select document_id, certainty, weak_estimate, gap_low from examples order by document_id"
 
 
 @asynccontextmanager
@@ -30,7 +32,7 @@ async def demo(folder: Path, **models: Any) -> AsyncIterator[RunContext]:
     """A context over the demo's documents."""
     ledger = Ledger.open(folder)
     ledger.add_documents(Document.of(f.name, f.read_text()) for f in sorted(DEMO.iterdir()))
-    ledger.start_run(RunRow(id="run", task="cs", prompts_revision=packaged().revision))
+    ledger.run_like(RunRow(id="run", task="cs", prompts_revision=packaged().revision))
     log = CallLog(ledger.path)
     simulated = {SIMULATED: SimulatedTransport()}
     asked = Models(log=log, seed=0, transports=simulated, **models)
@@ -52,6 +54,31 @@ async def test_a_budget_ends_with_finished_documents(tmp_path: Path) -> None:
     assert made["calls"] == CALLS
     assert len(batch.decided) >= 3
     assert len(begun - set(batch.decided)) == 1
+
+
+async def test_what_is_known_of_examples_depends_on_no_order_of_documents(tmp_path: Path) -> None:
+    """Which of the documents in flight ends first is the machine's affair. Here the first one is
+    last; and one run is paused on its way."""
+    known = list[list[dict[str, Any]]]()
+    for name, backwards in (("forth", False), ("back", True)):
+        (tmp_path / name).mkdir()
+        async with demo(tmp_path / name) as context:
+            ids = context.ledger.document_ids()
+            ordered = ids[::-1] if backwards else ids
+            await run_documents(context, Batch("cs", CHOICES, ordered, in_flight=1))
+            known.append(context.ledger.query(KNOWN))
+    assert len(known[0]) >= 2
+    assert known[0] == known[1]
+    (tmp_path / "paused").mkdir()
+    async with demo(tmp_path / "paused", budget=Budget(calls=110)) as context:
+        with pytest.raises(BudgetReached):
+            await run_documents(context, Batch("cs", CHOICES, ids, in_flight=1))
+        early = context.ledger.query(KNOWN)
+    async with demo(tmp_path / "paused") as context:
+        decided = context.ledger.outcomes("run")
+        await run_documents(context, Batch("cs", CHOICES, ids, in_flight=1, decided=decided))
+        assert context.ledger.query(KNOWN) == known[0]
+    assert early[0] not in known[0]  # more is known at the end
 
 
 async def test_a_judge_asked_thrice_is_counted_before_documents_are_begun(tmp_path: Path) -> None:
