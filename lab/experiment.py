@@ -30,7 +30,7 @@ LAB_ARMS = {
     "length-matched": "one-shot questions, as long as those of paper",
     "paper": "accepted by the loop: at most 1 of 4 weak and at least 3 of 4 strong attempts right",
     "equal time": "one-shot questions, and as many steps as paper takes with its loop",
-    "measured": "accepted by the loop: true shares of right answers are measured to keep the thresholds",
+    "measured": "accepted by the loop: the true shares are measured to keep the thresholds",
     "mixed": "half one-shot, half paper",
 }
 TESTS = {

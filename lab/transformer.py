@@ -26,7 +26,7 @@ IDS = {word: number for number, word in enumerate(VOCABULARY)}
 CONTEXT = 128  # tokens; a question of six lines has 42 and its answer in six steps 51
 ROPE_BASE, EPSILON = 10_000.0, 1e-5  # as Llama has them
 LAYERED = ("attention_norm", "inner_norm", "q", "k", "v", "o", "gate", "up", "down")
-UNSEEN = -1e9  # what attention adds to a position that must not be seen
+MASKED = -1e9  # what attention adds to a position that must not be seen
 
 # A solver is asked between these lines (locked/procedural/solver.md); the rest it cannot read.
 TEMPLATE = (
@@ -124,7 +124,7 @@ def _layer(
             for kept, new in zip(past, (k, v), strict=True)
         )
     scores = jnp.einsum("bthd,bshd->bhts", q, k) * (width // heads) ** -0.5
-    shares = jax.nn.softmax(jnp.where(seen[:, None], scores, UNSEEN), -1)
+    shares = jax.nn.softmax(jnp.where(seen[:, None], scores, MASKED), -1)
     x = x + jnp.einsum("bhts,bshd->bthd", shares, v).reshape(batch, tokens, width) @ layer["o"]
     normed = _normed(x, layer["inner_norm"])
     inner = jax.nn.silu(normed @ layer["gate"]) * (normed @ layer["up"])

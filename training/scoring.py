@@ -18,10 +18,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from queue import Empty, SimpleQueue
-from threading import Timer
 from typing import Any, NamedTuple
 
-SECONDS = 10.0  # that comparing two formulas may take; then a judge decides
+SECONDS = (
+    5.0  # of CPU time that comparing two formulas may take, as at the gate; then a judge decides
+)
 USER_LINE = "<!-- user -->"  # between the system and the user message of a prompt
 COMPARED = ("procedural", "science")  # the tasks whose answers end in one that code can compare
 
@@ -148,13 +149,16 @@ def _boxed(text: str) -> str | None:
     return None
 
 
-async def same_formula(given: str, wanted: str) -> bool | None:
-    """Whether two formulas are the same; None where mathematics does not settle it in time."""
+async def same_formula(given: str, wanted: str, seconds: float = SECONDS) -> bool | None:
+    """Whether two formulas are the same; None where mathematics does not settle it in time.
+
+    Its time is CPU time, without that of loading: a busy machine says what an idle one does.
+    """
     if _LOOKS.sub("", given.strip()) == _LOOKS.sub("", wanted.strip()):
         return True
     if not (_comparable(given) and _comparable(wanted)):
         return None
-    return await asyncio.to_thread(_ALGEBRA.settle, given, wanted)
+    return await asyncio.to_thread(_ALGEBRA.settle, given, wanted, seconds)
 
 
 def _comparable(latex: str) -> bool:
@@ -175,23 +179,22 @@ class AlgebraProcesses:
     than most comparisons. They end with this process, whose end closes their input.
     """
 
-    def __init__(self, size: int, seconds: float = SECONDS) -> None:
-        self._seconds = seconds  # for a pair
+    def __init__(self, size: int) -> None:
         self._free: SimpleQueue[subprocess.Popen[str] | None] = SimpleQueue()
         self._known: dict[tuple[str, str], bool | None] = {}
         for _ in range(size):
             self._free.put(None)
 
-    def settle(self, given: str, wanted: str) -> bool | None:
-        """True or False where it is settled in time, else None. Blocks. Raises RuntimeError
-        where the algebra is not installed."""
+    def settle(self, given: str, wanted: str, seconds: float = SECONDS) -> bool | None:
+        """True or False where it is settled in so many seconds of CPU time, else None. Blocks.
+        Raises RuntimeError where the algebra is not installed."""
         if (given, wanted) in self._known:
             return self._known[given, wanted]
         process = self._free.get()
         try:
             if process is None:
                 process = self._started()
-            said = self._ask(process, given, wanted, self._seconds)
+            said = self._ask(process, given, wanted, seconds)
             if not said:  # it was killed, by the time or by what it was asked
                 process.kill()
                 process.communicate()
@@ -216,20 +219,15 @@ class AlgebraProcesses:
         return process
 
     def _ask(self, process: subprocess.Popen[str], given: str, wanted: str, seconds: float) -> str:
-        """What it says of a pair; nothing where it was killed."""
+        """What it says of a pair; nothing where it ended, by its time or by what it was asked."""
         assert process.stdin is not None
         assert process.stdout is not None
-        killer = Timer(seconds, process.kill)
-        killer.daemon = True
-        killer.start()
         try:
-            process.stdin.write(json.dumps([given, wanted]) + "\n")
+            process.stdin.write(json.dumps([given, wanted, seconds]) + "\n")
             process.stdin.flush()
             return process.stdout.readline().strip()
         except BrokenPipeError:
             return ""
-        finally:
-            killer.cancel()
 
     def close(self) -> None:
         """Ends those that wait for a pair; the next pair starts others."""
@@ -464,10 +462,15 @@ def _called(text: str, first: ValueInText, values: Sequence[ValueInText]) -> str
 if __name__ == "__main__":  # one pair of formulas a line, until the input ends
     import logging
     import resource
+    import signal
     from contextlib import suppress
 
     with suppress(ValueError, OSError):  # not every system limits memory
         resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time-out
     for line in sys.stdin:
-        print(_settled(*json.loads(line)), flush=True)
+        *pair, seconds = json.loads(line)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # ends the process when it has used them
+        said = _settled(*pair)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(said, flush=True)

@@ -175,8 +175,8 @@ HOSTILE = r"\int_0^1 \sqrt{\tan(x^{7} + \sin x)} \, dx + \prod_{k=1}^{40} (x + k
 
 
 def test_a_formula_that_takes_too_long_is_left_to_the_judge_and_the_next_is_compared() -> None:
-    algebra = scoring.AlgebraProcesses(1, seconds=1.0)
-    assert algebra.settle(HOSTILE, "x") is None
+    algebra = scoring.AlgebraProcesses(1)
+    assert algebra.settle(HOSTILE, "x", seconds=1.0) is None
     assert algebra.settle("x + y", "x - y") is False
     algebra.close()
 
