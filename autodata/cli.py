@@ -16,7 +16,6 @@ from autodata.cli_datasets import audit, baseline, compare, export, lab, plan, q
 from autodata.options import (
     BUDGETS,
     DONE,
-    FAILED,
     FLAGS,
     INTERRUPTED,
     PAUSED,
@@ -48,6 +47,7 @@ from autodata.options import (
     studio_server,
     task_error,
     trial,
+    unread,
     user_errors,
     wait,
 )
@@ -73,9 +73,8 @@ def call(module: str, name: str, /, **given: Any) -> NoReturn:
     except user_errors() as error:
         _say(error)
         code = WRONG_USE
-    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
+    except BrokenPipeError:
+        unread()
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}")
         code = WRONG_USE
@@ -115,7 +114,8 @@ def main(context: click.Context) -> None:
 
     \b
     Exit codes: 0 done, 1 finished with a failure to look at, 2 wrong use,
-    3 paused (endpoint, budget, reviews outstanding), 130 interrupted; 3 and 130 resume.
+    3 paused (endpoint, budget, reviews outstanding), 130 interrupted,
+    141 output not read to its end; 3, 130 and 141 resume.
     """
     context.obj = call  # how the commands of other files are done, too
 

@@ -70,7 +70,6 @@ choices = together(
     click.option(
         "--length-bins",
         type=click.IntRange(2, 100),
-        default=5,
         metavar="N",
         help="Bins of lengths that are drawn from; 5 unless stated.",
     ),

@@ -1,10 +1,13 @@
 """The options that commands share, how groups and commands read them, and which errors are a user's
 to mend. Needs click alone."""
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -20,6 +23,7 @@ FAILED = 1  # finished, with a failure that the user must see
 WRONG_USE = 2
 PAUSED = 3  # an endpoint is down, a budget reached, or reviews outstanding; resumable
 INTERRUPTED = 130  # by Ctrl-C or a hangup; resumable
+UNREAD = 141  # nobody reads what is printed; as of a process that SIGPIPE ends
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,13 +125,6 @@ settings = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="Override one key, such as run.rounds=6; the value is YAML. Repeatable.",
-)
-thresholds = click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override one threshold, such as acceptance.weak_max=0.45. Repeatable.",
 )
 store = click.option(
     "--store",
@@ -275,9 +272,7 @@ serving = together(
 )
 # What a pilot is, and what is to be foretold from it.
 pilot_choices = together(
-    click.option(
-        "--pilot", type=click.IntRange(2), default=8, metavar="N", help="Documents to try; 8."
-    ),
+    click.option("--pilot", type=click.IntRange(2), metavar="N", help="Documents to try; 8."),
     click.option("--examples", type=click.IntRange(1, 10**9), metavar="N", help="Wanted in all."),
     click.option(
         "--documents",
@@ -286,7 +281,7 @@ pilot_choices = together(
         metavar="N",
         help="How many there are in all, where not all are at hand.",
     ),
-    click.option("--seed", type=int, default=0, metavar="N", help="Of the sample; 0."),
+    click.option("--seed", type=int, metavar="N", help="Of the sample; 0."),
     click.option("--ceiling", is_flag=True, help="Find what limits the yield; asks for more."),
     click.option("--challenger", metavar="ENDPOINT/MODEL", help="Another one to try for that."),
     click.option(
@@ -312,8 +307,31 @@ examples_file = click.option(
 )
 
 
+def unread() -> NoReturn:
+    """Ends the command quietly: whoever reads what it prints has seen enough, as `head` does."""
+    for descriptor in (1, 2):  # what is left to print goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    sys.exit(UNREAD)
+
+
+@contextmanager
+def _while_read() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        unread()
+
+
 class InOrder(click.Group):
     """Lists its commands in the order in which people need them."""
+
+    def make_context(self, *args: Any, **given: Any) -> click.Context:
+        with _while_read():
+            return super().make_context(*args, **given)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _while_read():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -330,7 +348,9 @@ class ManyValues(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread, current, many = list[str](), "", self.many
-        for arg in args:
+        for arg, following in zip(args, [*args[1:], "-"], strict=True):
+            if arg in many and following.startswith("-"):
+                raise click.BadOptionUsage(arg, f"Option {arg!r} requires an argument.", ctx)
             if arg.startswith("-"):
                 current = arg if arg in many else ""
             elif current:

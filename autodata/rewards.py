@@ -444,14 +444,18 @@ def _asked(row: Mapping[str, Any], wanted: str, answer: str, cut: bool) -> Stude
             f"a row is of the task {row['task']!r}, and here are {', '.join(TASKS)}; install the "
             "package that adds it"
         )
+    try:
+        lines = [(str(line["criterion"]), int(line["weight"])) for line in row["rubric"]]
+    except (TypeError, KeyError, ValueError) as error:
+        raise RewardError(
+            f"the rubric of “{row['question'][:60]}” is no list of criteria with weights, as an "
+            "export has it; where it became a text, hand over what json.loads reads from it"
+        ) from error
     candidate = Candidate(
         context=row["context"],
         question=row["question"],
         reference_answer=wanted,
-        rubric=tuple(
-            Criterion(criterion=str(line["criterion"]), weight=int(line["weight"]))
-            for line in row["rubric"]
-        ),
+        rubric=tuple(Criterion(criterion=said, weight=weight) for said, weight in lines),
         question_type=row["question_type"] or "",
     )
     if not any(line.weight > 0 for line in candidate.rubric):

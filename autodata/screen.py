@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -26,6 +26,7 @@ from autodata.ledger.summary import (
     pass_rate_row,
     summary_rows,
 )
+from autodata.options import unread
 
 DECISION_STYLES = {
     "accepted": "green",
@@ -68,6 +69,9 @@ class Screen(Console):
             words = " ".join(map(str, objects)).split()
             soft_wrap = max(map(len, words), default=0) > self.width
         super().print(*objects, soft_wrap=soft_wrap, **kwargs)
+
+    def on_broken_pipe(self) -> NoReturn:
+        unread()
 
 
 def screen() -> Screen:

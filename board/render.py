@@ -204,6 +204,11 @@ def comparison_notes(columns: Sequence[Column], differing: Sequence[str]) -> Ite
                 f"{column.letter}: undecided documents, which count nowhere: {undecided}. Those "
                 "that take fewest rounds are decided first, so that its figures may flatter"
             )
+        if any(len(parts) == 1 for parts in figures.parts.values()):
+            yield (
+                f"{column.letter}: a figure of one document has no interval: nothing shows by how "
+                "much another one would differ"
+            )
         if figures.other_runs:
             yield (
                 f"{column.letter}: its folder holds {figures.other_runs + 1} runs, whose calls the "

@@ -169,10 +169,11 @@ class ExportOptions(Frozen):
         return given
 
     @classmethod
-    def of(cls, **given: Any) -> Self:
-        """Options that somebody typed. Raises ExportError."""
+    def of(cls, *, arms: bool = False, **given: Any) -> Self:
+        """Options that somebody typed, None for what was not; for `arms` of the length test, which
+        draw, too. Raises ExportError."""
         try:
-            options = cls(**given)
+            options = cls(**{name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
             first = error.errors()[0]
             said = first["msg"].removeprefix("Value error, ")
@@ -181,6 +182,12 @@ class ExportOptions(Frozen):
             raise ExportError(f"{first['loc'][0]}: {said}") from error
         if options.match_lengths and options.stratify:
             raise ExportError("match_lengths and stratify each say how lengths are drawn; take one")
+        draws = arms or options.match_lengths or options.stratify
+        if "length_bins" in options.model_fields_set and not draws:
+            raise ExportError(
+                "length_bins are of lengths that are drawn from, and nothing is drawn; add "
+                "match_lengths, stratify or length_arms"
+            )
         return options
 
 

@@ -319,6 +319,18 @@ class Ledger:
         )
         return {row["document_id"]: row["decision"] for row in rows}
 
+    def unfinished(self, run_id: str) -> int:
+        """How many documents a run has begun and neither decided nor put before a person."""
+        [row] = self.query(
+            "select count(*) as n from documents where id in (select scope from calls"
+            " where started_at >= (select started_at from runs where id = ?1))"
+            " and id not in (select document_id from rounds where run_id = ?1"
+            " and decision in ('accepted', 'rejected', 'skipped'))"
+            " and id not in (select document_id from waiting where run_id = ?1)",
+            [run_id],
+        )
+        return int(row["n"])
+
     def rounds(self, run_id: str, document_id: str) -> tuple[Round, ...]:
         """The rounds of one document, first to last, equal to those recorded."""
         rows = self.query(

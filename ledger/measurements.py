@@ -189,12 +189,8 @@ def record_measurement(
         )
         database.table("measurements").upsert(where | found._asdict(), pk=("run_id", "example_id"))
         if confirms and found.holds is not None:
-            columns = {
-                "confirmed": found.holds,
-                "confirmed_weak": found.weak,
-                "confirmed_strong": found.strong,
-                "confirmed_gap": found.gap,
-            }
+            columns = {f"confirmed_{score}": getattr(found, score) for score in SCORES}
+            columns["confirmed"] = found.holds
             database.table("examples").update(example_id, columns)
 
 
@@ -362,11 +358,13 @@ class PilotReport:
 
     `rest` is of the documents that are left, or of as many again where none are; `wanted` of what
     the `examples` that are asked for in all still take, None where they are there or not asked for.
+    `unfinished` documents were begun and are undecided.
     """
 
     run: RunRow
     place: Path
     pilot: Sequence[PilotDocument]
+    unfinished: int
     left: int
     rest: Forecast
     examples: int | None
@@ -393,6 +391,7 @@ class PilotReport:
                 "accepted": self.accepted,
                 "share": self.accepted / n,
                 "share_interval": wilson(self.accepted, n),
+                "undecided": self.unfinished,
                 **{kind: spent(self.pilot, kind) for kind in ("rounds", "calls", "tokens", "usd")},
             },
             "documents_left": self.left,
@@ -441,11 +440,9 @@ def pilot_report(
         raise LedgerError(f"{run.id} is no run over documents: it can be no pilot")
     found = list(pilot_documents(ledger, run.id).values())
     if len(found) < LEAST_PILOT:
-        more = (
-            f"resume {folder}"
-            if len(ledger.document_ids()) > len(found)
-            else (f"run MORE_DOCS --task {run.task} --out {folder}")
-        )
+        more = f"run MORE_DOCS --task {run.task} --out {folder}"
+        if len(ledger.document_ids()) > len(found):
+            more = f"resume {folder}"
         raise LedgerError(
             f"decided documents of run {run.id}: {len(found)}; a forecast takes at least "
             f"{LEAST_PILOT}: go on with `autodata {more}`"
@@ -457,6 +454,7 @@ def pilot_report(
         run=run,
         place=folder,
         pilot=found,
+        unfinished=ledger.unfinished(run.id),
         left=left,
         rest=forecast(found, outset),
         examples=examples,
@@ -470,15 +468,17 @@ def pilot_report(
 def pilot_rows(report: PilotReport) -> Iterator[tuple[str, str]]:
     """What is said below the table: a name and what is said of it."""
     n, accepted = len(report.pilot), report.accepted
-    rest = report.rest.examples
-    low, high = (end / report.rest.documents.value for end in rest[1:])
+    low, high = (end / report.rest.documents.value for end in report.rest.examples[1:])
     shares = f"{100 * accepted / n:.0f} % of the pilot, {in_percent(Interval(low, high))} %"
     yield "yield", f"{shares} of {'the others' if report.left else 'as many more'}"
-    if not spent(report.pilot, "usd"):
-        usd = spent(report.pilot, "usd")
+    if report.unfinished:
+        said = f"documents begun, which count nowhere: {report.unfinished}. Those of few rounds "
+        said += f"are decided first: this may flatter; `autodata resume {report.place}` goes on"
+        yield "undecided", said
+    if not (usd := spent(report.pilot, "usd")):
         yield "cost", cost(usd, report.run.models.values())
-    together = f"{report.in_flight} documents in flight"
-    yield "time", f"with {together}, if endpoints answer as they answered the pilot"
+    together = f"with {report.in_flight} documents in flight"
+    yield "time", f"{together}, if endpoints answer as they answered the pilot"
     if report.wanted and report.wanted.enough is not None and report.left:
         chance = 100 * report.wanted.enough
         yield "enough", f"the documents at hand give that many examples with {chance:.0f} % chance"
@@ -511,7 +511,8 @@ def _curve_rows(curve: YieldCurve) -> Iterator[tuple[str, str]]:
         yield "plateau", "none to be told: no later round gives distinguishably less than others do"
     else:
         later = f"a round beyond gives an example in {in_percent(curve.later)} % of cases"
-        yield "plateau", f"from round {curve.plateau} on: {later}, distinguishably less than before"
+        less = "distinguishably less than rounds do on average"
+        yield "plateau", f"from round {curve.plateau} on: {later}, {less}"
 
 
 def in_whole(found: Predicted) -> str:

@@ -289,6 +289,19 @@ PUSHED = ("hf", "traces")
 _ROWS = ["data/*.parquet", "sessions/*.jsonl"]
 
 
+def check_push(ledger: Ledger, form: str, run_id: str | None, simulated: bool) -> None:
+    """Raises ExportError where the format is none for a hub, or where models were simulated and
+    nobody said that this is meant."""
+    if form not in PUSHED:
+        raise ExportError(f"--push sends {' and '.join(PUSHED)}, and {form} is neither")
+    runs = [ledger.run(run_id)] if run_id else ledger.runs_with_examples()
+    if any(run.simulated for run in runs) and not simulated:
+        raise ExportError(
+            "the examples come from simulated models and are nothing to train on; "
+            "--push-simulated sends them all the same"
+        )
+
+
 def push_folder(folder: Path, repo: str, *, public: bool = False) -> str:
     """Sends an export's folder to a data set `user/name` of the Hugging Face Hub, private unless
     stated, and returns its address. Rows of an earlier export that are no longer there go.

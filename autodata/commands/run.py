@@ -28,6 +28,7 @@ from autodata.tasks.judge_noise import AuditSettings
 from autodata.tasks.types import Document
 
 MAY_SET = (*(f"{section}." for section in ASKING), "run.batch", "run.documents_in_flight")
+PILOT = 8  # documents, unless stated
 
 
 def run(
@@ -66,8 +67,8 @@ def _corpus(given: Sequence[str], settings: Settings) -> Ingest:
 def plan(
     documents: Sequence[str],
     out: Path | None,
-    pilot: int,
-    seed: int,
+    pilot: int | None,
+    seed: int | None,
     of: int | None,
     config: Path | None,
     wait: bool,
@@ -82,13 +83,15 @@ def plan(
     console = Screen(stderr=True) if as_json else screen()
     given = RunFolder(Path(documents[0]))
     if len(documents) == 1 and given.holds_run:
-        settings = _planned_as(given, run_id, overrides)
+        drawn = {"--pilot": pilot, "--seed": seed, "--out": out, "--config": config}
+        given_too = [Override(k, v, f"{k} {v}") for k, v in drawn.items() if v is not None]
+        settings = _planned_as(given, run_id, [*given_too, *overrides], asked["ceiling"])
         return tell_plan(
             given, settings, console, DONE,
             run_id=run_id, documents=of, wait=wait, as_json=as_json, **asked,
         )  # fmt: skip
     settings = with_task(load(config, overrides))
-    corpus, sample = _corpus(documents, settings), Sample(pilot, seed)
+    corpus, sample = _corpus(documents, settings), Sample(pilot or PILOT, seed or 0)
     chosen = sample.of(corpus)
     folder = RunFolder(out or Path("runs") / f"{settings.run.task}-pilot")
     ids = frozenset(document.id for document in chosen)
@@ -102,13 +105,21 @@ def plan(
     )  # fmt: skip
 
 
-def _planned_as(folder: RunFolder, run_id: str | None, overrides: Sequence[Override]) -> Settings:
-    """The settings of a run that is read as a pilot; what it may still spend may be changed."""
+def _planned_as(
+    folder: RunFolder, run_id: str | None, overrides: Sequence[Override], ceiling: bool
+) -> Settings:
+    """The settings of a run that is read as a pilot; what it may still spend may be changed where
+    its ceiling is searched for. Raises SettingsError."""
     for override in overrides:
         if not override.key.startswith("budget."):
             raise SettingsError(
                 f"{override.source}: {folder.path} is a run with a configuration of its own; name "
                 "documents, and --out for another folder, to try another"
+            )
+        if not ceiling:
+            raise SettingsError(
+                f"{override.source}: {folder.path} is a run, which is read as it stands, and no "
+                "model is asked; a budget bounds --ceiling"
             )
     with Ledger.open(folder.path, create=False) as ledger:
         return folder.settings(ledger.run(run_id), overrides)
@@ -171,8 +182,10 @@ def audit(
     """Asks the second judge for the marks that are lacking, and tells what they show."""
     from autodata.remeasurement import AuditSession
 
-    takes = f"audit takes audit.share and keys of {', '.join(ASKING)}"
-    _check_keys(overrides, (*MAY_SET, "audit."), takes)
+    # Who played the other roles stands in the record, and none of them is asked.
+    keys = [key.replace("models.", "models.second_judge") for key in MAY_SET]
+    takes = f"audit takes audit.share and keys of models.second_judge, {', '.join(ASKING[1:])}"
+    _check_keys(overrides, (*keys, "audit."), takes)
     given = () if share is None else (Override("audit.share", share, f"--share {share}"),)
     folder, row, own, asked = _with_examples(run, run_id, config, [*overrides, *given])
     if share is None:
@@ -222,7 +235,9 @@ def _settings(
     if any(override.key.startswith("models.second_judge.") for override in overrides):
         asked = own.model("second_judge").model_dump(mode="json", exclude_none=True)
         known["models"] = {"second_judge": asked} | known["models"]
-    return own, read_over(known, source, config, overrides)
+    laid = [over.source for over in overrides if over.key.startswith(("models.", "endpoints."))]
+    # The record is sound by itself: a fault of no key is one of what is laid over it.
+    return own, read_over(known, ", ".join(laid) or source, config, overrides)
 
 
 def optimize(

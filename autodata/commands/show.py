@@ -22,7 +22,7 @@ from autodata.ledger.export import export, export_arms
 from autodata.ledger.filters import ExportError, ExportOptions, left_out_line
 from autodata.ledger.ledger import Ledger
 from autodata.ledger.measurements import Confirmed, confirmed, measured, remeasurements
-from autodata.ledger.packages import PUSHED, push_folder
+from autodata.ledger.packages import check_push, push_folder
 from autodata.ledger.quality import (
     Axis,
     Cell,
@@ -345,7 +345,10 @@ def export_examples(
 ) -> None:
     """Writes the accepted examples that the options choose, and a card beside; sends them on. Or
     writes the four arms of the length test."""
-    chosen = ExportOptions.of(**options)
+    chosen = ExportOptions.of(arms=bool(length_arms), **options)
+    if not push and (public or push_simulated):
+        what = "--public" if public else "--push-simulated"
+        raise ExportError(f"{what} says how --push sends; name USER/NAME with --push")
     folder = RunFolder(run).existing()
     for other in filter(None, (chosen.match_lengths, length_arms)):
         RunFolder(other).existing()
@@ -359,7 +362,7 @@ def export_examples(
             screen().print("\n".join([*said, f"read {arms.readme}"]), soft_wrap=True)
             return
         if push:
-            _may_push(ledger, form, run_id, push_simulated)
+            check_push(ledger, form, run_id, push_simulated)
         written = export(ledger, form, output, run_id, chosen, locked_text)
     said = [f"{_rows(written.rows)} in {written.path}"]
     if written.test:
@@ -376,19 +379,6 @@ def export_examples(
     screen().print("\n".join([*said, f"dataset card in {written.card}"]), soft_wrap=True)
     if push:
         screen().print(f"sent to {push_folder(written.path, push, public=public)}", soft_wrap=True)
-
-
-def _may_push(ledger: Ledger, form: str, run_id: str | None, simulated: bool) -> None:
-    """Raises ExportError where the format is none for a hub, or where models were simulated and
-    nobody said that this is meant."""
-    if form not in PUSHED:
-        raise ExportError(f"--push sends {' and '.join(PUSHED)}, and {form} is neither")
-    runs = [ledger.run(run_id)] if run_id else ledger.runs_with_examples()
-    if any(run.simulated for run in runs) and not simulated:
-        raise ExportError(
-            "the examples come from simulated models and are nothing to train on; "
-            "--push-simulated sends them all the same"
-        )
 
 
 def _rows(count: int) -> str:

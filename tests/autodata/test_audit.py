@@ -129,6 +129,8 @@ def test_wrong_use_is_told_in_words(folder: Folder) -> None:
     assert "procedural asks no judge" in folder("audit", "run", code=2)
     said = folder("audit", "run", "--set", "acceptance.weak_max=0.4", code=2)
     assert "audit takes audit.share and keys of models" in said
+    said = folder("audit", "run", "--set", "models.judge.model=other-judge", code=2)
+    assert "models.judge.model=other-judge: thresholds and all else stay the run's" in said
     assert "audit.share" in folder(*RUN, "--set", "audit.share=1.5", code=2)
 
 
@@ -139,6 +141,9 @@ def test_ties_of_the_judge_count_half_and_an_audit_has_no_documents_of_its_own(
     folder(*RUN, *GATE, *judge)
     said = folder("audit", "run", "--share", "nan", code=2)
     assert "--share nan: audit.share is not a finite number" in said
+    unknown = "--set models.second_judge.endpoint=nowhere"
+    said = folder("audit", "run", *unknown.split(), code=2)
+    assert f"{unknown}: endpoint 'nowhere' is not configured" in said
     calls = json.loads(folder("status", "run", "--json"))["calls"]
     begun = folder("audit", "run", "--set", OTHER, "--budget-calls", str(calls + 1), code=3)
     assert "no example is marked yet" in begun

@@ -3,6 +3,11 @@
 import json
 from typing import Any
 
+from autodata.ledger.calls import Call, CallLog
+from autodata.ledger.ledger import FILE, Ledger
+from autodata.ledger.reviews import WaitingRound, ask
+from autodata.ledger.rows import RunRow
+from autodata.tasks.types import Candidate, Round
 from tests.invented import invented
 from tests.outside import Folder, Simulated
 
@@ -57,8 +62,49 @@ def test_what_cannot_be_a_pilot_is_said_in_words(folder: Folder, server: Simulat
     folder("run", str(first), "--task", "cs", "--out", "one", "--rounds", "1")
     said = folder("plan", "one", code=2)
     assert "at least 2: go on with `autodata run MORE_DOCS --task cs --out one`" in said
-    assert "count nowhere: 2. Those that take fewest rounds" in folder("compare", "run", "one")
-    assert "a run with a configuration of its own" in folder("plan", "run", "--rounds", "3", code=2)
+    beside = folder("compare", "run", "one")
+    assert "count nowhere: 2. Those that take fewest rounds" in beside
+    assert "B: a figure of one document has no interval" in beside
+    for option in ("--rounds", "--pilot", "--seed", "--out", "--config"):
+        said = folder("plan", "run", option, "3", code=2)
+        assert f"{option} 3: run is a run with a configuration of its own" in said
+    for option in ("--budget-usd", "--budget-calls", "--budget-tokens"):
+        said = folder("plan", "run", option, "3", code=2)
+        assert "read as it stands, and no model is asked; a budget bounds --ceiling" in said
+
+
+async def test_a_pilot_that_is_not_decided_whole_says_that_it_may_flatter(folder: Folder) -> None:
+    """Of eight documents that the first round accepts and six that six rounds reject; two more are
+    begun, a third waits for a person, and the last has not been begun."""
+    path, documents = folder.path / "run", [*invented(18)]
+    run = RunRow(id="cs-1", task="cs", prompts_revision="seed")
+    asked = Candidate(context="Given.", question="Why?", reference_answer="So.", rubric=())
+    rejected = [Round(number=n, decision="revise") for n in range(1, 6)]
+    rejected.append(Round(number=6, decision="rejected"))
+    with Ledger.open(path) as ledger:
+        ledger.add_documents(documents)
+        ledger.start_run(run)
+        log = CallLog(path / FILE)
+        for document in documents[:-1]:
+            call = Call(document.id, "judge", "e", "m", "k", 1, "ok", started_at=run.started_at)
+            await log.record(call)
+        log.close()
+        for document in documents[:8]:
+            accepted = Round(number=1, candidate=asked, decision="accepted")
+            ledger.record(run.id, document.id, [accepted])
+        for document in documents[8:14]:
+            ledger.record(run.id, document.id, rejected)
+        waits = Round(number=1, candidate=asked)
+        ask(ledger, WaitingRound(run_id=run.id, document_id=documents[14].id, rounds=(waits,)))
+    said = folder("plan", "run")
+    assert "begun, which count nowhere: 2. Those of few rounds are decided first: this may" in said
+    assert "from round 1 on" in said
+    assert "distinguishably less than rounds do on average" in said
+    assert json.loads(folder("plan", "run", "--json"))["pilot"]["undecided"] == 2
+    with Ledger.open(path) as ledger:
+        for document in documents[15:17]:
+            ledger.record(run.id, document.id, rejected)
+    assert "undecided" not in folder("plan", "run")
 
 
 def _searched(said: str) -> dict[str, Any]:

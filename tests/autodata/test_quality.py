@@ -36,8 +36,11 @@ def test_a_run_repeated_is_told_across_runs_and_within_none(folder: Folder) -> N
 
 
 def test_what_would_be_counted_wrongly_is_refused(folder: Folder) -> None:
-    """A run named twice, which repeats nothing of itself; items too short to be found anywhere."""
+    """A run named twice, which repeats nothing of itself; no benchmark where one is announced;
+    items too short to be found anywhere."""
     assert "named twice" in folder("quality", "run", "again/../run", code=2)
+    for words in (("run", "--against"), ("--against", "--json", "run")):
+        assert "'--against' requires an argument" in folder("quality", *words, code=2)
     (folder.path / "titles.txt").write_text("Caching at the edge\n\nRaft")
     for words in (("quality", "run", "--against"), (*EXPORT, "--decontaminate")):
         said = folder(*words, "titles.txt", code=2)

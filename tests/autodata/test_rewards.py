@@ -306,6 +306,9 @@ def test_what_cannot_be_scored_is_said_before_anything_is_asked(
             reward(completions=["It is."], **{**columns, "task": ["poetry"]})
         with pytest.raises(RewardError, match="has no positive weight"):
             reward(completions=["It is."], **{**columns, "rubric": [[]]})
+        for rubric in (json.dumps(columns["rubric"][0]), None, [{"criterion": "Says so."}]):
+            with pytest.raises(RewardError, match="is no list of criteria with weights"):
+                reward(completions=["It is."], **{**columns, "rubric": [rubric]})
         meta = {"locked_revision": "locked-0123456789ab"}
         with pytest.warns(UserWarning, match="rewards may differ from the scores in the rows"):
             assert reward(completions=[""], **{**columns, "meta": [meta]}) == [0.0]

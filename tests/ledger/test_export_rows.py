@@ -409,6 +409,12 @@ def test_the_command_says_what_it_left_out_and_dealt(tmp_path: Path) -> None:
     assert "left out: 2 by question_words > 6\ndataset card in x.md\n" in said
     said = folder("export", "run", *words, "--stratify", "length", "--length-bins", "2")
     assert "drawn: 10 of 10 with 5–14 words, 10 of 10 with 15–24 words" in said
+    for option, why in {
+        ("--length-bins", "3"): "nothing is drawn; add match_lengths, stratify or length_arms",
+        ("--public",): "--public says how --push sends; name USER/NAME",
+        ("--push-simulated",): "--push-simulated says how --push sends; name USER/NAME",
+    }.items():
+        assert why in folder("export", "run", *words, *option, code=2)
     refused = folder("export", "run", *words, "--match-lengths", "nowhere", code=2)
     assert "there is no folder nowhere" in refused
 
