@@ -28,10 +28,11 @@ ROPE_BASE, EPSILON = 10_000.0, 1e-5  # as Llama has them
 LAYERED = ("attention_norm", "inner_norm", "q", "k", "v", "o", "gate", "up", "down")
 MASKED = -1e9  # what attention adds to a position that must not be seen
 
-# A solver is asked between these lines (locked/procedural/solver.md); the rest it cannot read.
+# The question is the last line of what a solver is asked (locked/procedural/solver.md), and of the
+# prompt of an export; the rest no student can read.
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
-    "{{ message['content'].split('<question>\\n')[-1].split('\\n')[0] }}"
+    "{{ message['content'].split('</question>')[0].strip().split('\\n')[-1] }}"
     "{% elif message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}"
     "{% endif %}{% endfor %}"
 )

@@ -90,6 +90,10 @@ def test_what_needs_no_judge_is_scored_without_one(examples: Callable[[str], Row
     form = Scorer("format")
     wrong = GivenAnswer(sum_, "Answer: 99999" if right[-1].isdigit() else right)
     assert [one.score for one in form.scores([wrong, given[3]])] == [1.0, 0.0]
+    miss = GivenAnswer(sum_, "Answer: 99999")
+    assert scorer.scores([miss])[0].how == (
+        "formless" if sum_["reference_answer"].isalpha() else "compared"
+    )
     problem = changed(sum_, task="science", reference_answer="Final answer: $x$")
     exact = Scorer("exact").scores([GivenAnswer(problem, r"Final answer: $\text{x}$")])
     assert exact == [ScoredAnswer(0.0, "unsettled")]

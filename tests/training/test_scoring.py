@@ -109,9 +109,10 @@ def test_answers_on_record_are_compared_as_they_were(
 
 FORMS = (
     "{}", "Answer: {}", "The answer is **{}**.", "Answer: {} or {other}", "It is {}, not {other}.",
-    "{other} + 2 = {}", "Answer: {other} {}", "I think {other}. Final answer: {}.", "I do not know",
-    "answer to this: {} (of {other})", "Answer: {} because {other} is less", "{}\n{other}",
-    "Answer: {other}\nAnswer: {}", "all of {other}, {}, {other}", "The answer is {} hundred",
+    "It is {} or {other}.", "{other} + 2 = {}", "Answer: {other} {}", "I do not know",
+    "I think {other}. Final answer: {}.", "answer to this: {} (of {other})", "{}\n{other}",
+    "Answer: {} because {other} is less", "Answer: {other}\nAnswer: {}",
+    "all of {other}, {}, {other}", "The answer is {} hundred",
 )  # fmt: skip
 
 
