@@ -6,6 +6,8 @@ What a command does stands in `autodata/commands/`, loaded when called: help nee
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -74,7 +76,7 @@ def call(module: str, name: str, /, **given: Any) -> NoReturn:
         _say(error)
         code = WRONG_USE
     except BrokenPipeError:
-        unread()
+        raise
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}")
         code = WRONG_USE
@@ -102,8 +104,28 @@ def _say(error: object) -> None:
     print(f"autodata: {harmless(str(error))}", file=sys.stderr)
 
 
+@contextmanager
+def _while_read() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        unread()
+
+
+class Commands(InOrder):
+    """All of them, with their help; they end quietly where nobody reads what they print."""
+
+    def make_context(self, *args: Any, **given: Any) -> click.Context:
+        with _while_read():
+            return super().make_context(*args, **given)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _while_read():
+            return super().invoke(ctx)
+
+
 @click.group(
-    cls=InOrder,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with `autodata demo`. Each command has its own --help with examples.",
 )

@@ -3,8 +3,7 @@ to mend. Needs click alone."""
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -314,24 +313,8 @@ def unread() -> NoReturn:
     sys.exit(UNREAD)
 
 
-@contextmanager
-def _while_read() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        unread()
-
-
 class InOrder(click.Group):
     """Lists its commands in the order in which people need them."""
-
-    def make_context(self, *args: Any, **given: Any) -> click.Context:
-        with _while_read():
-            return super().make_context(*args, **given)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _while_read():
-            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
