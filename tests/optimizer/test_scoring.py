@@ -68,7 +68,7 @@ def sealed(before: World, after: World, times: int) -> list[Pairs]:
 
 def test_in_a_comparison_the_same_attempts_count_alike_on_both_sides() -> None:
     """Else what is supposed of all questions would move many documents at once, and a test on pairs
-    would take chance for a change (`benchmarks/scoring.py --alarms`)."""
+    would take chance for a change (`benchmarks/optimizer_scores.py --alarms`)."""
     chance, few = random.Random(1), World(gap=0.05, weights=(5,) * 8)
     apart, beside = [], []
     for _ in range(8):
