@@ -1,7 +1,7 @@
 """What an optimizer would be paid for: harnesses that make the gate noisier, and one that helps.
 
-    python benchmarks/optimizer_scores.py                      # 40 evaluations of 25 documents each
-    python benchmarks/optimizer_scores.py --alarms 100         # as many sealed tests of an idle edit
+    python benchmarks/optimizer_scores.py  # 40 evaluations of 25 documents each
+    python benchmarks/optimizer_scores.py --alarms 100  # as many sealed tests of an idle edit
 
 Questions with declared true scores and drawn attempts, under the paper's gate. Beside the share
 accepted and the share that truly passes: the mean certainty, the score (certainty from one half
