@@ -18,7 +18,11 @@ def real() -> Iterator[str]:
     words = ("--port", "0", "--slots", f"{SLOTS}", "--context", f"{CONTEXT}", "--yes")
     command = (sys.executable, "-m", "autodata", "models", "serve", *words)
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"}, text=True
+        command,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "NO_COLOR": "1"},
+        text=True,
+        preexec_fn=_interruptible,
     ) as process:
         assert process.stdout is not None
         said = ""
@@ -29,3 +33,8 @@ def real() -> Iterator[str]:
         yield found[1]
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
+
+
+def _interruptible() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would the server."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
