@@ -25,8 +25,8 @@ from autodata.commands.lab import (
     kept_result,
     looped,
 )
-from autodata.lab.experiment import LAB_ARMS, LabSettings, arms_of, neutral, score
-from autodata.lab.training import Chain, GrpoSettings, accuracy, grpo
+from autodata.lab.experiment import LAB_ARMS, LabSettings, arms_of, distinct, score
+from autodata.lab.training import LEVELS, Chain, GrpoSettings, accuracy, grpo
 from autodata.lab.transformer import read
 
 APART = 5  # the student that takes no part
@@ -40,7 +40,7 @@ def rates(out: Path) -> None:
     documents = generators(how, APART)
     loops = looped(documents, out, how, APART)
     arms, _ = arms_of(how, first_items(documents), loops, Random("rates"))
-    asked = neutral(Random("validation of rates"), 192, set())
+    asked = distinct(Random("validation of rates"), LEVELS, 192, set())
     rows = []
     for arm in LAB_ARMS:
         row: dict[str, object] = {"arm": arm}

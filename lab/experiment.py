@@ -40,6 +40,7 @@ TESTS = {
 }
 FEWEST_QUESTIONS = 8  # questions of an arm: a step's worth
 STARTS = (0, 1, 2)  # where dials stand at first, in turn: one-shot questions have 1 to 3 steps
+FIRST_LEVELS = tuple(start + 1 for start in STARTS)
 
 
 class LabSettings(NamedTuple):
@@ -102,25 +103,14 @@ class StudentResult:
     student: int
     arms: Mapping[str, ArmResult]
     loops: Mapping[str, Looped]
-    longest: Mapping[str, float] = field(default_factory=dict)  # mean length of an arm's questions
+    lengths: Mapping[str, float] = field(default_factory=dict)  # mean length of an arm's questions
 
 
-def one_shot(draw: Random, count: int, apart: set[str]) -> list[Chain]:
-    """First questions, dials taking turns; none twice, none of those `apart`, which they join."""
+def distinct(draw: Random, levels: Sequence[int], count: int, apart: set[str]) -> list[Chain]:
+    """Chains whose levels take turns; none twice, none of those `apart`, which they join."""
     found: list[Chain] = []
     while len(found) < count:
-        item, _ = drawn(draw, STARTS[len(found) % len(STARTS)] + 1)
-        if item.question not in apart:
-            apart.add(item.question)
-            found.append(item)
-    return found
-
-
-def neutral(draw: Random, count: int, apart: set[str]) -> list[Chain]:
-    """Chains of every level in turn; none twice, none of those `apart`, which they join."""
-    found: list[Chain] = []
-    while len(found) < count:
-        item, _ = drawn(draw, LEVELS[len(found) % len(LEVELS)])
+        item, _ = drawn(draw, levels[len(found) % len(levels)])
         if item.question not in apart:
             apart.add(item.question)
             found.append(item)
@@ -157,15 +147,17 @@ def arms_of(
     apart = {item.question for run in loops.values() for item in run.accepted}
     apart |= {item.question for item in first}
     tests = {
-        ONE_SHOT: one_shot(draw, how.asked, apart),
+        ONE_SHOT: distinct(draw, FIRST_LEVELS, how.asked, apart),
         "agentic": held,
-        "neutral": neutral(draw, how.asked, apart),
+        "neutral": distinct(draw, LEVELS, how.asked, apart),
     }
     arms = {
         ONE_SHOT: list(first[:count]),
-        "length-matched": length_matched(one_shot(draw, 20 * count, apart), paper[:count]),
+        "length-matched": length_matched(
+            distinct(draw, FIRST_LEVELS, 20 * count, apart), paper[:count]
+        ),
         "paper": paper[:count],
-        "equal time": one_shot(draw, round(count * how.most_time), apart),
+        "equal time": distinct(draw, FIRST_LEVELS, round(count * how.most_time), apart),
         "measured": measured[:count],
         "mixed": [*first[: count // 2], *paper[: count - count // 2]],
     }

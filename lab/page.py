@@ -31,11 +31,12 @@ def said(found: ArmDifference, signed: bool = False) -> str:
     form, least = ("+.2f", -1.0) if signed else (".2f", 0.0)
     if found.low is None or found.high is None:
         return f"{found.mean:{form}}"
-    low, high = max(found.low, least), min(found.high, 1.0)
-    return f"{found.mean:{form}} ({low:{form}} to {high:{form}})"
+    ends = found.mean, max(found.low, least), min(found.high, 1.0)
+    mean, low, high = (f"{round(end, 2) + 0.0:{form}}" for end in ends)  # never “-0.00”
+    return f"{mean} ({low} to {high})"
 
 
-def rows(how: LabSettings, results: Sequence[StudentResult]) -> list[tuple[str, dict[str, str]]]:
+def rows(results: Sequence[StudentResult]) -> list[tuple[str, dict[str, str]]]:
     """The table: for each arm mean@k on each test, over students, with its interval."""
     return [
         (
@@ -63,7 +64,7 @@ def differences(results: Sequence[StudentResult]) -> list[tuple[str, dict[str, s
     return found
 
 
-def verdicts(how: LabSettings, results: Sequence[StudentResult]) -> list[str]:
+def verdicts(results: Sequence[StudentResult]) -> list[str]:
     """What the differences say, in words, for each arm that the loop made."""
     return [
         f"{arm} against {other}, {test} test: {said(found, signed=True)}: {_word(found)}"
@@ -96,7 +97,7 @@ def training(results: Sequence[StudentResult]) -> list[tuple[str, dict[str, str]
             {
                 "steps": f"{fmean(r.arms[arm].steps for r in results):.0f}",
                 "seconds of processor": f"{fmean(r.arms[arm].seconds for r in results):.0f}",
-                "characters of a question": f"{fmean(r.longest[arm] for r in results):.1f}",
+                "characters of a question": f"{fmean(r.lengths[arm] for r in results):.1f}",
                 "groups all alike": f"{fmean(alike(r, arm) for r in results):.0%}",
                 "cut off": f"{fmean(r.arms[arm].cut for r in results):.1%}",
                 "no answer": f"{fmean(r.arms[arm].formless for r in results):.1%}",
@@ -174,9 +175,9 @@ def page(how: LabSettings, results: Sequence[StudentResult], quick: bool, style:
         students=len(results),
         arms=LAB_ARMS,
         tests=TESTS,
-        scores=rows(how, results),
+        scores=rows(results),
         apart=differences(results),
-        verdicts=verdicts(how, results),
+        verdicts=verdicts(results),
         training=training(results),
         loops=loops(results),
         levels=levels,

@@ -60,11 +60,11 @@ def lab(out: Path, quick: bool, seed: int) -> int:
     place = out / PAGE
     style = files("autodata.board").joinpath("static/board.css").read_text(encoding="utf-8")
     place.write_text(page(how, results, quick, style), encoding="utf-8")
-    made = table("arm", *rows(how, results)[0][1])
-    for name, cells in rows(how, results):
+    made = table("arm", *rows(results)[0][1])
+    for name, cells in rows(results):
         made.add_row(name, *cells.values())
     print_table(console, made)
-    for said in verdicts(how, results):
+    for said in verdicts(results):
         console.print(said)
     console.print(f"{place} · {time.monotonic() - began:.0f} s", soft_wrap=True)
     return DONE

@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from autodata.lab.experiment import (
+    FIRST_LEVELS,
     LAB_ARMS,
     ONE_SHOT,
     QUICK_LAB,
@@ -14,11 +15,11 @@ from autodata.lab.experiment import (
     StudentResult,
     arms_of,
     difference,
+    distinct,
     length_matched,
     mean_of,
-    one_shot,
 )
-from autodata.lab.training import Chain, drawn
+from autodata.lab.training import drawn
 
 
 def looped(count: int, level: int, seed: int) -> Looped:
@@ -37,7 +38,7 @@ def scored(student: int, **scores: float) -> StudentResult:
 
 def test_arms_are_of_one_size_and_no_test_question_is_in_any() -> None:
     loops = {"paper": looped(40, 4, 1), "measured": looped(40, 5, 2)}
-    first = one_shot(Random(3), 40, set())
+    first = distinct(Random(3), FIRST_LEVELS, 40, set())
     how = LabSettings(rows=24, held_out=12, asked=30)
     arms, tests = arms_of(how, first, loops, Random(0))
     assert arms.keys() == LAB_ARMS.keys()
@@ -53,19 +54,19 @@ def test_arms_are_of_one_size_and_no_test_question_is_in_any() -> None:
 def test_arms_are_as_small_as_the_smallest() -> None:
     loops = {"paper": looped(40, 4, 1), "measured": looped(11, 5, 2)}
     how = LabSettings(rows=24, held_out=12, asked=30)
-    arms, _ = arms_of(how, one_shot(Random(3), 40, set()), loops, Random(0))
+    arms, _ = arms_of(how, distinct(Random(3), FIRST_LEVELS, 40, set()), loops, Random(0))
     assert {len(items) for name, items in arms.items() if name != "equal time"} == {11}
 
 
 def test_too_few_accepted_questions_are_said_and_not_made_up() -> None:
     loops = {"paper": looped(10, 4, 1), "measured": looped(40, 5, 2)}
     with pytest.raises(ValueError, match="too few questions to train on: paper 10, measured 40"):
-        arms_of(QUICK_LAB, one_shot(Random(3), 40, set()), loops, Random(0))
+        arms_of(QUICK_LAB, distinct(Random(3), FIRST_LEVELS, 40, set()), loops, Random(0))
 
 
 def test_matched_questions_are_as_long_and_each_is_used_once() -> None:
     wanted = looped(20, 5, 1).accepted
-    matched = length_matched(one_shot(Random(1), 600, set()), wanted)
+    matched = length_matched(distinct(Random(1), FIRST_LEVELS, 600, set()), wanted)
     assert sorted(len(item.question) for item in matched) == sorted(
         len(item.question) for item in wanted
     )
@@ -84,7 +85,3 @@ def test_the_student_is_the_unit() -> None:
     assert found.high == pytest.approx(0.06 + 4.303 * 0.04 / 3**0.5, abs=1e-4)
     assert mean_of([0.3]).low is None
     assert difference(results, ONE_SHOT, "agentic").mean == 0
-
-
-def test_an_item_is_told_apart_by_all_of_it() -> None:
-    assert Chain("a=1;a?", "1", 1) != Chain("a=1;a?", "2", 1)
