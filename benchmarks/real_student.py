@@ -20,10 +20,13 @@ begun with. Fixed with them:
 - Rows: every accepted example of these families, and the first-round item of the same document for
   the one-shot arm; a document is left out of both arms when either text stands there already.
 - Training: GRPO as TRL's GRPOTrainer has it by default (group-normalised advantages, the token mean
-  of the whole step, no KL term, one update a step), all weights, one learning rate for all arms. It
-  is a loop of our own, held against TRL's by tests/consumers/test_student.py: a prompt is read once
-  for its eight completions, and groups without variance in their reward, whose gradient is nought,
-  are not run through.
+  of the whole step, no KL term, one update a step), all weights. It is a loop of our own, held
+  against TRL's by tests/consumers/test_student.py: a prompt is read once for its eight completions,
+  and groups without variance in their reward, whose gradient is nought, are not run through.
+- Learning rate: swept for each arm on a validation split before the first seed. Trainings of their
+  own (`sweeps` of each arm at each of `rates`) are tested on items of their own; the rate with most
+  items right on all three tests together is taken, of equal ones the lower. Format-only is trained
+  at the rate of the one-shot arm, whose rows it has.
 - Arms: the untrained student; one-shot; agentic; format-only, on the one-shot rows, whose reward is
   1 for any final answer that can be read. A completion that is cut off earns 0 in all of them.
 - Tests, drawn anew for every seed: one-shot (a fresh generator at the dial of each one-shot row in
@@ -42,6 +45,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fcntl import LOCK_EX, LOCK_NB, flock
+from itertools import takewhile
 from math import sqrt
 from pathlib import Path
 from random import Random
@@ -59,6 +63,8 @@ from autodata.tasks.types import Candidate, Objection
 
 ARMS = ("base", "one-shot", "agentic", "format-only")
 TESTS = ("one-shot", "agentic", "neutral")
+SWEPT = {"one-shot": "one-shot", "agentic": "agentic", "format-only": "one-shot"}  # by whose rate
+SWEEP = 900  # the first seed of the sweep, whose trainings and draws are not those of the result
 CHECKPOINT = 5  # steps after which a training is kept; a killed one repeats at most these
 
 
@@ -72,7 +78,8 @@ class StudentSettings:
     completions: int = 8  # of a prompt
     trained_tokens: int = 16
     temperature: float = 1.0  # of training
-    learning_rate: float = 3e-5
+    rates: tuple[float, ...] = (1e-5, 3e-5, 1e-4)  # learning rates that each arm is tried at
+    sweeps: int = 2  # trainings of an arm at a rate
     items: int = 100  # of a test
     neutral_dials: tuple[int, ...] = (0, 1, 2, 3)
     tested_tokens: int = 64
@@ -198,21 +205,31 @@ def messages(candidate: Candidate) -> list[dict[str, str]]:
 
 
 class Piece(NamedTuple):
-    """A part of the experiment that is finished or not."""
+    """A part of the experiment that is finished or not; those of the sweep name their rate."""
 
     kind: str  # train, test
     seed: int
     arm: str
+    rate: float = 0.0  # 0 is the one that the sweep chose
+
+    @property
+    def name(self) -> str:
+        return f"seed-{self.seed}-{self.arm}" + (f"-{self.rate:.0e}" if self.rate else "")
 
     def path(self, state: Path) -> Path:
-        return state / f"seed-{self.seed}-{self.arm}-{self.kind}.json"
+        return state / f"{self.name}-{self.kind}.json"
 
     def weights(self, state: Path) -> Path:
-        return state / f"seed-{self.seed}-{self.arm}.pt"
+        return state / f"{self.name}.pt"
 
 
-def pieces() -> Iterator[Piece]:
-    """All of them, one seed after the other, without end."""
+def pieces(settings: StudentSettings) -> Iterator[Piece]:
+    """All of them, the sweep first and then one seed after the other, without end."""
+    for seed in range(SWEEP, SWEEP + settings.sweeps):
+        for rate in settings.rates:
+            for arm in sorted({*SWEPT.values()}):
+                yield Piece("train", seed, arm, rate)
+                yield Piece("test", seed, arm, rate)
     seed = 0
     while True:
         for arm in ARMS:
@@ -225,8 +242,8 @@ def pieces() -> Iterator[Piece]:
 @contextmanager
 def next_piece(state: Path, settings: StudentSettings) -> Iterator[Piece | None]:
     """What is to be done next, held against other processes meanwhile; None when it is enough."""
-    for piece in pieces():
-        if piece.path(state).exists() or not _ready(state, piece):
+    for piece in pieces(settings):
+        if piece.path(state).exists() or not _ready(state, piece, settings):
             continue
         if piece.seed > 0 and piece.arm == ARMS[0] and enough(state, settings):
             break
@@ -241,9 +258,38 @@ def next_piece(state: Path, settings: StudentSettings) -> Iterator[Piece | None]
     yield None
 
 
-def _ready(state: Path, piece: Piece) -> bool:
-    trained = piece._replace(kind="train")
-    return piece.kind == "train" or piece.arm == ARMS[0] or trained.path(state).exists()
+def _ready(state: Path, piece: Piece, settings: StudentSettings) -> bool:
+    if piece.arm == ARMS[0]:
+        return True
+    if piece.kind == "test":
+        return piece._replace(kind="train").path(state).exists()
+    return piece.rate > 0 or bool(chosen_rates(state, settings))
+
+
+def sweep(state: Path, settings: StudentSettings) -> dict[str, dict[float, list[float]]]:
+    """By arm and rate, what each item of the finished tests of the sweep was worth."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for piece in _of_sweep(settings):
+        if piece.kind == "test" and piece.path(state).exists():
+            told = json.loads(piece.path(state).read_text())
+            values = found.setdefault(piece.arm, {}).setdefault(piece.rate, [])
+            values.extend(value for test in TESTS for value in right(told[test]))
+    return found
+
+
+def _of_sweep(settings: StudentSettings) -> Iterator[Piece]:
+    return takewhile(lambda piece: piece.rate > 0, pieces(settings))
+
+
+def chosen_rates(state: Path, settings: StudentSettings) -> dict[str, float]:
+    """The learning rate of each arm; none before the whole sweep is finished."""
+    if not all(piece.path(state).exists() for piece in _of_sweep(settings)):
+        return {}
+    found = sweep(state, settings)
+    best = {
+        arm: max(sorted(rates), key=lambda rate: fmean(rates[rate])) for arm, rates in found.items()
+    }
+    return {arm: best[like] for arm, like in SWEPT.items()}
 
 
 def enough(state: Path, settings: StudentSettings) -> bool:
@@ -408,13 +454,33 @@ def trainings(state: Path, seeds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def swept(state: Path, settings: StudentSettings) -> list[dict[str, Any]]:
+    """The sweep: what each arm had right at each rate, over all items of the validation split."""
+    taken = chosen_rates(state, settings)
+    return [
+        {
+            "arm": arm,
+            "learning rate": f"{rate:.0e}",
+            "right": _shown(fmean(values), wilson(sum(values), len(values))),
+            "taken": "yes" if taken.get(arm) == rate else "",
+        }
+        for arm, rates in sweep(state, settings).items()
+        for rate, values in sorted(rates.items())
+    ]
+
+
 def show(state: Path) -> None:
+    check_settings(state, SETTINGS)
     found = results(state)
     if not found:
         done = ", ".join(sorted(path.stem for path in state.glob("seed-*-*.json"))) or "nothing"
         raise SystemExit(f"no seed is finished yet (done: {done}): go on with `run`")
     title = f"SmolLM2-135M-Instruct, {len(found)} seeds, {spent(state) / 3600:.1f} CPU hours"
-    more = {"families": families(found), "trainings": trainings(state, len(found))}
+    more = {
+        "rates": swept(state, SETTINGS),
+        "families": families(found),
+        "trainings": trainings(state, len(found)),
+    }
     report("real_student", title, table(found), settings=asdict(SETTINGS), **more)
     for rows in (table(found), *more.values()):
         print(f"\n{markdown(rows)}")
@@ -438,11 +504,15 @@ def work(state: Path, settings: StudentSettings, model: Path | None) -> None:
         with next_piece(state, settings) as piece:
             if piece is None:
                 return
-            done = student.train if piece.kind == "train" else student.test
-            write(piece.path(state), done(state, piece, rows, settings))
+            if piece.kind == "train":
+                rate = piece.rate or chosen_rates(state, settings)[piece.arm]
+                told = student.train(state, piece, rows, settings, rate)
+            else:
+                told = student.test(state, piece, rows, settings)
+            write(piece.path(state), told)
         if piece.kind == "test":
             piece.weights(state).unlink(missing_ok=True)
-        print(f"{piece.kind} {piece.arm}, seed {piece.seed}: done, {spent(state):.0f} CPU s in all")
+        print(f"{piece.kind} {piece.name}: done, {spent(state):.0f} CPU s in all", flush=True)
 
 
 def _student(model: Path | None) -> Any:

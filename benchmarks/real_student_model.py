@@ -152,14 +152,13 @@ class Student:
         piece: Piece,
         rows: Mapping[str, Sequence[Item]],
         settings: StudentSettings,
+        rate: float,
     ) -> dict[str, Any]:
         """GRPO on an arm's rows from the untrained student on, or from where it was left."""
-        started, left = cpu_seconds(), state / f"seed-{piece.seed}-{piece.arm}-left.pt"
+        started, left = cpu_seconds(), state / f"{piece.name}-left.pt"
         items = rows["agentic" if piece.arm == "agentic" else "one-shot"]
         self.reset()
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=0.0
-        )
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, weight_decay=0.0)
         log: list[dict[str, float]] = []
         before = 0.0
         if left.exists():
@@ -179,7 +178,7 @@ class Student:
                 _save(left, kept | {"log": log, "cpu_seconds": took})
         _save(piece.weights(state), self.model.state_dict())
         left.unlink(missing_ok=True)
-        return {"cpu_seconds": before + cpu_seconds() - started, "log": log}
+        return {"cpu_seconds": before + cpu_seconds() - started, "rate": rate, "log": log}
 
     def _step(
         self,

@@ -1,7 +1,7 @@
 """The experiment with a real student, without its model: rows, tests, pieces on disk, the table."""
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import real_student as study
 
-SMALL = replace(study.SETTINGS, families=("sums", "products"), items=12, neutral_dials=(0, 1))
+SMALL = replace(
+    study.SETTINGS,
+    families=("sums", "products"),
+    items=12,
+    neutral_dials=(0, 1),
+    rates=(1e-5, 1e-4),
+    sweeps=1,
+)
 
 
 def item(family: str, dial: int, seed: int) -> study.Item:
@@ -128,7 +135,46 @@ def finish_seed(state: Path, seed: int, right: dict[str, str], seconds: float = 
         finish(state, study.Piece("test", seed, arm), told, seconds)
 
 
+def finish_sweep(state: Path, right: dict[tuple[str, float], str]) -> None:
+    for (arm, rate), told in right.items():
+        piece = study.Piece("train", study.SWEEP, arm, rate)
+        finish(state, piece, {"rate": rate, "log": []})
+        tests = {test: answers(told) for test in study.TESTS}
+        finish(state, piece._replace(kind="test"), tests)
+
+
+SWEPT = {
+    ("one-shot", 1e-5): "1100",
+    ("one-shot", 1e-4): "1000",
+    ("agentic", 1e-5): "1000",
+    ("agentic", 1e-4): "1110",
+}
+
+
+def test_each_arm_has_the_rate_at_which_it_learned_most_elsewhere(tmp_path: Path) -> None:
+    first = study.Piece("train", study.SWEEP, "agentic", 1e-5)
+    with study.next_piece(tmp_path, SMALL) as piece:
+        assert piece == first
+    *most, last = SWEPT
+    finish_sweep(tmp_path, {place: SWEPT[place] for place in most})
+    unfinished = study.Piece("train", study.SWEEP, *last)
+    with study.next_piece(tmp_path, SMALL) as piece:
+        assert piece == unfinished
+        with study.next_piece(tmp_path, SMALL) as other:  # nobody waits, nor trains before
+            assert other == study.Piece("test", 0, "base")
+    assert study.chosen_rates(tmp_path, SMALL) == {}
+    finish_sweep(tmp_path, {last: SWEPT[last]})
+    taken = {"one-shot": 1e-5, "agentic": 1e-4, "format-only": 1e-5}
+    assert study.chosen_rates(tmp_path, SMALL) == taken
+    told = study.swept(tmp_path, SMALL)
+    assert [row["learning rate"] for row in told if row["taken"]] == ["1e-04", "1e-05"]
+    even = dict.fromkeys(SWEPT, "1100")
+    finish_sweep(tmp_path, even)
+    assert set(study.chosen_rates(tmp_path, SMALL).values()) == {1e-5}  # the lower of equal ones
+
+
 def test_a_killed_experiment_goes_on_and_two_processes_share_it(tmp_path: Path) -> None:
+    finish_sweep(tmp_path, SWEPT)
     base = study.Piece("test", 0, "base")
     with study.next_piece(tmp_path, SMALL) as piece:
         assert piece == base
@@ -146,13 +192,14 @@ def test_a_killed_experiment_goes_on_and_two_processes_share_it(tmp_path: Path) 
     finish(tmp_path, study.Piece("train", 0, "one-shot"), {})
     with study.next_piece(tmp_path, SMALL) as piece:
         assert piece == study.Piece("test", 0, "one-shot")
-    assert study.spent(tmp_path) == 20
+    assert study.spent(tmp_path) == 10 * (2 * len(SWEPT) + 2)
 
 
 def test_it_ends_when_the_difference_is_known_or_the_time_is_spent(tmp_path: Path) -> None:
     known, open_, spent = (tmp_path / name for name in ("known", "open", "spent"))
     for place in (known, open_, spent):
         place.mkdir()
+        finish_sweep(place, SWEPT)
     right = {"base": "0" * 400, "one-shot": "01" * 200, "format-only": "0" * 400}
     for seed in range(3):
         finish_seed(known, seed, right | {"agentic": "01" * 199 + "11"})
@@ -175,7 +222,7 @@ def test_settings_and_rows_stay_those_that_it_was_begun_with(tmp_path: Path, run
     study.check_settings(tmp_path, SMALL)
     assert study.read_rows(tmp_path) == study.training_rows([runs], SMALL.families)
     with pytest.raises(SystemExit, match="begun with other settings"):
-        study.check_settings(tmp_path, replace(SMALL, learning_rate=1e-4))
+        study.check_settings(tmp_path, replace(SMALL, rates=(1e-4,)))
     with pytest.raises(SystemExit, match="has its rows already"):
         study.write_rows(tmp_path, [runs], SMALL)
 
@@ -223,6 +270,7 @@ def test_answers_without_form_have_a_column_of_their_own(tmp_path: Path) -> None
 
 
 def test_an_experiment_with_no_finished_seed_says_so(tmp_path: Path) -> None:
+    study.write(tmp_path / "rows.json", {"settings": asdict(study.SETTINGS), "rows": {}})
     finish(tmp_path, study.Piece("test", 0, "base"), {})
     with pytest.raises(SystemExit, match=r"no seed is finished yet \(done: seed-0-base-test\)"):
         study.show(tmp_path)

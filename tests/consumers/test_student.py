@@ -13,7 +13,8 @@ from tests.test_real_student import ROWS, SMALL, study
 
 pytestmark = [pytest.mark.consumers, pytest.mark.filterwarnings("default")]
 
-TINY = replace(SMALL, steps=22, prompts=2, completions=8, trained_tokens=3, learning_rate=2e-2)
+TINY = replace(SMALL, steps=22, prompts=2, completions=8, trained_tokens=3)
+RATE = 2e-2
 FORM = study.Piece("train", 0, "format-only")
 
 
@@ -128,12 +129,12 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for place in (whole, killed):
         place.mkdir()
-    told = learner.train(whole, FORM, ROWS, TINY)
+    told = learner.train(whole, FORM, ROWS, TINY, RATE)
     learner.steps_left = 13
     with pytest.raises(KeyboardInterrupt):
-        learner.train(killed, FORM, ROWS, TINY)
+        learner.train(killed, FORM, ROWS, TINY, RATE)
     learner.steps_left = 1_000
-    again = learner.train(killed, FORM, ROWS, TINY)
+    again = learner.train(killed, FORM, ROWS, TINY, RATE)
     assert again["log"] == told["log"]
     assert len(told["log"]) == TINY.steps
     assert told["log"][-1]["reward"] > 0.8 > told["log"][0]["reward"]
@@ -147,7 +148,7 @@ def test_what_was_trained_is_tested_on_every_item(learner: Any, tmp_path: Path) 
     base, tested = (study.Piece("test", 0, arm) for arm in ("base", "format-only"))
     with pytest.raises(SystemExit, match="the weights of this arm are gone"):
         learner.test(tmp_path, tested, ROWS, TINY)
-    learner.train(tmp_path, FORM, ROWS, TINY)
+    learner.train(tmp_path, FORM, ROWS, TINY, RATE)
     told = learner.test(tmp_path, tested, ROWS, TINY)
     assert all(len(told[test]) == TINY.items for test in study.TESTS)
     asked = study.fresh_tests(ROWS, 0, TINY)
