@@ -36,7 +36,8 @@ from typing import IO, Any, NamedTuple
 
 import scoring
 from comparison_table import Measured, cells, differences, markdown
-from judge import GivenAnswer, JudgeError, JudgePaused, ScoredAnswer, Scorer, add_judge, judge_of
+from endpoint import EndpointPaused
+from judge import GivenAnswer, JudgeError, ScoredAnswer, Scorer, add_judge, judge_of
 from rows import SCORED_BY, RowsError, document_of, read_rows, refuse_overlap, shuffled
 from students import (
     AskedQuestion,
@@ -44,7 +45,6 @@ from students import (
     Student,
     StudentError,
     StudentOptions,
-    StudentPaused,
     StudentReply,
     student_of,
 )
@@ -161,7 +161,7 @@ class Attempted(NamedTuple):
 
 class Evaluation:
     """Models on tests: what is asked, answered and scored. Raises EvaluationError, RowsError,
-    StudentError, JudgeError; JudgePaused and StudentPaused when somebody cannot be asked now."""
+    StudentError, JudgeError; EndpointPaused when somebody cannot be asked now."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.out = options, Path(options.out)
@@ -424,7 +424,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (EvaluationError, RowsError, StudentError, JudgeError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
-    except (JudgePaused, StudentPaused) as error:
+    except EndpointPaused as error:
         print(f"paused: {error}\n{again}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:

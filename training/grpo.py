@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import scoring
-from judge import GivenAnswer, JudgeError, JudgePaused, ScoredAnswer, Scorer, add_judge, judge_of
+from endpoint import EndpointPaused
+from judge import GivenAnswer, JudgeError, ScoredAnswer, Scorer, add_judge, judge_of
 from rows import (
     SCORED_BY,
     MeanByDocument,
@@ -143,7 +144,7 @@ class RubricReward:
         ]
         try:
             found = self.scorer.scores(given)
-        except JudgePaused as error:
+        except EndpointPaused as error:
             raise TrainingPaused(str(error)) from error
         self.seen += zip(row, found, strict=True)
         if log_metric:

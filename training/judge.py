@@ -11,19 +11,14 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
-import random
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
-from typing import Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import openai
-from openai import AsyncOpenAI
-
+from endpoint import GIVE_UP_AFTER, Endpoint, EndpointPaused, EndpointRefused
 from scoring import (
     COMPARED,
     compared,
@@ -35,18 +30,13 @@ from scoring import (
     without_reasoning,
 )
 
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
 PROMPTS = Path(__file__).parent / "prompts"  # of solvers and judges, by task
-GIVE_UP_AFTER = 120.0  # seconds that an endpoint may be down
-LONGEST_PAUSE = 30.0  # seconds between two tries
-PATIENCE = 600.0  # seconds for one reply
 
 Row = Mapping[str, Any]  # task, context, question, question_type, rubric, reference_answer
 RewardKind = Literal["rubric", "exact", "format"]
-
-
-class JudgePaused(Exception):
-    """The judge cannot be asked now: it is down, refuses the key or the model, or its calls are
-    used up. What was judged is on disk, and what asked it may go on later."""
 
 
 class JudgeError(ValueError):
@@ -88,10 +78,16 @@ class Judge:
 
     def __init__(self, options: JudgeOptions, cache: Path) -> None:
         self.options = options
+        self.endpoint = Endpoint(
+            "the judge",
+            options.url,
+            options.model,
+            options.key_env,
+            give_up_after=options.give_up_after,
+        )
         self.made = self.cached = 0
         self._templates: dict[str, str] = {}
         self._asked: dict[str, asyncio.Future[str]] = {}
-        self._given_up = ""
         cache.parent.mkdir(parents=True, exist_ok=True)
         self._cache = sqlite3.connect(cache, timeout=60)
         self._cache.execute(
@@ -100,9 +96,10 @@ class Judge:
         )
         self._replies: int = self._cache.execute("select count(*) from replies").fetchone()[0]
 
-    async def marks(self, client: AsyncOpenAI, row: Row, answer: str) -> list[bool]:
+    async def marks(self, client: "AsyncOpenAI", row: Row, answer: str) -> list[bool]:
         """Whether each criterion of the row's rubric is met. A reply that cannot be read is sent
-        back once. Raises ValueError where that cannot be read either, JudgePaused, JudgeError."""
+        back once. Raises ValueError where that cannot be read either, EndpointPaused, JudgeError.
+        """
         task, rubric = row["task"], row["rubric"]
         if task not in self._templates:
             self._templates[task] = self.options.template(task)
@@ -123,7 +120,7 @@ class Judge:
             messages += [said, {"role": "user", "content": again}]
             return marks_of(without_reasoning(await self._reply(client, messages)), len(rubric))
 
-    async def _reply(self, client: AsyncOpenAI, messages: list[dict[str, str]]) -> str:
+    async def _reply(self, client: "AsyncOpenAI", messages: list[dict[str, str]]) -> str:
         """From the cache, from a call in flight that asks the same, or from a call of its own."""
         asked = json.dumps([self.options.model, self.options.temperature, messages])
         key = hashlib.sha256(asked.encode()).hexdigest()
@@ -151,88 +148,33 @@ class Judge:
             del self._asked[key]
         return reply
 
-    async def _called(self, client: AsyncOpenAI, messages: list[dict[str, str]]) -> str:
-        if self._given_up:
-            raise JudgePaused(self._given_up)
+    async def _called(self, client: "AsyncOpenAI", messages: list[dict[str, str]]) -> str:
         limit = self.options.calls
         if limit is not None and self._replies >= limit:
-            raise JudgePaused(
+            raise EndpointPaused(
                 f"{self._replies} calls of the judge were made; --judge-calls allows no more"
             )
         self._replies += 1
         try:
-            reply = await self._insisted(client, messages)
+            reply = await self._said(client, messages)
         except BaseException:
             self._replies -= 1
             raise
         self.made += 1
         return reply
 
-    async def _insisted(self, client: AsyncOpenAI, messages: list[dict[str, str]]) -> str:
-        """The reply, whatever is wrong with the endpoint for a while. Raises JudgePaused after
-        `give_up_after` seconds, and ValueError where the endpoint will not take this answer."""
-        began, pause = monotonic(), 0.5
-        while True:
-            wait = 0.0
-            try:
-                done = await client.chat.completions.create(
-                    model=self.options.model,
-                    messages=cast(Any, messages),
-                    temperature=self.options.temperature,
-                )
-                if done.choices and (text := done.choices[0].message.content):
-                    return text
-                wrong = "its reply was empty"
-            except (
-                openai.AuthenticationError,
-                openai.PermissionDeniedError,
-                openai.NotFoundError,
-            ) as error:
-                asked = f"key from {self.options.key_env}, model {self.options.model}"
-                raise self._gave_up(f"{_first_line(error)} ({asked})") from error
-            except openai.RateLimitError as error:
-                wrong, wait = _first_line(error), _seconds(error.response.headers)
-            except openai.APIStatusError as error:
-                if error.status_code < 500 and error.status_code not in (408, 409, 425):
-                    raise ValueError(
-                        f"the judge's endpoint refuses it: {_first_line(error)}"
-                    ) from error
-                wrong, wait = _first_line(error), _seconds(error.response.headers)
-            except (openai.APIError, json.JSONDecodeError) as error:
-                wrong = _first_line(error)
-            if monotonic() - began + max(pause, wait) > self.options.give_up_after:
-                raise self._gave_up(wrong)
-            await asyncio.sleep(max(wait, pause * random.uniform(0.5, 1.0)))
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _gave_up(self, wrong: str) -> JudgePaused:
-        self._given_up = f"the judge at {self.options.url} cannot be asked: {wrong}"
-        return JudgePaused(self._given_up)
-
-    def client(self) -> AsyncOpenAI:
-        """A client of its endpoint, for one event loop."""
-        return AsyncOpenAI(
-            base_url=self.options.url,
-            api_key=os.environ.get(self.options.key_env) or "none",
-            max_retries=0,  # this module retries
-            timeout=PATIENCE,
-        )
+    async def _said(self, client: "AsyncOpenAI", messages: list[dict[str, str]]) -> str:
+        try:
+            done = await self.endpoint.completion(
+                client, messages, temperature=self.options.temperature
+            )
+        except EndpointRefused as error:
+            raise ValueError(f"the judge's endpoint refuses it: {error}") from error
+        return str(done.choices[0].message.content)
 
     def close(self) -> None:
         """Closes the cache."""
         self._cache.close()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def _seconds(headers: Mapping[str, str]) -> float:
-    """How long the endpoint asks to wait: seconds, at most LONGEST_PAUSE."""
-    try:
-        return min(max(float(headers.get("retry-after", 0)), 0.0), LONGEST_PAUSE)
-    except ValueError:  # a date
-        return 1.0
 
 
 class GivenAnswer(NamedTuple):
@@ -292,7 +234,7 @@ class Scorer:
                 )
 
     def scores(self, given: Sequence[GivenAnswer]) -> list[ScoredAnswer]:
-        """The score of each answer; all are judged at once. Blocks. Raises JudgePaused when the
+        """The score of each answer; all are judged at once. Blocks. Raises EndpointPaused when the
         judge cannot be asked now; whatever was under way has ended and is on disk then."""
         found = asyncio.run(self._all(given))
         self.counts.update(one.how for one in found)
@@ -301,7 +243,7 @@ class Scorer:
 
     async def _all(self, given: Sequence[GivenAnswer]) -> list[ScoredAnswer]:
         turns = asyncio.Semaphore(self.judge.options.concurrency if self.judge else 16)
-        client = self.judge.client() if self.judge else None
+        client = self.judge.endpoint.client() if self.judge else None
         try:
             ended = await asyncio.gather(
                 *(self._one(one, client, turns) for one in given), return_exceptions=True
@@ -317,7 +259,7 @@ class Scorer:
         return found
 
     async def _one(
-        self, given: GivenAnswer, client: AsyncOpenAI | None, turns: asyncio.Semaphore
+        self, given: GivenAnswer, client: "AsyncOpenAI | None", turns: asyncio.Semaphore
     ) -> ScoredAnswer:
         row, answer = given.row, without_reasoning(given.text)
         asked = (row["task"], row["question"], row["question_type"])

@@ -7,24 +7,18 @@ or loaded here by transformers.
 
 import asyncio
 import hashlib
-import json
-import os
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol
+
+from endpoint import GIVE_UP_AFTER, Endpoint, EndpointRefused
 
 CHARACTERS = 4  # per token, where an endpoint counts none: the usual rule for English
-LONGEST_PAUSE, PATIENCE = 30.0, 1800.0  # seconds between two tries, and for one answer
+PATIENCE = 1800.0  # seconds for one answer
 BLOCKS, BLOCK = 4096, 1 << 12  # of a file of weights, evenly spread, that tell it from others
 
 Messages = list[dict[str, str]]
-
-
-class StudentPaused(Exception):
-    """The endpoint of a model cannot be asked now; what was answered is on disk."""
 
 
 class StudentError(ValueError):
@@ -62,7 +56,7 @@ class StudentOptions:
     max_tokens: int = 4096
     concurrency: int = 16
     key_env: str = "OPENAI_API_KEY"
-    give_up_after: float = 120.0
+    give_up_after: float = GIVE_UP_AFTER
     batch: int = 16
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -78,7 +72,7 @@ class Student(Protocol):
     reference: str
 
     def answer(self, asked: Sequence[AskedQuestion], heard: Heard) -> None:
-        """Answers all, and hands each answer on as it comes. Blocks. Raises StudentPaused."""
+        """Answers all, and hands each answer on as it comes. Blocks. Raises EndpointPaused."""
 
 
 def student_of(name: str, where: str, options: StudentOptions) -> Student:
@@ -97,78 +91,40 @@ class EndpointStudent:
     """A model behind an OpenAI-compatible endpoint."""
 
     def __init__(self, name: str, url: str, model: str, options: StudentOptions) -> None:
-        self.name, self.url, self.model, self.options = name, url, model, options
+        self.name, self.options = name, options
         self.reference = f"{url}#{model}"
-        self._given_up, self._limit = "", "max_tokens"
+        self.endpoint = Endpoint(name, url, model, options.key_env, PATIENCE, options.give_up_after)
 
     def answer(self, asked: Sequence[AskedQuestion], heard: Heard) -> None:
-        """All at once, within the concurrency. What is under way ends before StudentPaused is
+        """All at once, within the concurrency. What is under way ends before EndpointPaused is
         raised."""
         asyncio.run(self._all(asked, heard))
 
     async def _all(self, asked: Sequence[AskedQuestion], heard: Heard) -> None:
-        from openai import AsyncOpenAI
-
         turns = asyncio.Semaphore(self.options.concurrency)
-        async with AsyncOpenAI(
-            base_url=self.url,
-            api_key=os.environ.get(self.options.key_env) or "none",
-            max_retries=0,  # `_insisted` retries
-            timeout=PATIENCE,
-        ) as client:
+        async with self.endpoint.client() as client:
 
             async def one(question: AskedQuestion) -> None:
                 async with turns:
-                    heard(question, await self._insisted(client, question))
+                    heard(question, await self._reply(client, question))
 
             ended = await asyncio.gather(*map(one, asked), return_exceptions=True)
         for failed in ended:
             if isinstance(failed, BaseException):
                 raise failed
 
-    async def _insisted(self, client: Any, question: AskedQuestion) -> StudentReply:
-        """The reply, whatever is wrong with the endpoint for a while."""
-        import openai
-
-        began, pause = monotonic(), 0.5
-        while True:
-            if self._given_up:
-                raise StudentPaused(self._given_up)
-            wait, limit = 0.0, self._limit
-            try:
-                done = await client.chat.completions.create(
-                    model=self.model,
-                    messages=cast(Any, question.messages),
-                    temperature=self.options.temperature,
-                    **cast(Any, {limit: self.options.max_tokens}),
-                )
-                if done.choices:
-                    return _reply_of(done)
-                wrong = "its reply held no answer"
-            except (
-                openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError
-            ) as error:  # fmt: skip
-                raise self._gave_up(
-                    f"{_first_line(error)} (key from {self.options.key_env}, model {self.model})"
-                ) from error
-            except openai.APIStatusError as error:
-                busy = error.status_code >= 500 or error.status_code in (408, 409, 425, 429)
-                if limit == "max_tokens" and "max_completion_tokens" in str(error):
-                    self._limit = "max_completion_tokens"  # as newer models of OpenAI name it
-                    continue
-                if not busy:
-                    return StudentReply("", False, 0, refused=_first_line(error))
-                wrong, wait = _first_line(error), _seconds(error.response.headers)
-            except (openai.APIError, json.JSONDecodeError) as error:
-                wrong = _first_line(error)
-            if monotonic() - began + max(pause, wait) > self.options.give_up_after:
-                raise self._gave_up(wrong)
-            await asyncio.sleep(max(wait, pause * random.uniform(0.5, 1.0)))
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _gave_up(self, wrong: str) -> StudentPaused:
-        self._given_up = f"{self.name} at {self.url} cannot be asked: {wrong}"
-        return StudentPaused(self._given_up)
+    async def _reply(self, client: Any, question: AskedQuestion) -> StudentReply:
+        try:
+            done = await self.endpoint.completion(
+                client,
+                question.messages,
+                temperature=self.options.temperature,
+                max_tokens=self.options.max_tokens,
+                blank=True,
+            )
+        except EndpointRefused as error:
+            return StudentReply("", False, 0, refused=str(error))
+        return _reply_of(done)
 
 
 def _reply_of(done: Any) -> StudentReply:
@@ -177,18 +133,6 @@ def _reply_of(done: Any) -> StudentReply:
     counted = done.usage.completion_tokens if done.usage else None
     tokens = -(-len(text) // CHARACTERS) if counted is None else counted
     return StudentReply(text, choice.finish_reason == "length", tokens, counted is None)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def _seconds(headers: Any) -> float:
-    """How long the endpoint asks to wait: seconds, at most LONGEST_PAUSE."""
-    try:
-        return min(max(float(headers.get("retry-after", 0)), 0.0), LONGEST_PAUSE)
-    except ValueError:  # a date
-        return 1.0
 
 
 class LocalStudent:

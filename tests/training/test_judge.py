@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import scoring
-from judge import GivenAnswer, Judge, JudgeError, JudgeOptions, JudgePaused, ScoredAnswer, Scorer
+from endpoint import EndpointPaused
+from judge import GivenAnswer, Judge, JudgeError, JudgeOptions, ScoredAnswer, Scorer
 from tests.processes import simulation, started
 from tests.training.conftest import Rows
 
@@ -132,7 +133,7 @@ def test_trouble_of_an_endpoint_is_waited_out_and_then_it_pauses(
         url = process.stdout.readline().split(" at ")[1].split()[0]
         with (
             opened(tmp_path / "refused.db", url, key_env="NO_SUCH_KEY") as judge,
-            pytest.raises(JudgePaused, match=r"Incorrect API key.*from NO_SUCH_KEY"),
+            pytest.raises(EndpointPaused, match=r"Incorrect API key.*from NO_SUCH_KEY"),
         ):
             Scorer("rubric", judge).scores(asked)
         with pytest.MonkeyPatch.context() as variables:
@@ -141,13 +142,13 @@ def test_trouble_of_an_endpoint_is_waited_out_and_then_it_pauses(
                 found = Scorer("rubric", judge).scores(asked)
                 assert {one.how for one in found} == {"judged"}
                 more = [GivenAnswer(asked[0].row, f"another answer, {n}") for n in range(4)]
-                with pytest.raises(JudgePaused, match="--judge-calls allows no more"):
+                with pytest.raises(EndpointPaused, match="--judge-calls allows no more"):
                     Scorer("rubric", judge).scores(more)
     with sqlite3.connect(tmp_path / "judge.db") as kept:
         assert kept.execute("select count(*) from replies").fetchone() == (5,)
     with (
         opened(tmp_path / "down.db", url, give_up_after=0.1) as judge,
-        pytest.raises(JudgePaused, match=f"the judge at {url} cannot be asked"),
+        pytest.raises(EndpointPaused, match=f"the judge at {url} cannot be asked"),
     ):
         Scorer("rubric", judge).scores(asked)
 
