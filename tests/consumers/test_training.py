@@ -177,3 +177,18 @@ def test_answers_are_imitated_and_a_killed_imitation_goes_on(made: Folder, tmp_p
     assert found["log"][-1]["loss"] < found["log"][0]["loss"]
     said = ran("sft.py", folder, *words, "--out", "short", "--max-length", "5", code=2)
     assert "more tokens than --max-length" in said
+
+
+def test_every_step_is_in_tensorboard(made: Folder, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    file = exported(made, "procedural", "trl-grpo", tmp_path / "grpo")
+    folder = tmp_path / "grpo"
+    ran("grpo.py", folder, file.name, "--model", student(file, ENDS), "--out", "out",
+        "--steps", "2", "--reward", "format", "--report-to", "tensorboard",
+        *STEPS, *ROLLOUTS)  # fmt: skip
+    [events] = (folder / "out" / "runs").glob("*/events.out.tfevents.*")
+    kept = EventAccumulator(str(events)).Reload()
+    rewards = {event.step: event.value for event in kept.Scalars("train/reward")}
+    expected = {entry["step"]: entry["reward"] for entry in result(folder, "out")["log"]}
+    assert rewards == pytest.approx(expected)
