@@ -1,7 +1,8 @@
-"""The lab's choices that are made before anything is compared.
+"""The lab's choices that are made before anything is compared, and the lab held against others.
 
 python benchmarks/lab.py rates RUN     # learning rates, on a student that takes no part
 python benchmarks/lab.py trl LAB --python PYTHON    # its arms again, by TRL (training/grpo.py)
+python benchmarks/lab.py seeds LAB LAB...    # finished labs of several seeds, taken together
 """
 
 import argparse
@@ -11,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
@@ -19,18 +21,30 @@ from results import report
 from autodata import api
 from autodata.commands.lab import (
     RESULTS,
+    SETTINGS,
     WEIGHTS,
     first_items,
     generators,
     kept_result,
     looped,
 )
-from autodata.lab.experiment import LAB_ARMS, LabSettings, arms_of, distinct, score
+from autodata.lab.experiment import (
+    LAB_ARMS,
+    ONE_SHOT,
+    TESTS,
+    LabSettings,
+    arms_of,
+    distinct,
+    mean_of,
+    score,
+)
+from autodata.lab.page import said
 from autodata.lab.training import LEVELS, Chain, GrpoSettings, accuracy, grpo
 from autodata.lab.transformer import read
 
 APART = 5  # the student that takes no part
 RATES = (1e-4, 3e-4, 1e-3)
+AGAINST = (("paper", "length-matched"), ("paper", "equal time"), ("measured", "paper"))
 
 
 def rates(out: Path) -> None:
@@ -86,6 +100,31 @@ def trl(lab: Path, python: str) -> None:
     report("lab-trl", "mean@3 after TRL's trainer and after the lab's own", rows)
 
 
+def seeds(labs: Sequence[Path]) -> None:
+    """Differences between arms over labs of several seeds; the student is the unit, as in one."""
+    how = LabSettings()
+    told = [json.loads((lab / SETTINGS).read_text())["seed"] for lab in labs]
+    if len({*told}) < len(told):
+        raise SystemExit(f"labs of different seeds are taken together, and these are of {told}")
+    kept = [
+        [kept_result(lab / RESULTS.format(number)) for lab in labs]
+        for number in range(how.students)
+    ]
+    rows = []
+    for arm, other in (*((arm, ONE_SHOT) for arm in LAB_ARMS if arm != ONE_SHOT), *AGAINST):
+        row = {"arm": f"{arm} less {other}"}
+        for test in TESTS:
+            apart = [[score(r, arm, test) - score(r, other, test) for r in of] for of in kept]
+            found = mean_of([fmean(values) for values in apart])
+            every = sum(value > 0 for values in apart for value in values)
+            row[test] = (
+                f"{said(found, signed=True)}, {found.above} of {found.students} students, "
+                f"{every} of {len(apart) * len(labs)} trainings"
+            )
+        rows.append(row)
+    report("lab-seeds", f"differences over the seeds {told}, by student", rows)
+
+
 def _exported(lab: Path, number: int, items: Sequence[Chain], file: Path) -> Path:
     """Questions as rows of a `trl-grpo` export, each a document of its own."""
     file.parent.mkdir(exist_ok=True)
@@ -103,8 +142,13 @@ def _exported(lab: Path, number: int, items: Sequence[Chain], file: Path) -> Pat
 
 if __name__ == "__main__":
     made = argparse.ArgumentParser()
-    made.add_argument("what", choices=["rates", "trl"])
-    made.add_argument("run", type=Path)
+    made.add_argument("what", choices=["rates", "trl", "seeds"])
+    made.add_argument("run", type=Path, nargs="+")
     made.add_argument("--python", default="python", help="an interpreter that has TRL")
     given = made.parse_args()
-    rates(given.run) if given.what == "rates" else trl(given.run, given.python)
+    if given.what == "seeds":
+        seeds(given.run)
+    elif given.what == "rates":
+        rates(*given.run)
+    else:
+        trl(*given.run, given.python)

@@ -80,7 +80,7 @@ class Endpoint:
                 raise EndpointPaused(self._given_up)
             wait, limit = 0.0, self._limit
             try:
-                done = await client.chat.completions.create(
+                done: ChatCompletion = await client.chat.completions.create(
                     model=self.model,
                     messages=cast(Any, messages),
                     temperature=temperature,
