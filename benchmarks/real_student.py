@@ -78,7 +78,7 @@ class StudentSettings:
     completions: int = 8  # of a prompt
     trained_tokens: int = 16
     temperature: float = 1.0  # of training
-    rates: tuple[float, ...] = (1e-5, 3e-5, 1e-4)  # learning rates that each arm is tried at
+    rates: tuple[float, ...] = (3e-6, 1e-5, 3e-5)  # learning rates that each arm is tried at
     sweeps: int = 2  # trainings of an arm at a rate
     items: int = 100  # of a test
     neutral_dials: tuple[int, ...] = (0, 1, 2, 3)
