@@ -136,20 +136,27 @@ def markdown(results: Mapping[str, Any]) -> str:
     for test, models in results["figures"].items():
         for model, found in models.items():
             shown = " (untrained)" if model == results["base"] else ""
-            lines.append(f"| {test} | {model}{shown} | {' | '.join(_row(found, ks))} |")
+            lines.append(
+                f"| {_cell(test)} | {_cell(model)}{shown} | {' | '.join(_row(found, ks))} |"
+            )
     lines += ["", f"Differences in mean@{n}, paired by question:", ""]
     lines += ["| test | | difference | would show from | |", "|---|---|---|---|---|"]
     for test, found in results["differences"].items():
         for one in found:
             if one["figure"] == "mean":
                 least = "–" if one["detectable"] is None else f"{one['detectable']:.3f}"
+                pair = f"{_cell(one['second'])} − {_cell(one['first'])}"
                 lines.append(
-                    f"| {test} | {one['second']} − {one['first']} | {one['value']:+.3f} "
+                    f"| {_cell(test)} | {pair} | {one['value']:+.3f} "
                     f"({one['low']:+.3f} … {one['high']:+.3f}) | {least} | {one['verdict']} |"
                 )
     if not any(results["differences"].values()):
         lines.append("| – | one model alone | – | – | – |")
     return "\n".join([*lines, "", *_notes(results)]) + "\n"
+
+
+def _cell(name: str) -> str:
+    return name.replace("|", "\\|")
 
 
 def _row(found: Mapping[str, Any], ks: Sequence[int]) -> list[str]:

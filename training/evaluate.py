@@ -37,8 +37,17 @@ from typing import IO, Any, NamedTuple
 import scoring
 from comparison_table import Measured, cells, differences, markdown
 from endpoint import EndpointPaused
-from judge import GivenAnswer, JudgeError, ScoredAnswer, Scorer, add_judge, judge_of
+from judge import (
+    REFUSED,
+    GivenAnswer,
+    JudgeError,
+    ScoredAnswer,
+    Scorer,
+    add_judge,
+    judge_of,
+)
 from rows import SCORED_BY, RowsError, document_of, read_rows, refuse_overlap, shuffled
+from sessions import positive
 from students import (
     AskedQuestion,
     Messages,
@@ -51,6 +60,7 @@ from students import (
 
 BASE = "base"  # the untrained model, unless --base names another
 RIGHT = 0.65  # score from which a marked answer is right: the paper's least strong mean (section 2)
+NOT_ANSWERED = "refused:"  # so begins why an answer that was never given has no score
 SCORED_AT_ONCE = 64  # answers that are handed to the judge together
 
 Row = Mapping[str, Any]
@@ -72,12 +82,16 @@ class HeldOutFile(NamedTuple):
 class Journal:
     """The answers and scores on disk, a JSON line each, written before they are used.
 
-    One process writes at a time. A line that a kill broke off is cut away. Raises EvaluationError.
+    One process writes at a time. A line that a kill broke off is cut away. What an endpoint refused
+    was not paid for, and is no answer: it may be asked again. Raises EvaluationError.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = path.open("a+b")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = path.open("a+b")
+        except OSError as error:
+            raise EvaluationError(f"answers cannot be kept in {path}: {error}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -99,9 +113,13 @@ class Journal:
             try:
                 said = json.loads(line)
                 if said["kind"] == "answer":
-                    self.answers[said["key"]] = StudentReply(**said["reply"])
+                    reply = StudentReply(**said["reply"])
+                    if not reply.refused:
+                        self.answers[said["key"]] = reply
                 else:
-                    self.scores[said["key"]] = ScoredAnswer(**said["scored"])
+                    scored = ScoredAnswer(**said["scored"])
+                    if not scored.why.startswith((NOT_ANSWERED, REFUSED)):
+                        self.scores[said["key"]] = scored
             except (ValueError, KeyError, TypeError) as error:
                 raise EvaluationError(
                     f"{path}, line {number} was not written by this script ({error}); name another "
@@ -176,9 +194,10 @@ class Evaluation:
         self.students = self._students()
         for row in (row for test in self.tests for row in test.rows):
             self._messages(row)  # what cannot be asked shows before anything is paid for
-        self._judged_by = [
-            vars(options).get(name) for name in ("judge_model", "judge_temperature", "judge_prompt")
-        ]
+        its = vars(options)
+        self._judged_by = [its.get("judge_model"), its.get("judge_temperature"), None]
+        if options.judge_prompt and Path(options.judge_prompt).is_file():  # by what it says
+            self._judged_by[2] = _digest([Path(options.judge_prompt).read_text(encoding="utf-8")])
         with ExitStack() as undo:
             self.judge = judge_of(vars(options), self.out / "judge.db")
             if self.judge:
@@ -239,6 +258,8 @@ class Evaluation:
         if why := Counter(one.why for one in self.journal.scores.values() if one.score is None):
             [(often, _)] = why.most_common(1)
             print(f"{why.total()} answers have no score, most of them: {often}", file=sys.stderr)
+            if any(one.startswith((NOT_ANSWERED, REFUSED)) for one in why):
+                print("the same command asks again what was refused", file=sys.stderr)
 
     def _attempts(self, student: Student, test: HeldOutFile) -> Iterator[Attempted]:
         its = self.options
@@ -310,7 +331,7 @@ class Evaluation:
             ]
             found = iter(self.scorer.scores(readable))
             for attempted, reply in zip(batch, replies, strict=True):
-                refused = ScoredAnswer(None, "unscored", why=f"refused: {reply.refused}")
+                refused = ScoredAnswer(None, "unscored", why=f"{NOT_ANSWERED} {reply.refused}")
                 scored = refused if reply.refused else next(found)
                 of = {"model": student.name, **_told(attempted)}
                 self.journal.scored(attempted.score_key, of, scored)
@@ -424,6 +445,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except (EvaluationError, RowsError, StudentError, JudgeError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        print(
+            f"evaluate.py: {error.name} is not installed; `uv run` installs what the head of the "
+            "script names",
+            file=sys.stderr,
+        )
+        return 2
     except EndpointPaused as error:
         print(f"paused: {error}\n{again}", file=sys.stderr)
         return 3
@@ -433,13 +461,6 @@ def main(words: Sequence[str] | None = None) -> int:
     finally:
         scoring.close()
     return 0
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1")
-    return number
 
 
 def _options() -> argparse.ArgumentParser:
@@ -456,29 +477,29 @@ def _options() -> argparse.ArgumentParser:
     add("--train", action="append", metavar="FILE",
         help="what was trained on: refused where a test shares documents or questions")  # fmt: skip
     add("--out", required=True, metavar="DIR", help="answers, scores and the table")
-    add("--attempts", type=_positive, default=3, metavar="N", help="answers per question (3)")
-    add("--k", type=_positive, action="append", metavar="K",
+    add("--attempts", type=positive, default=3, metavar="N", help="answers per question (3)")
+    add("--k", type=positive, action="append", metavar="K",
         help="of best@k and pass@k, at most N; repeatable (N)")  # fmt: skip
     add("--right", type=float, default=RIGHT, metavar="SCORE",
         help=f"from which a marked answer is right ({RIGHT}); a compared one: 1")  # fmt: skip
-    add("--rows", type=_positive, metavar="N", help="questions of each test, after shuffling")
+    add("--rows", type=positive, metavar="N", help="questions of each test, after shuffling")
     add("--prompt", default="row", metavar="row|solver|FILE",
         help="as trainers ask (row), as the gate's solvers were asked, or a file")  # fmt: skip
     add("--temperature", type=float, default=1.0, metavar="T", help="of sampling (1)")
-    add("--max-tokens", type=_positive, default=4096, metavar="N",
+    add("--max-tokens", type=positive, default=4096, metavar="N",
         help="of an answer, reasoning included; then it is cut off (4096)")  # fmt: skip
     add("--seed", type=int, default=0, help="of shuffling and of local sampling (0)")
     group = parser.add_argument_group("endpoints")
     group.add_argument("--key-env", default="OPENAI_API_KEY", metavar="VAR",
                        help="variable of their key (OPENAI_API_KEY)")  # fmt: skip
-    group.add_argument("--concurrency", type=_positive, default=16, metavar="N",
+    group.add_argument("--concurrency", type=positive, default=16, metavar="N",
                        help="requests at once (16)")  # fmt: skip
     group.add_argument("--give-up", type=float, default=120.0, metavar="SECONDS",
                        help="how long one may be down (120)")  # fmt: skip
     local = parser.add_argument_group("local models")
     local.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                        help="cuda means bf16 (auto)")  # fmt: skip
-    local.add_argument("--batch", type=_positive, default=16, metavar="N",
+    local.add_argument("--batch", type=positive, default=16, metavar="N",
                        help="sequences at once (16)")  # fmt: skip
     add_judge(parser)
     return parser

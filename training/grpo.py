@@ -26,7 +26,15 @@ from typing import Any
 
 import scoring
 from endpoint import EndpointPaused
-from judge import GivenAnswer, JudgeError, ScoredAnswer, Scorer, add_judge, judge_of
+from judge import (
+    REFUSED,
+    GivenAnswer,
+    JudgeError,
+    ScoredAnswer,
+    Scorer,
+    add_judge,
+    judge_of,
+)
 from rows import (
     SCORED_BY,
     MeanByDocument,
@@ -40,7 +48,6 @@ from rows import (
 )
 from sessions import (
     RESULT,
-    SETTINGS,
     Settings,
     TrainingError,
     TrainingPaused,
@@ -50,11 +57,13 @@ from sessions import (
     configured,
     ended,
     has_vllm,
+    in_folder,
     keep,
     made,
     on_device,
     others_of,
     plain_log,
+    positive,
     reports,
     settle,
     trained,
@@ -104,12 +113,16 @@ def parser() -> argparse.ArgumentParser:
         help="rubric: as the gate scores, by a judge where code does not settle it (default); "
         "exact: by code alone; format: 1 for any final answer, as a control",
     )
-    found.add_argument("--batch", type=int, metavar="N", help="questions per step")
-    found.add_argument("--rollouts", type=int, metavar="N", help="answers per question, at least 2")
-    found.add_argument("--max-completion", type=int, metavar="TOKENS", help="then it is cut off")
+    found.add_argument("--batch", type=positive, metavar="N", help="questions per step")
+    found.add_argument(
+        "--rollouts", type=positive, metavar="N", help="answers per question, at least 2"
+    )
+    found.add_argument(
+        "--max-completion", type=positive, metavar="TOKENS", help="then it is cut off"
+    )
     found.add_argument("--temperature", type=float, metavar="T", help="of rollouts (default: 1)")
     found.add_argument(
-        "--validation-rollouts", type=int, metavar="N",
+        "--validation-rollouts", type=positive, metavar="N",
         help="answers per validation question, at least 2 (default: 3)",
     )  # fmt: skip
     found.add_argument("--vllm", choices=("auto", "off"), help="rollouts by vLLM, on a GPU")
@@ -146,6 +159,8 @@ class RubricReward:
             found = self.scorer.scores(given)
         except EndpointPaused as error:
             raise TrainingPaused(str(error)) from error
+        if all(one.why.startswith(REFUSED) for one in found):
+            raise TrainingPaused(f"no answer of a step has a score: {found[0].why}")
         self.seen += zip(row, found, strict=True)
         if log_metric:
             log_metric("truncated", sum(one.how == "cut" for one in found) / len(found))
@@ -319,11 +334,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise TrainingError("--lr-sweep chooses by --validation FILE; name one")
         if settings["rollouts"] < 2 or settings["validation_rollouts"] < 2:
             raise TrainingError("a group needs at least 2 rollouts, or nothing can be learnt of it")
+        if not settings["temperature"] > 0:
+            raise TrainingError(
+                "--temperature is above 0: the answers of a group would be one and the same"
+            )
         out = Path(parsed.out)
         try:
             trainings = Trainings(settings, out)
-            keep(out, SETTINGS, settings)
-            trainings.run()
+            with in_folder(out, settings):
+                trainings.run()
         except JudgeError as error:
             raise TrainingError(str(error)) from error
 

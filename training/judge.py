@@ -15,6 +15,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -29,11 +30,13 @@ from scoring import (
     score_of,
     without_reasoning,
 )
+from sessions import natural, positive
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 PROMPTS = Path(__file__).parent / "prompts"  # of solvers and judges, by task
+REFUSED = "the judge's endpoint refuses it:"  # so begins why there is no score then
 
 Row = Mapping[str, Any]  # task, context, question, question_type, rubric, reference_answer
 RewardKind = Literal["rubric", "exact", "format"]
@@ -74,7 +77,8 @@ class JudgeOptions:
 
 
 class Judge:
-    """Marks criteria; keeps each reply in `cache`, an SQLite file. For one thread."""
+    """Marks criteria; keeps each reply in `cache`, an SQLite file. For one thread. Raises
+    JudgeError."""
 
     def __init__(self, options: JudgeOptions, cache: Path) -> None:
         self.options = options
@@ -88,13 +92,18 @@ class Judge:
         self.made = self.cached = 0
         self._templates: dict[str, str] = {}
         self._asked: dict[str, asyncio.Future[str]] = {}
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        self._cache = sqlite3.connect(cache, timeout=60)
-        self._cache.execute(
-            "create table if not exists replies"
-            " (key text primary key, model text, reply text, at text default current_timestamp)"
-        )
-        self._replies: int = self._cache.execute("select count(*) from replies").fetchone()[0]
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            self._cache = sqlite3.connect(cache, timeout=60)
+            self._cache.execute(
+                "create table if not exists replies"
+                " (key text primary key, model text, reply text, at text default current_timestamp)"
+            )
+            self._replies: int = self._cache.execute("select count(*) from replies").fetchone()[0]
+        except (OSError, sqlite3.Error) as error:
+            raise JudgeError(
+                f"replies cannot be kept in {cache}: {error}; name another --out"
+            ) from error
 
     async def marks(self, client: "AsyncOpenAI", row: Row, answer: str) -> list[bool]:
         """Whether each criterion of the row's rubric is met. A reply that cannot be read is sent
@@ -169,8 +178,8 @@ class Judge:
                 client, messages, temperature=self.options.temperature
             )
         except EndpointRefused as error:
-            raise ValueError(f"the judge's endpoint refuses it: {error}") from error
-        return str(done.choices[0].message.content)
+            raise ValueError(f"{REFUSED} {error}") from error
+        return done.text
 
     def close(self) -> None:
         """Closes the cache."""
@@ -227,6 +236,8 @@ class Scorer:
                         f"--judge-model{cheaper}"
                     )
                 self.judge.options.template(task)
+            if task == "science" and self.kind != "format" and not find_spec("math_verify"):
+                raise JudgeError("formulas are compared by math-verify: pip install math-verify")
         for row in rows:
             if not any(line["weight"] > 0 for line in row["rubric"]):
                 raise JudgeError(
@@ -300,10 +311,10 @@ def add_judge(parser: argparse.ArgumentParser) -> None:
         "--judge-key-env", metavar="VAR", help="variable of its key (default: OPENAI_API_KEY)"
     )
     group.add_argument(
-        "--judge-concurrency", type=int, metavar="N", help="requests at once (default: 16)"
+        "--judge-concurrency", type=positive, metavar="N", help="requests at once (default: 16)"
     )
     group.add_argument(
-        "--judge-calls", type=int, metavar="N",
+        "--judge-calls", type=natural, metavar="N",
         help="calls in all, restarts included; then it pauses",
     )  # fmt: skip
     group.add_argument(

@@ -38,6 +38,8 @@ from pathlib import Path
 from statistics import fmean, quantiles
 from typing import Any, Literal, NamedTuple
 
+from sessions import positive
+
 SOURCES = ("one-shot", "agentic")
 ARMS = {
     "one-shot": "the one-shot examples",
@@ -104,13 +106,15 @@ def mix(options: argparse.Namespace) -> list[str]:
     if options.split_by == "document":
         found = _together(found)
     arms = _asked_for(options.arm, list(found))
-    out = _emptied(Path(options.out))
-    seeds = options.seed or [0]
-    said = []
-    for seed in seeds:
-        folder = out if len(seeds) == 1 else out / f"seed-{seed}"
+    seeds = list(dict.fromkeys(options.seed or [0]))
+    drawn_by = {}
+    for seed in seeds:  # what cannot be made shows before earlier arms are gone
         parts, dropped = dealt(found, options, seed)
-        sized = equalised(arms, parts["train"], options, seed)
+        drawn_by[seed] = equalised(arms, parts["train"], options, seed), parts, dropped
+    out = _emptied(Path(options.out))
+    said = []
+    for seed, (sized, parts, dropped) in drawn_by.items():
+        folder = out if len(seeds) == 1 else out / f"seed-{seed}"
         manifest = _written(folder, sized, parts, seed) | {
             "settings": {
                 "seed": seed, "equal": options.equal, "rows": options.rows, "bins": options.bins,
@@ -158,7 +162,7 @@ def _questions(
         for number, row in rows_of(path):
             said = _texts(row)
             meta = row.get("meta")
-            if said is None or not isinstance(meta, dict) or "document_id" not in meta:
+            if said is None or not isinstance(meta, dict) or not _names_document(meta):
                 raise MixError(
                     f"{path}, line {number}: no row of trl-grpo, jsonl or sft with its meta; write "
                     "the file anew with `autodata export RUN --format trl-grpo`"
@@ -184,7 +188,7 @@ def rows_of(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
     """The rows of a file of JSON lines with their line numbers, from 1. Raises MixError for a file
     that is missing, empty or not such."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise MixError(f"{path} cannot be read: {error}") from error
     number = 0
@@ -193,7 +197,7 @@ def rows_of(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MixError(f"{path}, line {number}: no JSON: {error}") from error
         if not isinstance(row, dict):
             raise MixError(f"{path}, line {number}: a row is a JSON object")
@@ -208,6 +212,8 @@ def _texts(row: Mapping[str, Any]) -> list[str] | None:
     if "chosen" in row:
         return None  # several rows ask the same there
     if isinstance(messages, list) and messages:
+        if not all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in messages):
+            return None
         asked = [m["content"] for m in messages if m.get("role") != "assistant"]
         answered = [m["content"] for m in messages if m.get("role") == "assistant"]
         return ["\n\n".join(asked), *answered]
@@ -227,6 +233,12 @@ def normalised(text: str) -> str:
 def drawn(what: str, key: str) -> int:
     """A whole number from 0 to 2⁶⁴ − 1 for a draw of this kind, as `autodata export` draws."""
     return int.from_bytes(hashlib.sha256(f"{what}:{key}".encode("utf-8", "replace")).digest()[:8])
+
+
+def _names_document(meta: Mapping[str, Any]) -> bool:
+    source = meta.get("document_source")
+    hashed = not isinstance(source, str) or re.fullmatch("[0-9a-f]+", source)
+    return bool(meta.get("document_id") and hashed)
 
 
 def _dealt_by(meta: Mapping[str, Any]) -> tuple[str, int]:
@@ -273,9 +285,8 @@ def _split_by(split_by: str, questions: Iterable[Question]) -> str:
 
 def _alike(found: Mapping[str, Sequence[Question]]) -> None:
     """Trainers read one shape. Raises MixError where the sources have two, or several tasks."""
-    shapes = {s: "messages" in questions[0].row for s, questions in found.items()}
-    wide = {s: "weak" in questions[0].row for s, questions in found.items()}
-    if len({*shapes.values()}) > 1 or len({*wide.values()}) > 1:
+    shapes = {("messages" in q.row, "weak" in q.row) for q in chain(*found.values())}
+    if len(shapes) > 1:
         raise MixError("the files are of several formats; export all with the same --format")
     tasks = {str(q.row.get("task")) for q in chain(*found.values())}
     if len(tasks) > 1:
@@ -473,12 +484,23 @@ def _apportioned(shares: Mapping[int, Fraction], total: int) -> dict[int, int]:
 
 
 def _emptied(out: Path) -> Path:
-    """The folder to write into, without the arms of an earlier call. Raises MixError."""
-    if out.is_dir() and any(out.iterdir()):
-        if not ((out / "manifest.json").is_file() or [*out.glob("seed-*/manifest.json")]):
-            raise MixError(f"{out} holds other files; name a folder of its own")
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+    """The folder to write into, without the arms of an earlier call: what this script writes is
+    removed, and nothing else. Raises MixError where there is anything else."""
+    folders = [out, *sorted(out.glob("seed-*"))]
+    ours = [folder / "manifest.json" for folder in folders]
+    for folder in folders:
+        ours += [folder / "test" / f"{source}.jsonl" for source in SOURCES]
+        ours += [folder / arm / f"{part}.jsonl" for arm in ARMS for part in ("train", "validation")]
+    try:
+        others = [path for path in out.rglob("*") if not path.is_dir() and path not in ours]
+        if others or (out.exists() and not out.is_dir()):
+            raise MixError(
+                f"{out} holds other files ({[*others, out][0]}); name a folder of its own"
+            )
+        shutil.rmtree(out, ignore_errors=not out.exists())
+        out.mkdir(parents=True)
+    except OSError as error:
+        raise MixError(f"nothing can be written to --out {out}: {error}") from error
     return out
 
 
@@ -514,7 +536,9 @@ def _written(
 def _write(path: Path, questions: Sequence[Question], part: Part) -> dict[str, Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ({**question.row, "split": part} for question in questions)
-    path.write_text("".join(f"{json.dumps(r, ensure_ascii=False)}\n" for r in rows), "utf-8")
+    path.write_text(
+        "".join(f"{json.dumps(r, ensure_ascii=False)}\n" for r in rows), "utf-8", "replace"
+    )
     words, tokens = [q.words for q in questions], [q.tokens for q in questions]
     return {
         **_file(path),
@@ -563,13 +587,6 @@ def _share(text: str) -> float:
     return share
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1")
-    return number
-
-
 def _options() -> argparse.ArgumentParser:
     arms = "\n".join(f"  {name:18} {holds}" for name, holds in ARMS.items())
     parser = argparse.ArgumentParser(
@@ -583,13 +600,13 @@ def _options() -> argparse.ArgumentParser:
     add("--arm", action="append", choices=ARMS, help="an arm to make; all unless stated")
     add("--equal", choices=("rows", "tokens"), default="rows",
         help="what all arms have equally much of (rows)")  # fmt: skip
-    add("--rows", type=_positive, help="rows of each arm; as many as the smallest arm can have")
-    add("--bins", type=_positive, default=BINS, help=f"bins of lengths to match ({BINS})")
+    add("--rows", type=positive, help="rows of each arm; as many as the smallest arm can have")
+    add("--bins", type=positive, default=BINS, help=f"bins of lengths to match ({BINS})")
     add("--test-share", type=_share, default=TEST_SHARE, help=f"of the documents ({TEST_SHARE})")
     add("--validation-share", type=_share, default=VALIDATION_SHARE,
         help=f"of the documents ({VALIDATION_SHARE})")  # fmt: skip
-    add("--test-rows", type=_positive, help="rows of each test at most; all unless stated")
-    add("--validation-rows", type=_positive, help="rows of each validation at most")
+    add("--test-rows", type=positive, help="rows of each test at most; all unless stated")
+    add("--validation-rows", type=positive, help="rows of each validation at most")
     add("--split-by", choices=("document", "question"), default="document",
         help="what is kept apart; `question` for items that code draws (document)")  # fmt: skip
     add("--seed", type=int, action="append",

@@ -17,12 +17,12 @@ class RowsError(ValueError):
 
 
 def read_rows(path: Path, columns: Sequence[str], format: str) -> list[dict[str, Any]]:
-    """The rows of a file that `autodata export --format …` wrote, each with these columns and a
-    `meta` that names its document. Raises RowsError."""
+    """The rows of a file that `autodata export --format …` wrote, each with these columns, as they
+    are written there, and a `meta` that names its document. Raises RowsError."""
     rows: list[dict[str, Any]] = []
     anew = f"write it anew with `autodata export RUN --format {format} -o {path}`"
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise RowsError(f"there is no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -32,18 +32,40 @@ def read_rows(path: Path, columns: Sequence[str], format: str) -> list[dict[str,
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise RowsError(f"{path}, line {number} is no JSON: {error.msg}; {anew}") from None
+        except (ValueError, RecursionError) as error:
+            told = getattr(error, "msg", error)
+            raise RowsError(f"{path}, line {number} is no JSON: {told}; {anew}") from None
         if not isinstance(row, dict):
             raise RowsError(f"{path}, line {number} is no JSON object; {anew}")
         if lacking := [name for name in (*columns, "meta") if name not in row]:
             raise RowsError(f"{path}, line {number} has no column {', '.join(lacking)}; {anew}")
-        if not isinstance(row["meta"], dict) or "document_id" not in row["meta"]:
+        if not isinstance(row["meta"], dict) or row["meta"].get("document_id") in (None, ""):
             raise RowsError(f"{path}, line {number}: `meta` names no document_id; {anew}")
+        if unfit := [name for name in row if not _fits(name, row[name])]:
+            raise RowsError(f"{path}, line {number}: `{unfit[0]}` is not as exported; {anew}")
         rows.append(row)
     if not rows:
         raise RowsError(f"{path} is empty: the run accepted nothing, or a filter left nothing")
     return rows
+
+
+def _fits(column: str, value: Any) -> bool:
+    """Whether a column holds what exports write into it."""
+    if column in ("prompt", "messages", "rubric"):
+        words = ("criterion",) if column == "rubric" else ("role", "content")
+        return (
+            isinstance(value, list)
+            and all(
+                isinstance(each, dict)
+                and all(isinstance(each.get(name), str) for name in words)
+                and (column != "rubric" or type(each.get("weight")) in (int, float))
+                for each in value
+            )
+            and bool(value or column == "rubric")
+        )
+    if column == "question_type":
+        return value is None or isinstance(value, str)
+    return column not in SCORED_BY or isinstance(value, str)
 
 
 def document_of(row: Mapping[str, Any]) -> str:

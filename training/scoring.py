@@ -83,7 +83,10 @@ def marks_of(reply: str, count: int) -> list[bool]:
     """Which of `count` criteria are met, in their order. Raises ValueError, saying what is wrong
     with the reply, where there is not one mark for each."""
     start, end = reply.find("{"), reply.rfind("}")
-    found = json.loads(reply[start : end + 1]) if 0 <= start < end else None
+    try:
+        found = json.loads(reply[start : end + 1]) if 0 <= start < end else None
+    except RecursionError as error:
+        raise ValueError(f"no JSON that can be read: {reply[:200]!r}") from error
     marks = found.get("marks") if isinstance(found, dict) else None
     if not isinstance(marks, list) or not all(isinstance(mark, dict) for mark in marks):
         raise ValueError(f"no JSON object with marks: {reply[:200]!r}")

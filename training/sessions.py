@@ -2,15 +2,18 @@
 from, and how one ends."""
 
 import argparse
+import fcntl
 import hashlib
 import json
 import math
 import os
+import random
 import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,33 +45,62 @@ class TrainingInterrupted(Exception):
     """Ctrl-C came; the step under way was ended, and a checkpoint holds it."""
 
 
+def positive(text: str) -> int:
+    """A number from 1 that a flag states. Raises ArgumentTypeError."""
+    if (number := natural(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1")
+    return number
+
+
+def natural(text: str) -> int:
+    """A number from 0 that a flag states. Raises ArgumentTypeError."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """A learning rate that a flag states. Raises ArgumentTypeError."""
+    if not (math.isfinite(found := float(text)) and found > 0):
+        raise argparse.ArgumentTypeError(f"{text} is no rate above 0")
+    return found
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     """The flags of every training."""
     group = parser.add_argument_group("training")
     group.add_argument("--model", metavar="NAME", help="a folder, or a name on the Hub")
     group.add_argument("--out", metavar="DIR", required=True, help="checkpoints, model and result")
     group.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    group.add_argument("--steps", type=int, metavar="N", help="optimizer steps (default: one pass)")
-    group.add_argument("--lr", type=float, metavar="RATE", help="learning rate, constant")
-    group.add_argument("--micro-batch", type=int, metavar="N", help="sequences at once on a device")
-    group.add_argument("--rows", type=int, metavar="N", help="so many rows, after shuffling")
-    group.add_argument("--seed", type=int, metavar="N", help="of data order and draws (default: 0)")
+    group.add_argument(
+        "--steps", type=positive, metavar="N", help="optimizer steps (default: one pass)"
+    )
+    group.add_argument("--lr", type=rate, metavar="RATE", help="learning rate, constant")
+    group.add_argument(
+        "--micro-batch", type=positive, metavar="N", help="sequences at once on a device"
+    )
+    group.add_argument("--rows", type=positive, metavar="N", help="so many rows, after shuffling")
+    group.add_argument(
+        "--seed", type=natural, metavar="N", help="of data order and draws (default: 0)"
+    )
     group.add_argument(
         "--test", action="append", metavar="FILE",
         help="a file to be tested on: refused where it shares documents or questions",
     )  # fmt: skip
     group.add_argument("--validation", metavar="FILE", help="a file that chooses the rate")
     group.add_argument(
-        "--lr-sweep", type=float, nargs="+", metavar="RATE",
+        "--lr-sweep", type=rate, nargs="+", metavar="RATE",
         help="train each rate, and choose by --validation",
     )  # fmt: skip
-    group.add_argument("--sweep-steps", type=int, metavar="N", help="steps per rate (default: 20)")
+    group.add_argument(
+        "--sweep-steps", type=positive, metavar="N", help="steps per rate (default: 20)"
+    )
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"),
         help="cuda means bf16 and, where it is installed, vLLM (default: auto)",
     )  # fmt: skip
     group.add_argument(
-        "--save-every", type=int, metavar="N", help="steps between checkpoints (default: 25)"
+        "--save-every", type=positive, metavar="N", help="steps between checkpoints (default: 25)"
     )
     group.add_argument(
         "--report-to", metavar="NAME", help="tensorboard, wandb or none (default: none)"
@@ -87,9 +119,14 @@ def settle(
     """Defaults, the preset over them, then what a training here was begun with, then the flags.
 
     Raises TrainingError where the folder holds a training and nobody says that it shall go on,
-    where a flag says otherwise than it was begun, and where the training file has changed.
+    where a flag says otherwise than it was begun, where more steps are done already than it shall
+    have, and where the training file has changed.
     """
-    given = {name: value for name, value in vars(parsed).items() if value not in (None, False)}
+    given = {
+        name: value
+        for name, value in vars(parsed).items()
+        if value is not None and value is not False  # a 0 is stated
+    }
     out, resume = Path(given.pop("out")), bool(given.pop("resume", False))
     kept = out / SETTINGS
     begun: Settings = {}
@@ -98,12 +135,15 @@ def settle(
             raise TrainingError(
                 f"{out} holds a training: --resume goes on with it, another --out begins anew"
             )
-        begun = json.loads(kept.read_text(encoding="utf-8"))
+        begun = _begun(kept)
         others = [
             f"--{name.replace('_', '-')} was {begun.get(name)}, and is {value} now"
             for name, value in given.items()
             if name not in FREE and begun.get(name) != value
         ]
+        done = int((last_checkpoint(out) or "-0").rpartition("-")[2])
+        if done > given.get("steps", done):
+            raise TrainingError(f"{done} steps are done in {out}; --steps {given['steps']} is less")
         if others:
             raise TrainingError(
                 f"{out} was begun otherwise: {'; '.join(others)}; name another --out"
@@ -118,6 +158,44 @@ def settle(
     if begun and begun["train_sha256"] != digest:
         raise TrainingError(f"{settings['train']} has changed since; name another --out")
     return {**settings, "train_sha256": digest}
+
+
+def _begun(kept: Path) -> Settings:
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and "train_sha256" in found:
+            return found
+    except (OSError, ValueError):
+        pass
+    raise TrainingError(f"{kept} is not what a training was begun with; name another --out")
+
+
+@contextmanager
+def in_folder(out: Path, settings: Settings) -> Iterator[None]:
+    """The folder for this training alone, with what it was begun with. Where it turns out that it
+    cannot be trained so before anything was learnt, the folder is free again. Raises TrainingError.
+    """
+    first = not (out / SETTINGS).exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise TrainingError(f"nothing can be kept in --out {out}: {error}") from error
+    with lock:
+        try:
+            if os.environ.get("RANK", "0") == "0":  # the others of one training write nothing
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TrainingError(
+                f"another training writes to {out}; wait for it, or name another --out"
+            ) from error
+        keep(out, SETTINGS, settings)
+        try:
+            yield
+        except (TrainingError, RowsError):
+            if first and not last_checkpoint(out) and not (out / SWEEP).exists():
+                (out / SETTINGS).unlink(missing_ok=True)
+            raise
 
 
 def digest_of(path: Path) -> str:
@@ -187,13 +265,20 @@ def reports(settings: Mapping[str, Any]) -> str:
 
 def made(trainer: Callable[..., Any], model: str, **given: Any) -> Any:
     """The trainer of a model. Raises TrainingError where that cannot be loaded, or cannot chat."""
+    from safetensors import SafetensorError
+
     try:
         found = trainer(model_at(model), **given)
-    except OSError as error:
-        raise TrainingError(f"{model} cannot be loaded: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise TrainingError(f"{model} cannot be loaded: {first_line(error)}") from error
     if not found.processing_class.chat_template:
         raise TrainingError(f"{model} has no chat template; name a model that was taught to chat")
     return found
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def has_vllm(settings: Mapping[str, Any], device: Mapping[str, Any]) -> bool:
@@ -246,6 +331,7 @@ def trained(trainer: Any, out: Path, shown: Sequence[str]) -> None:
     from transformers.trainer_callback import ProgressCallback
 
     asked: list[int] = []
+    drawn: list[Callable[[], None]] = []
 
     class ProgressInWords(ProgressCallback):  # type: ignore[misc, unused-ignore]
         """The bar of steps, which says how it goes instead of printing all that is logged."""
@@ -256,7 +342,10 @@ def trained(trainer: Any, out: Path, shown: Sequence[str]) -> None:
                 self.training_bar.set_postfix(told)
 
     class StopsWhenAsked(TrainerCallback):  # type: ignore[misc, unused-ignore]
-        """Ends a training after the step under way."""
+        """Ends a training after the step under way, and remembers where its draws began."""
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            drawn[:] = [_draws()]
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if asked:
@@ -276,14 +365,36 @@ def trained(trainer: Any, out: Path, shown: Sequence[str]) -> None:
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except TrainingPaused:
-        # Nothing was learnt since the last step: this is what it had come to.
-        if trainer.state.global_step and not asked:
+        # Nothing was learnt since the last step: this is what it had come to. The step under way
+        # will be drawn again as it was, for some of its answers are paid for.
+        step = trainer.state.global_step
+        if step and last_checkpoint(out) != str(out / f"checkpoint-{step}"):
+            for drawn_anew in drawn:
+                drawn_anew()
             trainer._save_checkpoint(trainer.model, trial=None)
         raise
     finally:
         signal.signal(signal.SIGINT, before)
     if asked and trainer.state.global_step < trainer.args.max_steps:
         raise TrainingInterrupted
+
+
+def _draws() -> Callable[[], None]:
+    """Puts all draws back to where they are now."""
+    import numpy
+    import torch
+
+    ours, its, theirs = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def back() -> None:
+        random.setstate(ours)
+        numpy.random.set_state(its)
+        torch.set_rng_state(theirs)
+        for number, state in enumerate(gpus):
+            torch.cuda.set_rng_state(state, number)
+
+    return back
 
 
 def chosen_rate(
@@ -311,8 +422,11 @@ def chosen_rate(
             shutil.rmtree(place, ignore_errors=True)
     best = next(iter(rates))
     for name in rates:
-        if better(scores[name]["mean"], scores[best]["mean"]):
+        its, most = scores[name]["mean"], scores[best]["mean"]
+        if math.isfinite(its) and (not math.isfinite(most) or better(its, most)):
             best = name
+    if not math.isfinite(scores[best]["mean"]):
+        raise TrainingError("no rate of --lr-sweep came to a number; take smaller ones")
     told = {
         "scores": scores, "chosen": rates[best], "steps": settings["sweep_steps"], **about,
         "interval": "95 %, bootstrap by document; the best of several is flattered by the choice",
@@ -358,6 +472,13 @@ def ended(work: Callable[[], None], out: str) -> int:
         work()
     except (TrainingError, RowsError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return WRONG_USE
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {error.name} is not installed; `uv run` installs what the head of the script "
+            "names",
+            file=sys.stderr,
+        )
         return WRONG_USE
     except TrainingPaused as error:
         print(f"paused: {error}\ngo on with --out {out} --resume", file=sys.stderr)

@@ -34,7 +34,6 @@ from rows import (
 )
 from sessions import (
     RESULT,
-    SETTINGS,
     Settings,
     TrainingError,
     accumulation,
@@ -42,12 +41,15 @@ from sessions import (
     chosen_rate,
     configured,
     ended,
+    first_line,
+    in_folder,
     keep,
     made,
     model_at,
     on_device,
     others_of,
     plain_log,
+    positive,
     reports,
     settle,
     trained,
@@ -70,9 +72,12 @@ def parser() -> argparse.ArgumentParser:
         "sft.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     found.add_argument("train", nargs="?", metavar="FILE", help="an sft export to train on")
-    found.add_argument("--batch", type=int, metavar="N", help="answers per step (default: 16)")
+    found.add_argument("--batch", type=positive, metavar="N", help="answers per step (default: 16)")
     found.add_argument(
-        "--max-length", type=int, metavar="TOKENS", help="of question and answer (default: 4096)"
+        "--max-length",
+        type=positive,
+        metavar="TOKENS",
+        help="of question and answer (default: 4096)",
     )
     add_training(found)
     return found
@@ -96,8 +101,8 @@ class Imitations:
 
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(model_at(settings["model"]))
-        except OSError as error:
-            said = str(error).splitlines()[0]
+        except (OSError, ValueError) as error:
+            said = first_line(error)
             raise TrainingError(f"{settings['model']} cannot be loaded: {said}") from error
         if not self.tokenizer.chat_template:
             raise TrainingError(f"{settings['model']} has no chat template; name a model that has")
@@ -227,8 +232,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise TrainingError("--lr-sweep chooses by --validation FILE; name one")
         out = Path(parsed.out)
         imitations = Imitations(settings, out)
-        keep(out, SETTINGS, settings)
-        imitations.run()
+        with in_folder(out, settings):
+            imitations.run()
 
     return ended(work, parsed.out)
 

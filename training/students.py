@@ -124,15 +124,9 @@ class EndpointStudent:
             )
         except EndpointRefused as error:
             return StudentReply("", False, 0, refused=str(error))
-        return _reply_of(done)
-
-
-def _reply_of(done: Any) -> StudentReply:
-    choice = done.choices[0]
-    text = choice.message.content or ""
-    counted = done.usage.completion_tokens if done.usage else None
-    tokens = -(-len(text) // CHARACTERS) if counted is None else counted
-    return StudentReply(text, choice.finish_reason == "length", tokens, counted is None)
+        counted = done.tokens
+        tokens = -(-len(done.text) // CHARACTERS) if counted is None else counted
+        return StudentReply(done.text, done.ended == "length", tokens, counted is None)
 
 
 class LocalStudent:
@@ -164,6 +158,7 @@ class LocalStudent:
         if self._loaded is None:
             try:
                 import torch
+                from safetensors import SafetensorError
                 from transformers import AutoModelForCausalLM, AutoTokenizer
             except ImportError as error:
                 raise StudentError(
@@ -174,21 +169,32 @@ class LocalStudent:
             if self.options.device == "cuda" and not gpu:
                 raise StudentError("--device cuda, and torch sees no GPU; --device cpu, or auto")
             device = "cuda" if gpu else "cpu"
-            tokenizer = AutoTokenizer.from_pretrained(self.path, padding_side="left")
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(self.path, padding_side="left")
+                model = AutoModelForCausalLM.from_pretrained(
+                    self.path, dtype=torch.bfloat16 if gpu else torch.float32
+                )
+            except (OSError, ValueError, SafetensorError) as error:
+                said = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise StudentError(f"{self.path} cannot be loaded: {said}") from error
             if tokenizer.pad_token is None:
                 tokenizer.pad_token = tokenizer.eos_token
-            model = AutoModelForCausalLM.from_pretrained(
-                self.path, dtype=torch.bfloat16 if gpu else torch.float32
-            )
             self._loaded = model.to(device).eval(), tokenizer, device
         return self._loaded
 
     def _prompt(self, tokenizer: Any, messages: Messages) -> str:
         """As a chat template has it; without one the words alone."""
         if tokenizer.chat_template:
-            said = tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
-            )
+            from jinja2 import TemplateError
+
+            try:
+                said = tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True
+                )
+            except TemplateError as error:  # some take no system message
+                raise StudentError(
+                    f"the chat template of {self.path} takes no such prompt: {error}"
+                ) from error
             return str(said)
         return "\n\n".join(message["content"] for message in messages) + "\n"
 
