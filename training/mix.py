@@ -484,20 +484,17 @@ def _apportioned(shares: Mapping[int, Fraction], total: int) -> dict[int, int]:
 
 
 def _emptied(out: Path) -> Path:
-    """The folder to write into, without the arms of an earlier call: what this script writes is
-    removed, and nothing else. Raises MixError where there is anything else."""
-    folders = [out, *sorted(out.glob("seed-*"))]
-    ours = [folder / "manifest.json" for folder in folders]
-    for folder in folders:
-        ours += [folder / "test" / f"{source}.jsonl" for source in SOURCES]
-        ours += [folder / arm / f"{part}.jsonl" for arm in ARMS for part in ("train", "validation")]
+    """The folder to write into, without the arms of an earlier call. Raises MixError where it holds
+    anything that this script does not write."""
+    files = {"manifest.json", *(f"test/{source}.jsonl" for source in SOURCES)}
+    files |= {f"{arm}/{part}.jsonl" for arm in ARMS for part in ("train", "validation")}
     try:
-        others = [path for path in out.rglob("*") if not path.is_dir() and path not in ours]
-        if others or (out.exists() and not out.is_dir()):
-            raise MixError(
-                f"{out} holds other files ({[*others, out][0]}); name a folder of its own"
-            )
-        shutil.rmtree(out, ignore_errors=not out.exists())
+        for path in [out] if out.is_file() else out.rglob("*"):
+            name = re.sub(r"^seed-\d+/", "", path.relative_to(out).as_posix())
+            if not path.is_dir() and name not in files:
+                raise MixError(f"{out} holds other files ({path}); name a folder of its own")
+        if out.is_dir():
+            shutil.rmtree(out)
         out.mkdir(parents=True)
     except OSError as error:
         raise MixError(f"nothing can be written to --out {out}: {error}") from error

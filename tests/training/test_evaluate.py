@@ -18,7 +18,7 @@ from autodata.tasks.types import Candidate, Criterion
 from tests.ledger.test_export import lines
 from tests.outside import Simulated
 from tests.processes import simulation, started
-from tests.training.scripts import PAGE, script, typed
+from tests.training.scripts import PAGE, ROOT, script, typed
 
 evaluate = script("evaluate")
 table = script("comparison_table")
@@ -177,6 +177,19 @@ def test_only_what_has_changed_is_asked_anew(desk: Desk) -> None:
     assert desk.server.answers > before
 
 
+def test_a_judges_prompt_is_known_by_what_it_says(desk: Desk, tmp_path: Path) -> None:
+    prompt, packaged = tmp_path / "judge.md", ROOT / "training" / "prompts" / "cs" / "judge.md"
+    prompt.write_text(packaged.read_text())
+    words = ("--judge-prompt", str(prompt))
+    desk(*words, tests=("cs",), models=("base=weak",))
+    before = desk.server.answers
+    desk(*words, tests=("cs",), models=("base=weak",))
+    assert desk.server.answers == before
+    prompt.write_text(f"Be strict. {packaged.read_text()}")
+    desk(*words, tests=("cs",), models=("base=weak",))
+    assert desk.server.answers > before
+
+
 def test_an_answer_cut_off_scores_nothing_and_is_counted(desk: Desk) -> None:
     results = desk("--max-tokens", "5", tests=("cs",), models=("base=weak",))
     cell = results["figures"]["cs"]["base"]
@@ -260,13 +273,19 @@ def test_what_an_endpoint_refuses_has_no_score_and_counts_nowhere(
         Thread(target=endpoint.serve_forever, daemon=True).start()
         model = f"--model=base=http://127.0.0.1:{endpoint.server_address[1]}/v1#any"
         results = desk(model, tests=("procedural",), models=())
+        Particular.matter, told = "speaks of all", capsys.readouterr().err
+        lately = desk(model, tests=("procedural",), models=())
         endpoint.shutdown()
     cell = results["figures"]["procedural"]["base"]
     assert cell["unscored"] == same * ATTEMPTS
     assert cell["answers"] == cell["tokens_estimated"] == (len(rows) - same) * ATTEMPTS
     assert cell["tokens"]["value"] == 7  # 28 characters
     assert cell["mean"]["questions"] == len(rows) - same
-    assert "most of them: refused: Error code: 400" in capsys.readouterr().err
+    assert "most of them: refused: Error code: 400" in told
+    assert "the same command asks again what was refused" in told
+    assert lately["figures"]["procedural"]["base"]["unscored"] == 0
+    answers = [line["key"] for line in desk.journal if line["kind"] == "answer"]
+    assert len(answers) == (len(rows) + same) * ATTEMPTS  # of the others none was asked again
 
 
 @pytest.mark.parametrize(
@@ -281,6 +300,7 @@ def test_what_an_endpoint_refuses_has_no_score_and_counts_nowhere(
         ({"more": ("--k", "9")}, "there are 4 --attempts"),
         ({"more": ("--judge-prompt", "nowhere.md")}, "there is no prompt of a judge"),
         ({"more": ("--prompt", "nowhere.md")}, "nowhere.md is no prompt of a solver"),
+        ({"more": ("--out", __file__)}, "kept in"),
     ],
 )
 def test_what_cannot_be_evaluated_is_told_in_words(

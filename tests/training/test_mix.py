@@ -271,6 +271,9 @@ def test_items_that_code_draws_may_be_split_by_question(tmp_path: Path) -> None:
          "leave nothing to train on"),
         (["--agentic", "agentic-sft.jsonl", "--tokenizer", "nowhere"], "tokenizer"),
         (["--agentic", "agentic-sft.jsonl", "--rows", "2", "--equal", "tokens"], "leave one"),
+        (["--agentic", "several.jsonl"], "formats"),
+        (["--agentic", "nowhere-known.jsonl"], "nowhere-known.jsonl, line 1"),
+        (["--agentic", "wordless.jsonl"], "wordless.jsonl, line 1"),
         ([], "name the files"),
     ],
 )  # fmt: skip
@@ -282,6 +285,12 @@ def test_what_cannot_be_mixed_is_told_in_words(
     (runs / "empty.jsonl").write_text("\n")
     (runs / "broken.jsonl").write_text('{"text": "a"}\n{\n')
     (runs / "strange.jsonl").write_text('{"text": "a"}\n')
+    forms = [(runs / f"agentic-{form}.jsonl").read_text() for form in ("jsonl", "sft")]
+    (runs / "several.jsonl").write_text("".join(forms))
+    row = json.loads(forms[1].splitlines()[0])
+    source = row["meta"] | {"document_source": "no hash"}
+    write(runs / "nowhere-known.jsonl", [row | {"meta": source}])
+    write(runs / "wordless.jsonl", [row | {"messages": [{"role": "user"}]}])
     assert mix.main([*words, "--out", str(tmp_path / "arms")]) == 2
     told = capsys.readouterr().err
     assert told.startswith("mix.py: ")
@@ -292,6 +301,24 @@ def test_other_files_are_not_swept_away(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     made(runs, tmp_path, code=2)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_arms_stay_where_a_later_call_cannot_be_met_and_other_manifests_are_not_ours(
+    runs: Path, tmp_path: Path
+) -> None:
+    made(runs, tmp_path / "arms")
+    before = {path: path.read_bytes() for path in (tmp_path / "arms").rglob("*.jsonl")}
+    assert before
+    made(runs, tmp_path / "arms", "--rows", "9000", code=2)
+    assert {path: path.read_bytes() for path in (tmp_path / "arms").rglob("*.jsonl")} == before
+    (tmp_path / "arms" / "agentic" / "student.bin").write_text("mine")
+    made(runs, tmp_path / "arms", code=2)
+    (tmp_path / "site").mkdir()
+    for name in ("manifest.json", "index.html"):
+        (tmp_path / "site" / name).write_text("{}")
+    made(runs, tmp_path / "site", code=2)
+    made(runs, tmp_path / "site" / "index.html", code=2)
+    assert (tmp_path / "site" / "index.html").read_text() == "{}"
 
 
 def test_the_commands_of_the_page_are_such_as_the_script_takes() -> None:

@@ -3,6 +3,7 @@ settings are laid over one another."""
 
 import argparse
 import json
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import grpo
 import sft
 from rows import (
     SCORED_BY,
+    MeanByDocument,
     RowsError,
     document_of,
     mean_by_document,
@@ -22,7 +24,17 @@ from rows import (
     refuse_overlap,
     shuffled,
 )
-from sessions import RESULT, SETTINGS, TrainingError, keep, last_checkpoint, others_of, settle
+from sessions import (
+    RESULT,
+    SETTINGS,
+    TrainingError,
+    chosen_rate,
+    in_folder,
+    keep,
+    last_checkpoint,
+    others_of,
+    settle,
+)
 from tests.sources import ROOT, blocks
 
 COLUMNS = ("prompt", *SCORED_BY)
@@ -48,6 +60,29 @@ def test_an_export_is_read_and_what_is_none_is_told_with_its_line(
             read_rows(broken, COLUMNS, "trl-grpo")
     with pytest.raises(RowsError, match="there is no file"):
         read_rows(tmp_path / "none.jsonl", COLUMNS, "trl-grpo")
+
+
+def test_columns_that_are_not_as_exported_are_told_before_anything_is_asked(
+    exported: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    good = json.loads(exported("cs", "trl-grpo").read_text().splitlines()[0])
+    file = tmp_path / "rows.jsonl"
+    for column, value in (
+        ("rubric", None), ("rubric", [{"criterion": "c"}]), ("question", 7), ("task", None),
+        ("rubric", [{"criterion": "c", "weight": "3"}]), ("reference_answer", None),
+        ("prompt", "What?"), ("prompt", []), ("prompt", [{"role": "user"}]), ("question_type", 3),
+    ):  # fmt: skip
+        file.write_text(json.dumps(good | {column: value}))
+        with pytest.raises(RowsError, match=f"line 1: `{column}` is not as exported"):
+            read_rows(file, COLUMNS, "trl-grpo")
+    file.write_text(json.dumps(good | {"meta": {"document_id": None}}))
+    with pytest.raises(RowsError, match="names no document_id"):
+        read_rows(file, (), "trl-grpo")
+    file.write_text("[" * 100_000)
+    with pytest.raises(RowsError, match="line 1 is no JSON"):
+        read_rows(file, (), "trl-grpo")
+    file.write_text(f"{json.dumps(good)}\r\n", "utf-8-sig")
+    assert read_rows(file, COLUMNS, "trl-grpo") == [good]
 
 
 def row(document: str, question: str) -> dict[str, object]:
@@ -122,11 +157,51 @@ def test_flags_go_over_the_preset_and_a_training_goes_on_as_it_was_begun(tmp_pat
     assert settings(*again, "--steps", "9", "--judge-url", "u")["steps"] == 9
     with pytest.raises(TrainingError, match=r"--lr was 1e-06, and is 0.1 now"):
         settings(*again, "--lr", "0.1")
+    with pytest.raises(TrainingError, match=r"--temperature was 1.0, and is 0.0 now"):
+        settings(*again, "--temperature", "0")
+    assert settings(*again, "--judge-calls", "0")["judge_calls"] == 0
+    (out / "checkpoint-3").mkdir()
+    (out / "checkpoint-3" / "trainer_state.json").write_text("{}")
+    assert settings(*again, "--steps", "3")["steps"] == 3
+    with pytest.raises(TrainingError, match=r"3 steps are done in .*; --steps 2 is less"):
+        settings(*again, "--steps", "2")
     train.write_text("[]")
     with pytest.raises(TrainingError, match="has changed since"):
         settings(*again)
     with pytest.raises(TrainingError, match="name --model"):
         settings(str(train), "--out", "elsewhere")
+
+
+def test_a_folder_is_for_one_training_and_a_mistake_leaves_it_free(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(TrainingError, match="a typo"), in_folder(out, {"lr": 1}):
+        raise TrainingError("a typo")
+    assert not (out / SETTINGS).exists()
+    with in_folder(out, {"lr": 2}):
+        with pytest.raises(TrainingError, match="another training"), in_folder(out, {}):
+            pass
+        (out / "checkpoint-1").mkdir()
+        (out / "checkpoint-1" / "trainer_state.json").write_text("{}")
+    with pytest.raises(TrainingError, match="later"), in_folder(out, {"lr": 2}):
+        raise TrainingError("later")
+    assert json.loads((out / SETTINGS).read_text()) == {"lr": 2}
+    (out / SETTINGS).write_text("{")
+    with pytest.raises(TrainingError, match="is not what a training was begun with"):
+        settle(parsed("--out", str(out), "--resume"), grpo.DEFAULTS, grpo.PRESETS)
+    with pytest.raises(TrainingError, match="nothing can be kept in"):
+        in_folder(out / SETTINGS, {}).__enter__()
+
+
+def test_a_rate_that_comes_to_no_number_is_not_chosen(tmp_path: Path) -> None:
+    means = {None: 3.0, 1.0: math.nan, 0.1: 2.0, 0.01: 2.5}
+    settings = {"lr_sweep": [1.0, 0.1, 0.01], "sweep_steps": 1}
+
+    def measured(rate: float | None, _: Path) -> MeanByDocument:
+        return MeanByDocument(means[rate], None, None, 1)
+
+    assert chosen_rate(tmp_path / "a", settings, measured, float.__lt__, {}) == 0.1
+    with pytest.raises(TrainingError, match="take smaller ones"):
+        chosen_rate(tmp_path / "b", settings | {"lr_sweep": [1.0]}, measured, float.__lt__, {})
 
 
 def test_only_a_whole_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
@@ -152,9 +227,11 @@ def test_mistakes_on_the_command_line_are_told_without_a_traceback(
         ((sums, "--test", sums), "are trained on as well"),
         ((sums, "--lr-sweep", "1e-5"), "name one"),
         ((sums, "--rollouts", "1"), "at least 2 rollouts"),
+        ((sums, "--temperature", "0"), "--temperature is above 0"),
+        ((file, "--judge-url", "u", "--judge-model", "m", "--out", sums), "name another --out"),
     ):
         out = tmp_path / "out"
-        assert grpo.main([*words, "--model", "m", "--out", str(out)]) == 2
+        assert grpo.main(["--model", "m", "--out", str(out), *words]) == 2
         said = capsys.readouterr().err
         assert said.startswith("error: ")
         assert told in said
@@ -168,6 +245,11 @@ def test_mistakes_on_the_command_line_are_told_without_a_traceback(
     ):
         assert sft.main([*words, "--model", "m", "--out", str(tmp_path / "out")]) == 2
         assert told in capsys.readouterr().err
+    for flag in ("--batch", "--rows", "--steps", "--micro-batch", "--judge-concurrency", "--lr"):
+        for number in ("0", "-1"):
+            with pytest.raises(SystemExit):
+                parsed(sums, "--out", "out", flag, number)
+            assert f"{number} is no" in capsys.readouterr().err
     with pytest.raises(TrainingError, match="say KEY=VALUE"):
         others_of(["optim"])
     assert others_of(["optim=adamw_8bit", "beta=0.1"]) == {"optim": "adamw_8bit", "beta": 0.1}

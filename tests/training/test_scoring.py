@@ -200,6 +200,7 @@ def test_a_reply_has_one_mark_for_each_criterion_or_is_none() -> None:
     assert scoring.marks_of(told, 2) == [False, True]
     for reply in (
         "", "{", "[]", '{"marks": 3}', told.replace("2", "1"), told.replace("true", '"y"'),
+        '{"marks": ' + 100_000 * "[" + "}",
         '{"marks": [{"number": [1], "met": true}, {"number": 2, "met": true}]}',
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"marks|mark,|JSON|Expecting"):
