@@ -117,6 +117,7 @@ def test_a_judge_that_is_down_pauses_the_training_which_goes_on_when_it_is_back(
     folder = tmp_path / "grpo"
     words = (file.name, "--model", student(file, ENDS), "--out", "out", "--steps", "3",
              *STEPS, *ROLLOUTS)  # fmt: skip
+    ran("grpo.py", folder, *words, *judge, "--out", "whole")
     said = ran("grpo.py", folder, *words, *judge, "--judge-calls", "9", code=3)
     assert "paused: 9 calls of the judge were made" in said
     more = ("--judge-calls", "99")
@@ -135,6 +136,17 @@ def test_a_judge_that_is_down_pauses_the_training_which_goes_on_when_it_is_back(
     assert len(list((folder / "out").glob("checkpoint-*"))) == 1
     ran("grpo.py", folder, "--out", "out", "--resume", *judge[:2], *more)
     assert len(result(folder, "out")["log"]) == 3
+    # Steps that were paused in were drawn again as they had been, and their replies found again.
+    for kept in ("judge.db", "model/model.safetensors"):
+        assert told(folder / "out" / kept) == told(folder / "whole" / kept)
+
+
+def told(path: Path) -> object:
+    """What a file of weights holds, or the replies of a judge."""
+    if path.suffix != ".db":
+        return path.read_bytes()
+    with sqlite3.connect(path) as kept:
+        return sorted(kept.execute("select key, reply from replies"))
 
 
 def test_the_rate_that_scores_best_on_other_documents_is_trained_with(
