@@ -93,7 +93,7 @@ class Endpoint:
                 raise EndpointPaused(self._given_up)
             began, wait, limit = monotonic(), 0.0, self._limit
             try:
-                done: ChatCompletion = await client.chat.completions.create(
+                done = await client.chat.completions.create(
                     model=self.model,
                     messages=cast(Any, messages),
                     temperature=temperature,
