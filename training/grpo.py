@@ -159,7 +159,7 @@ class RubricReward:
             found = self.scorer.scores(given)
         except EndpointPaused as error:
             raise TrainingPaused(str(error)) from error
-        if all(one.why.startswith(REFUSED) for one in found):
+        if found and all(one.why.startswith(REFUSED) for one in found):
             raise TrainingPaused(f"no answer of a step has a score: {found[0].why}")
         self.seen += zip(row, found, strict=True)
         if log_metric:
