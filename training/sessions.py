@@ -417,15 +417,16 @@ def chosen_rate(
         if name not in scores:
             print(f"learning rate {name}", file=sys.stderr)
             place = out / "sweep" / name
-            scores[name] = measured(rate, place)._asdict()
+            found = measured(rate, place)._asdict()
+            scores[name] = {each: _number(value) for each, value in found.items()}
             keep(out, SWEEP, {"scores": scores})
             shutil.rmtree(place, ignore_errors=True)
     best = next(iter(rates))
     for name in rates:
         its, most = scores[name]["mean"], scores[best]["mean"]
-        if math.isfinite(its) and (not math.isfinite(most) or better(its, most)):
+        if its is not None and (most is None or better(its, most)):
             best = name
-    if not math.isfinite(scores[best]["mean"]):
+    if scores[best]["mean"] is None:
         raise TrainingError("no rate of --lr-sweep came to a number; take smaller ones")
     told = {
         "scores": scores, "chosen": rates[best], "steps": settings["sweep_steps"], **about,
@@ -436,7 +437,10 @@ def chosen_rate(
         known = score["low"] is not None
         within = f"{score['low']:.3f} … {score['high']:.3f}" if known else "no interval: 1 document"
         mark = " (chosen)" if name == best else ""
-        print(f"{name:>10}  {score['mean']:.3f}  ({within}){mark}", file=sys.stderr)
+        shown = (
+            f"{score['mean']:.3f}  ({within}){mark}" if score["mean"] is not None else "no number"
+        )
+        print(f"{name:>10}  {shown}", file=sys.stderr)
     if not better(scores[best]["mean"], scores[UNTRAINED]["mean"]):
         print("warning: no rate does better than the untrained model", file=sys.stderr)
     return rates[best]

@@ -27,6 +27,7 @@ from rows import (
 from sessions import (
     RESULT,
     SETTINGS,
+    SWEEP,
     TrainingError,
     chosen_rate,
     in_folder,
@@ -200,6 +201,7 @@ def test_a_rate_that_comes_to_no_number_is_not_chosen(tmp_path: Path) -> None:
         return MeanByDocument(means[rate], None, None, 1)
 
     assert chosen_rate(tmp_path / "a", settings, measured, float.__lt__, {}) == 0.1
+    assert "NaN" not in (tmp_path / "a" / SWEEP).read_text()
     with pytest.raises(TrainingError, match="take smaller ones"):
         chosen_rate(tmp_path / "b", settings | {"lr_sweep": [1.0]}, measured, float.__lt__, {})
 
