@@ -171,6 +171,7 @@ def _questions(
             document, key = _dealt_by(meta)
             if split_by == "question":
                 key = drawn("split", asked)
+                row = {**row, "meta": {**meta, "split_by": split_by}}  # trainers refuse it else
             yield Question(
                 source=source,
                 asked=asked,

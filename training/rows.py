@@ -100,10 +100,12 @@ def passes(count: int, length: int, seed: int) -> list[int]:
 def refuse_overlap(
     train: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]], other: str
 ) -> None:
-    """Raises RowsError where documents, or questions, stand on both sides."""
+    """Raises RowsError where questions stand on both sides, or documents do, unless all rows were
+    split by question (`mix.py --split-by question`)."""
     train, others = list(train), list(others)
     documents = {document_of(row) for row in train} & {document_of(row) for row in others}
-    if documents:
+    by_question = all(row["meta"].get("split_by") == "question" for row in (*train, *others))
+    if documents and not by_question:
         raise RowsError(
             f"{len(documents)} documents of {other} are trained on as well, such as "
             f"{min(documents)}: a score there would be remembered, not earned. Split by document: "

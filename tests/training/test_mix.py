@@ -21,7 +21,7 @@ from tests.ledger.test_export import a_ledger, accepted, lines
 from tests.ledger.test_export_rows import fill, passage
 from tests.training.scripts import PAGE, script
 
-mix = script("mix")
+mix, rows_of_exports = script("mix"), script("rows")
 WORDS = ("lease", "quorum", "journal", "cursor", "epoch", "replica", "barrier", "queue", "cache")
 FILES = 40  # of two passages each
 SHARES = ("--test-share", "0.2", "--validation-share", "0.2")
@@ -254,6 +254,15 @@ def test_items_that_code_draws_may_be_split_by_question(tmp_path: Path) -> None:
         for place in ("test/agentic.jsonl", "agentic/train.jsonl", "agentic/validation.jsonl")
     ]
     assert sum(map(len, asked)) == 40 == len(set.union(*asked))
+    # They are all of one document, and trainers take them beside each other.
+    train, test = (
+        lines(tmp_path / "arms" / f) for f in ("agentic/train.jsonl", "test/agentic.jsonl")
+    )
+    rows_of_exports.refuse_overlap(train, test, "test")
+    with pytest.raises(rows_of_exports.RowsError, match="questions of test are trained on"):
+        rows_of_exports.refuse_overlap(train, train[:1], "test")
+    with pytest.raises(rows_of_exports.RowsError, match="1 documents of test are trained on"):
+        rows_of_exports.refuse_overlap(given, test, "test")
 
 
 @pytest.mark.parametrize(
