@@ -23,8 +23,6 @@ from autodata.commands.lab import (
     RESULTS,
     SETTINGS,
     WEIGHTS,
-    first_items,
-    generators,
     kept_result,
     looped,
 )
@@ -35,6 +33,8 @@ from autodata.lab.experiment import (
     LabSettings,
     arms_of,
     distinct,
+    first_items,
+    generators,
     mean_of,
     score,
 )

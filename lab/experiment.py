@@ -23,6 +23,8 @@ from autodata.lab.training import (
     grpo,
 )
 from autodata.lab.transformer import Model
+from autodata.tasks.procedural import challenge
+from autodata.tasks.types import Candidate, Round
 
 UNTRAINED, ONE_SHOT = "untrained", "one-shot"
 LAB_ARMS = {
@@ -39,7 +41,9 @@ TESTS = {
     "neutral": "chains of every level, drawn alike",
 }
 FEWEST_QUESTIONS = 8  # questions of an arm: a step's worth
+SPARE = 1.3  # documents for each question that is wanted: enough where eight of ten yield one
 STARTS = (0, 1, 2)  # where dials stand at first, in turn: one-shot questions have 1 to 3 steps
+ALIKE = 1e-9  # scores that are closer are the same but for rounding
 FIRST_LEVELS = tuple(start + 1 for start in STARTS)
 
 
@@ -66,6 +70,10 @@ class LabSettings(NamedTuple):
 
 
 QUICK_LAB = LabSettings(students=2, rows=10, held_out=4, asked=32, steps=4, most_time=2.0)
+
+
+class TooFewQuestions(ValueError):
+    """The loop accepted too few questions to train a student on them."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,45 @@ class StudentResult:
     lengths: Mapping[str, float] = field(default_factory=dict)  # mean length of an arm's questions
 
 
+def generators(how: LabSettings, number: int) -> list[dict[str, str]]:
+    """Generators of chains, their dials in turn at the settings of one-shot questions."""
+    count = round(SPARE * (how.rows + how.held_out))
+    return [
+        {
+            "name": f"chains-{n:03}",
+            "text": f"about: chains of steps for student {number} of the lab, generator {n}\n"
+            f"family: chains\nsetting: {STARTS[n % len(STARTS)]}\n"
+            f"seed: {how.seed * 1_000_000 + number * 10_000 + n}\n",
+        }
+        for n in range(count)
+    ]
+
+
+def first_items(documents: Sequence[Mapping[str, str]]) -> list[Chain]:
+    """The first question of each document: what the loop would begin with."""
+    return [chain_of(challenge(document["text"], ())) for document in documents]
+
+
+def chain_of(candidate: Candidate) -> Chain:
+    """The chain that a candidate of the loop holds."""
+    level = int(candidate.angle.split()[1]) + 1  # as the procedure words it: “setting 1 of 5 …”
+    return Chain(candidate.question, candidate.reference_answer, level)
+
+
+def transcript(told: Sequence[Sequence[Round]]) -> list[Mapping[str, Any]]:
+    """What was asked and said in the rounds of the accepted document that took most of them."""
+    accepted = [rounds for rounds in told if rounds and rounds[-1].decision == "accepted"]
+    return [
+        {
+            "question": round.candidate.question if round.candidate else "",
+            "weak": [attempt.score for attempt in round.weak],
+            "strong": [attempt.score for attempt in round.strong],
+            "said": [objection.code for objection in round.objections] or ["accepted"],
+        }
+        for round in max(accepted, key=len, default=())
+    ]
+
+
 def distinct(draw: Random, levels: Sequence[int], count: int, apart: set[str]) -> list[Chain]:
     """Chains whose levels take turns; none twice, none of those `apart`, which they join."""
     found: list[Chain] = []
@@ -133,7 +180,7 @@ def arms_of(
     """The questions of each arm and of each test: shuffled before they are cut to size, no test
     question in any arm. Where a run accepted fewer than are wanted, all arms are as small as that.
 
-    Raises ValueError where one accepted next to nothing.
+    Raises TooFewQuestions where one accepted next to nothing.
     """
     shuffled = {name: draw.sample(run.accepted, len(run.accepted)) for name, run in loops.items()}
     held = shuffled["paper"][: how.held_out]
@@ -143,7 +190,7 @@ def arms_of(
     count = min(how.rows, len(paper), len(measured))
     if count < FEWEST_QUESTIONS:
         found = ", ".join(f"{name} {len(items)}" for name, items in shuffled.items())
-        raise ValueError(f"the loop accepted too few questions to train on: {found}")
+        raise TooFewQuestions(f"the loop accepted too few questions to train on: {found}")
     apart = {item.question for run in loops.values() for item in run.accepted}
     apart |= {item.question for item in first}
     tests = {
@@ -224,7 +271,8 @@ def _measured(model: Model, tests: Mapping[str, Sequence[Chain]], how: LabSettin
 
 class ArmDifference(NamedTuple):
     """An arm less another on a test, over students: mean, 95 % interval of it, and in how many
-    students it is above 0. The interval is of Student's t, and None of fewer than two students."""
+    students it is above 0. The interval is of Student's t, and None of fewer than two students and
+    where all are alike: nothing says then how far apart others would be."""
 
     mean: float
     low: float | None
@@ -237,7 +285,7 @@ def mean_of(values: Sequence[float]) -> ArmDifference:
     """The mean over students, each with one value, and its interval."""
     middle, count = fmean(values), len(values)
     above = sum(value > 0 for value in values)
-    if count < 2:
+    if count < 2 or stdev(values) < ALIKE:
         return ArmDifference(middle, None, None, above, count)
     half = float(students_t.ppf(0.975, count - 1)) * stdev(values) / count**0.5
     return ArmDifference(middle, middle - half, middle + half, above, count)

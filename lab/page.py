@@ -81,7 +81,7 @@ def verdicts(results: Sequence[StudentResult]) -> list[str]:
 
 def _word(found: ArmDifference) -> str:
     if found.low is None or found.high is None:
-        return f"cannot be told from {found.students} student"
+        return f"cannot be told from {found.students} student{'s' if found.students > 1 else ''}"
     if found.low > 0:
         return "higher"
     if found.high < 0:

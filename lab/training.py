@@ -41,7 +41,7 @@ CHAINS = ITEM_FAMILIES["chains"]
 LEVELS = tuple(range(1, len(CHAINS.settings) + 1))  # steps of a chain
 ASKED, ANSWERED = 44, 52  # tokens of the longest question with BOS, and of an answer with EOS
 STUDENT = ModelShape(width=48, layers=2, heads=3, inner=128)  # 57,648 parameters
-TEACHER = ModelShape(width=64, layers=3, heads=4, inner=176)  # 153,472 parameters
+TEACHER = ModelShape(width=64, layers=3, heads=4, inner=176)  # 153,792 parameters
 
 
 class Chain(NamedTuple):

@@ -84,4 +84,5 @@ def test_the_student_is_the_unit() -> None:
     # Student's t for two degrees of freedom: 4.303 · .04 / √3
     assert found.high == pytest.approx(0.06 + 4.303 * 0.04 / 3**0.5, abs=1e-4)
     assert mean_of([0.3]).low is None
+    assert mean_of([0.1 + 0.2, 0.3]).low is None  # alike: of others it says nothing
     assert difference(results, ONE_SHOT, "agentic").mean == 0
