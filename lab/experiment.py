@@ -31,13 +31,13 @@ LAB_ARMS = {
     ONE_SHOT: "the first question of each document, whatever it is like",
     "length-matched": "one-shot questions, as long as those of paper",
     "paper": "accepted by the loop: at most 1 of 4 weak and at least 3 of 4 strong attempts right",
-    "equal time": "one-shot questions, and as many steps as paper takes with its loop",
+    "equal time": "more one-shot questions, and as many steps as paper takes with its loop",
     "measured": "accepted by the loop: the true shares are measured to keep the thresholds",
     "mixed": "half one-shot, half paper",
 }
 TESTS = {
-    ONE_SHOT: "first questions of other documents",
-    "agentic": "what paper accepted from other documents, for this student",
+    ONE_SHOT: "fresh ones, drawn as first questions are",
+    "agentic": "what paper accepted for this student, from documents that its arm has none of",
     "neutral": "chains of every level, drawn alike",
 }
 FEWEST_QUESTIONS = 8  # questions of an arm: a step's worth
@@ -101,7 +101,7 @@ class ArmResult:
     tokens: float  # of a neutral answer
     curve: Sequence[GrpoStep] = ()
     steps: int = 0
-    seconds: float = 0.0  # of the processor, training alone
+    seconds: float = 0.0  # of the processor, for the training and the tests after it
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class StudentResult:
     arms: Mapping[str, ArmResult]
     loops: Mapping[str, Looped]
     lengths: Mapping[str, float] = field(default_factory=dict)  # mean length of an arm's questions
+    rows: int = 0  # questions of an arm, the one at equal time apart; 0 where it was not kept
 
 
 def generators(how: LabSettings, number: int) -> list[dict[str, str]]:
@@ -238,7 +239,7 @@ def study(
             **{**vars(found), "curve": curve, "steps": steps, "seconds": clock() - before}
         )
     lengths = {name: fmean(len(item.question) for item in some) for name, some in arms.items()}
-    return StudentResult(student, results, loops, lengths)
+    return StudentResult(student, results, loops, lengths, len(arms["paper"]))
 
 
 def _steps_in_time(how: LabSettings, looped: Looped, first: ArmResult, paper: ArmResult) -> int:

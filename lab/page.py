@@ -157,6 +157,14 @@ def curves(results: Sequence[StudentResult]) -> dict[str, list[float]]:
     return found
 
 
+def sizes(how: LabSettings, results: Sequence[StudentResult]) -> str:
+    """How many questions the arms have: as many as are wanted, unless a loop accepted too few."""
+    least, most = min(r.rows for r in results), max(r.rows for r in results)
+    if not least:
+        return f"at most {how.rows}"
+    return str(most) if least == most else f"{least} to {most}"
+
+
 def points(values: Sequence[float], longest: int) -> str:
     """A line through values 0 … 1, as the points of an SVG."""
     step = WIDE / max(longest - 1, 1)
@@ -173,6 +181,7 @@ def page(how: LabSettings, results: Sequence[StudentResult], quick: bool, style:
         quick=quick,
         style=style,
         students=len(results),
+        sizes=sizes(how, results),
         arms=LAB_ARMS,
         tests=TESTS,
         scores=rows(results),

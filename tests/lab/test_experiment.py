@@ -19,6 +19,7 @@ from autodata.lab.experiment import (
     length_matched,
     mean_of,
 )
+from autodata.lab.page import sizes
 from autodata.lab.training import drawn
 
 
@@ -86,3 +87,11 @@ def test_the_student_is_the_unit() -> None:
     assert mean_of([0.3]).low is None
     assert mean_of([0.1 + 0.2, 0.3]).low is None  # alike: of others it says nothing
     assert difference(results, ONE_SHOT, "agentic").mean == 0
+
+
+def test_arms_that_are_smaller_than_wanted_are_said_to_be() -> None:
+    full, small, old = (StudentResult(0, {}, {}, rows=rows) for rows in (48, 41, 0))
+    how = LabSettings()
+    assert sizes(how, [full, full]) == "48"
+    assert sizes(how, [full, small]) == "41 to 48"
+    assert sizes(how, [full, old]) == "at most 48"
