@@ -24,7 +24,7 @@ from autodata.lab.training import (
 )
 from autodata.lab.transformer import Model
 from autodata.tasks.procedural import challenge
-from autodata.tasks.types import Candidate, Round
+from autodata.tasks.types import Round
 
 UNTRAINED, ONE_SHOT = "untrained", "one-shot"
 LAB_ARMS = {
@@ -134,7 +134,7 @@ def first_items(documents: Sequence[Mapping[str, str]]) -> list[Chain]:
     return [chain_of(challenge(document["text"], ())) for document in documents]
 
 
-def chain_of(candidate: Candidate) -> Chain:
+def chain_of(candidate: Any) -> Chain:
     """The chain that a candidate of the loop holds."""
     level = int(candidate.angle.split()[1]) + 1  # as the procedure words it: “setting 1 of 5 …”
     return Chain(candidate.question, candidate.reference_answer, level)
