@@ -43,7 +43,7 @@ TESTS = {
 FEWEST_QUESTIONS = 8  # questions of an arm: a step's worth
 SPARE = 1.3  # documents for each question that is wanted: enough where eight of ten yield one
 STARTS = (0, 1, 2)  # where dials stand at first, in turn: one-shot questions have 1 to 3 steps
-ALIKE = 1e-9  # scores that are closer are the same but for rounding
+SAME_SCORE = 1e-9  # scores that are closer are the same but for rounding
 FIRST_LEVELS = tuple(start + 1 for start in STARTS)
 
 
@@ -286,7 +286,7 @@ def mean_of(values: Sequence[float]) -> ArmDifference:
     """The mean over students, each with one value, and its interval."""
     middle, count = fmean(values), len(values)
     above = sum(value > 0 for value in values)
-    if count < 2 or stdev(values) < ALIKE:
+    if count < 2 or stdev(values) < SAME_SCORE:
         return ArmDifference(middle, None, None, above, count)
     half = float(students_t.ppf(0.975, count - 1)) * stdev(values) / count**0.5
     return ArmDifference(middle, middle - half, middle + half, above, count)
