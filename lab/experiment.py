@@ -179,7 +179,8 @@ def arms_of(
     how: LabSettings, first: Sequence[Chain], loops: Mapping[str, Looped], draw: Random
 ) -> tuple[dict[str, list[Chain]], dict[str, list[Chain]]]:
     """The questions of each arm and of each test: shuffled before they are cut to size, no test
-    question in any arm. Where a run accepted fewer than are wanted, all arms are as small as that.
+    question in any arm and none twice in one, though a first question may be accepted at once.
+    Where a run accepted fewer than are wanted, all arms are as small as that.
 
     Raises TooFewQuestions where one accepted next to nothing.
     """
@@ -194,20 +195,23 @@ def arms_of(
         raise TooFewQuestions(f"the loop accepted too few questions to train on: {found}")
     apart = {item.question for run in loops.values() for item in run.accepted}
     apart |= {item.question for item in first}
+    plain = [item for item in first if item.question not in kept_out][:count]
+    half = plain[: count // 2]
+    rest = [item for item in paper if item not in half]
     tests = {
         ONE_SHOT: distinct(draw, FIRST_LEVELS, how.asked, apart),
         "agentic": held,
         "neutral": distinct(draw, LEVELS, how.asked, apart),
     }
     arms = {
-        ONE_SHOT: list(first[:count]),
+        ONE_SHOT: plain,
         "length-matched": length_matched(
             distinct(draw, FIRST_LEVELS, 20 * count, apart), paper[:count]
         ),
         "paper": paper[:count],
         "equal time": distinct(draw, FIRST_LEVELS, round(count * how.most_time), apart),
         "measured": measured[:count],
-        "mixed": [*first[: count // 2], *paper[: count - count // 2]],
+        "mixed": [*half, *rest[: count - count // 2]],
     }
     return arms, tests
 
