@@ -101,7 +101,7 @@ class ArmResult:
     tokens: float  # of a neutral answer
     curve: Sequence[GrpoStep] = ()
     steps: int = 0
-    seconds: float = 0.0  # of the processor, for the training and the tests after it
+    seconds: float = 0.0  # of the processor, training alone
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,8 @@ def arms_of(
         raise TooFewQuestions(f"the loop accepted too few questions to train on: {found}")
     apart = {item.question for run in loops.values() for item in run.accepted}
     apart |= {item.question for item in first}
-    plain = [item for item in first if item.question not in kept_out][:count]
+    unlike = {item.question: item for item in first if item.question not in kept_out}
+    plain = [*unlike.values()][:count]
     half = plain[: count // 2]
     rest = [item for item in paper if item not in half]
     tests = {
@@ -230,26 +231,31 @@ def study(
     """
     arms, tests = arms_of(how, first, loops, Random(f"arms {how.seed} {student}"))
     results = {UNTRAINED: _measured(model, tests, how)}
-    grpo(model, first, GrpoSettings(how.rates[ONE_SHOT]), 1, seed=0)  # compiled before the clock
+    for rate in dict.fromkeys(how.rates.values()):
+        grpo(model, first, GrpoSettings(rate), 1, seed=0)  # compiled before the clock
     for name in LAB_ARMS:
         steps = how.steps
         if name == "equal time":
-            steps = _steps_in_time(how, loops["paper"], results[ONE_SHOT], results["paper"])
+            share = len(arms["paper"]) / len(loops["paper"].accepted)
+            looping = share * loops["paper"].seconds  # the others are asked in its test
+            steps = _steps_in_time(how, looping, results[ONE_SHOT], results["paper"])
         before = clock()
         settings = GrpoSettings(how.rates[name])
         trained, curve = grpo(model, arms[name], settings, steps, seed=how.seed + 1)
+        took = clock() - before
         found = _measured(trained, tests, how)
         results[name] = ArmResult(
-            **{**vars(found), "curve": curve, "steps": steps, "seconds": clock() - before}
+            **{**vars(found), "curve": curve, "steps": steps, "seconds": took}
         )
     lengths = {name: fmean(len(item.question) for item in some) for name, some in arms.items()}
     return StudentResult(student, results, loops, lengths, len(arms["paper"]))
 
 
-def _steps_in_time(how: LabSettings, looped: Looped, first: ArmResult, paper: ArmResult) -> int:
-    """Steps on one-shot questions in the time that `paper` took for its questions and its steps."""
+def _steps_in_time(how: LabSettings, looping: float, first: ArmResult, paper: ArmResult) -> int:
+    """Steps on one-shot questions in the time that `paper` took: for its questions, `looping`
+    seconds, and for its steps."""
     a_step = first.seconds / first.steps
-    return min(round((looped.seconds + paper.seconds) / a_step), round(how.most_time * how.steps))
+    return min(round((looping + paper.seconds) / a_step), round(how.most_time * how.steps))
 
 
 def _measured(model: Model, tests: Mapping[str, Sequence[Chain]], how: LabSettings) -> ArmResult:
