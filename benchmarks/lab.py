@@ -2,6 +2,7 @@
 
 python benchmarks/lab.py rates RUN     # learning rates, on a student that takes no part
 python benchmarks/lab.py trl LAB --python PYTHON    # its arms again, by TRL (training/grpo.py)
+python benchmarks/lab.py same-rate LAB    # one-shot and paper once more, both at each of two rates
 python benchmarks/lab.py seeds LAB LAB...    # finished labs of several seeds, taken together
 """
 
@@ -67,18 +68,55 @@ def rates(out: Path) -> None:
     report("lab-rates", f"mean@3 on neutral questions, untrained {untrained:.3f}", rows)
 
 
+def same_rate(lab: Path) -> None:
+    """One-shot and `paper` of each student at one rate, for each of the rates that were chosen."""
+    how = _settings(lab)
+    found: dict[float, dict[str, list[float]]] = {}
+    for number in range(how.students):
+        model, (arms, tests) = read(WEIGHTS / f"student-{number}"), _again(lab, how, number)
+        for rate in sorted({*how.rates.values()}):
+            after = {
+                arm: grpo(model, arms[arm], GrpoSettings(rate), how.steps, how.seed + 1)[0]
+                for arm in (ONE_SHOT, "paper")
+            }
+            for test, items in tests.items():
+                right = [
+                    accuracy(trained, items, how.attempts, how.seed + 2).right.mean()
+                    for trained in after.values()
+                ]
+                found.setdefault(rate, {}).setdefault(test, []).append(float(right[1] - right[0]))
+    rows = []
+    for rate, by_test in found.items():
+        told = {test: mean_of(values) for test, values in by_test.items()}
+        row = {
+            test: f"{said(one, signed=True)}, {one.above} of {one.students}"
+            for test, one in told.items()
+        }
+        rows.append({"both at": f"{rate:g}"} | row)
+    report("lab-same-rate", f"paper less one-shot, seed {how.seed}", rows)
+
+
+def _settings(lab: Path) -> LabSettings:
+    return LabSettings(**json.loads((lab / SETTINGS).read_text(encoding="utf-8")))
+
+
+def _again(
+    lab: Path, how: LabSettings, number: int
+) -> tuple[dict[str, list[Chain]], dict[str, list[Chain]]]:
+    """The arms and tests of a student of a finished lab."""
+    kept, draw = kept_result(lab / RESULTS.format(number)), Random(f"arms {how.seed} {number}")
+    return arms_of(how, first_items(generators(how, number)), kept.loops, draw)
+
+
 def trl(lab: Path, python: str) -> None:
     """One-shot and `paper` of each student by TRL's trainer: the same rows, steps and rates.
 
     `python` is an interpreter that has what training/grpo.py names. Scores are those of the lab's
     own tests; the difference is `paper` less one-shot.
     """
-    how, rows = LabSettings(), []
+    how, rows = _settings(lab), []
     for number in range(how.students):
-        kept = kept_result(lab / RESULTS.format(number))
-        documents = generators(how, number)
-        draw = Random(f"arms {how.seed} {number}")
-        arms, tests = arms_of(how, first_items(documents), kept.loops, draw)
+        kept, (arms, tests) = kept_result(lab / RESULTS.format(number)), _again(lab, how, number)
         row: dict[str, object] = {"student": number}
         for arm in ("one-shot", "paper"):
             out = lab / "trl" / f"{number}-{arm}"
@@ -142,7 +180,7 @@ def _exported(lab: Path, number: int, items: Sequence[Chain], file: Path) -> Pat
 
 if __name__ == "__main__":
     made = argparse.ArgumentParser()
-    made.add_argument("what", choices=["rates", "trl", "seeds"])
+    made.add_argument("what", choices=["rates", "same-rate", "trl", "seeds"])
     made.add_argument("run", type=Path, nargs="+")
     made.add_argument("--python", default="python", help="an interpreter that has TRL")
     given = made.parse_args()
@@ -150,5 +188,7 @@ if __name__ == "__main__":
         seeds(given.run)
     elif given.what == "rates":
         rates(*given.run)
+    elif given.what == "same-rate":
+        same_rate(*given.run)
     else:
         trl(*given.run, given.python)
