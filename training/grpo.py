@@ -79,7 +79,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # tokens, since much of what science gained was fewer truncated answers.
     "science": {"batch": 16, "rollouts": 8, "lr": 1e-6, "max_completion": 8192},
     # Our own, for a student of 135M weights on two cores: the settings with which one learnt.
-    "procedural": {"batch": 4, "rollouts": 8, "lr": 3e-5, "max_completion": 24},
+    "procedural": {"batch": 4, "rollouts": 8, "lr": 1e-5, "max_completion": 24},
 }
 DEFAULTS: dict[str, Any] = {
     "preset": "cs", "reward": "rubric", "temperature": 1.0, "seed": 0, "sweep_steps": 20,
