@@ -1,6 +1,7 @@
 """A working directory and an endpoint, for stories told from outside."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from tests.outside import DEMO, Folder, Simulated
 from tests.processes import simulation, started
+
+# What a shell starts in the background ignores Ctrl-C, and so would whatever is interrupted here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ def real() -> Iterator[str]:
         stdout=subprocess.PIPE,
         env={**os.environ, "NO_COLOR": "1"},
         text=True,
-        preexec_fn=_interruptible,
     ) as process:
         assert process.stdout is not None
         said = ""
@@ -33,8 +32,3 @@ def real() -> Iterator[str]:
         yield found[1]
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
-
-
-def _interruptible() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would the server."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
