@@ -11,8 +11,8 @@ python benchmarks/real_student.py table STATE           # what the finished piec
 serve smollm2-135m` fetches. Every finished piece is a JSON file of its own in STATE; what has been
 trained so far of an unfinished one is kept every CHECKPOINT steps.
 
-SETTINGS were written down before the first seed was trained, and a STATE keeps the ones that it was
-begun with. Fixed with them:
+SETTINGS are written down before the seeds of a STATE are trained, and it keeps the ones that it
+was begun with. Fixed with them:
 
 - Families: those of ITEM_FAMILIES with room for fresh items inside the student's band. Not
   `weekdays`, which has 7 different items at dial 0, and not `boxes`, where the untrained student is
