@@ -130,7 +130,7 @@ def settle(
     out, resume = Path(given.pop("out")), bool(given.pop("resume", False))
     kept = out / SETTINGS
     begun: Settings = {}
-    if kept.is_file():
+    if kept.is_file() and (resume or _leads()):
         if not resume:
             raise TrainingError(
                 f"{out} holds a training: --resume goes on with it, another --out begins anew"
@@ -160,6 +160,12 @@ def settle(
     return {**settings, "train_sha256": digest}
 
 
+def _leads() -> bool:
+    """Whether this is the first process of a training. The others write nothing of their own, and
+    may find what it has written."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _begun(kept: Path) -> Settings:
     try:
         found = json.loads(kept.read_text(encoding="utf-8"))
@@ -175,7 +181,7 @@ def in_folder(out: Path, settings: Settings) -> Iterator[None]:
     """The folder for this training alone, with what it was begun with. Where it turns out that it
     cannot be trained so before anything was learnt, the folder is free again. Raises TrainingError.
     """
-    first = not (out / SETTINGS).exists()
+    first = _leads() and not (out / SETTINGS).exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / ".lock").open("w")
@@ -183,13 +189,14 @@ def in_folder(out: Path, settings: Settings) -> Iterator[None]:
         raise TrainingError(f"nothing can be kept in --out {out}: {error}") from error
     with lock:
         try:
-            if os.environ.get("RANK", "0") == "0":  # the others of one training write nothing
+            if _leads():
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise TrainingError(
                 f"another training writes to {out}; wait for it, or name another --out"
             ) from error
-        keep(out, SETTINGS, settings)
+        if _leads():
+            keep(out, SETTINGS, settings)
         try:
             yield
         except (TrainingError, RowsError):

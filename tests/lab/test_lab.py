@@ -89,7 +89,7 @@ def test_a_student_that_is_killed_ends_the_lab_and_is_named(
         assert found[0].pid
         os.kill(found[0].pid, signal.SIGKILL)
 
-    killer = Thread(target=kill)
+    killer = Thread(target=kill, daemon=True)
     killer.start()
     said = Folder(tmp_path)("lab", "--quick", "--out", "lab", code=3)
     killer.join()

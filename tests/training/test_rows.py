@@ -153,6 +153,9 @@ def test_flags_go_over_the_preset_and_a_training_goes_on_as_it_was_begun(tmp_pat
     keep(out, SETTINGS, first)
     with pytest.raises(TrainingError, match="--resume goes on with it"):
         settings(*words)
+    with pytest.MonkeyPatch.context() as second:  # another process of the same training
+        second.setenv("RANK", "1")
+        assert settings(*words) == first
     again = ("--out", str(out), "--resume")
     assert settings(*again) == first
     assert settings(*again, "--steps", "9", "--judge-url", "u")["steps"] == 9
