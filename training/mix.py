@@ -29,7 +29,6 @@ import random
 import re
 import shutil
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -38,6 +37,7 @@ from pathlib import Path
 from statistics import fmean, quantiles
 from typing import Any, Literal, NamedTuple
 
+from rows import RowsError, normalised, numbered_rows
 from sessions import positive
 
 SOURCES = ("one-shot", "agentic")
@@ -85,14 +85,14 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         for line in mix(options):
             print(line)
-    except MixError as error:
+    except (MixError, RowsError) as error:
         print(f"mix.py: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 def mix(options: argparse.Namespace) -> list[str]:
-    """Writes the arms of every seed, and says what they hold. Raises MixError."""
+    """Writes the arms of every seed, and says what they hold. Raises MixError and RowsError."""
     if options.test_share + options.validation_share >= 1:
         raise MixError("test and validation share leave nothing to train on; take less")
     count, how = counter(options.tokenizer)
@@ -159,7 +159,7 @@ def _questions(
     source: str, paths: Sequence[str], split_by: str, count: Count
 ) -> Iterable[Question]:
     for path in map(Path, paths):
-        for number, row in rows_of(path):
+        for number, row in numbered_rows(path, "trl-grpo"):
             said = _texts(row)
             meta = row.get("meta")
             if said is None or not isinstance(meta, dict) or not _names_document(meta):
@@ -185,28 +185,6 @@ def _questions(
             )
 
 
-def rows_of(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
-    """The rows of a file of JSON lines with their line numbers, from 1. Raises MixError for a file
-    that is missing, empty or not such."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MixError(f"{path} cannot be read: {error}") from error
-    number = 0
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise MixError(f"{path}, line {number}: no JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise MixError(f"{path}, line {number}: a row is a JSON object")
-        yield number, row
-    if not text.strip():
-        raise MixError(f"{path} is empty")
-
-
 def _texts(row: Mapping[str, Any]) -> list[str] | None:
     """What a student reads of a row, what it is asked first; None where it is no row of ours."""
     messages = row.get("prompt") or row.get("messages")
@@ -222,13 +200,6 @@ def _texts(row: Mapping[str, Any]) -> list[str] | None:
         parts = (row.get("context") or "", row["question"])
         return ["\n\n".join(part for part in parts if part.strip())]
     return None
-
-
-def normalised(text: str) -> str:
-    """The words of a text: two that differ in case, spaces, punctuation or the form of their
-    characters alone ask the same. Signs of mathematics stay."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.findall(r"\d+(?:[.,]\d+)+|\w+|[-+*/^=<>\\−×÷·|{}]", plain))
 
 
 def drawn(what: str, key: str) -> int:

@@ -4,7 +4,8 @@ document."""
 import json
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,22 @@ def read_rows(path: Path, columns: Sequence[str], format: str) -> list[dict[str,
     """The rows of a file that `autodata export --format …` wrote, each with these columns, as they
     are written there, and a `meta` that names its document. Raises RowsError."""
     rows: list[dict[str, Any]] = []
-    anew = f"write it anew with `autodata export RUN --format {format} -o {path}`"
+    anew = _anew(path, format)
+    for number, row in numbered_rows(path, format):
+        if lacking := [name for name in (*columns, "meta") if name not in row]:
+            raise RowsError(f"{path}, line {number} has no column {', '.join(lacking)}; {anew}")
+        if not isinstance(row["meta"], dict) or row["meta"].get("document_id") in (None, ""):
+            raise RowsError(f"{path}, line {number}: `meta` names no document_id; {anew}")
+        if unfit := [name for name in row if not _fits(name, row[name])]:
+            raise RowsError(f"{path}, line {number}: `{unfit[0]}` is not as exported; {anew}")
+        rows.append(row)
+    return rows
+
+
+def numbered_rows(path: Path, format: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file of JSON lines, whatever they hold, with the numbers of their lines from
+    1. Raises RowsError for a file that is missing, empty or not such."""
+    anew, found = _anew(path, format), False
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
@@ -37,16 +53,14 @@ def read_rows(path: Path, columns: Sequence[str], format: str) -> list[dict[str,
             raise RowsError(f"{path}, line {number} is no JSON: {told}; {anew}") from None
         if not isinstance(row, dict):
             raise RowsError(f"{path}, line {number} is no JSON object; {anew}")
-        if lacking := [name for name in (*columns, "meta") if name not in row]:
-            raise RowsError(f"{path}, line {number} has no column {', '.join(lacking)}; {anew}")
-        if not isinstance(row["meta"], dict) or row["meta"].get("document_id") in (None, ""):
-            raise RowsError(f"{path}, line {number}: `meta` names no document_id; {anew}")
-        if unfit := [name for name in row if not _fits(name, row[name])]:
-            raise RowsError(f"{path}, line {number}: `{unfit[0]}` is not as exported; {anew}")
-        rows.append(row)
-    if not rows:
+        found = True
+        yield number, row
+    if not found:
         raise RowsError(f"{path} is empty: the run accepted nothing, or a filter left nothing")
-    return rows
+
+
+def _anew(path: Path, format: str) -> str:
+    return f"write it anew with `autodata export RUN --format {format} -o {path}`"
 
 
 def _fits(column: str, value: Any) -> bool:
@@ -124,8 +138,15 @@ def _asked(rows: Iterable[Mapping[str, Any]]) -> set[str]:
         turns = row.get("prompt") or row.get("messages") or ()
         prompt = " ".join(turn["content"] for turn in turns if turn["role"] != "assistant")
         question = f"{row.get('context', '')} {row.get('question', '')}"
-        found |= {re.sub(r"\W+", " ", text.casefold()).strip() for text in (prompt, question)}
+        found |= {normalised(text) for text in (prompt, question)}
     return found - {""}
+
+
+def normalised(text: str) -> str:
+    """The words of a text: two that differ in case, spaces, punctuation or the form of their
+    characters alone ask the same. Signs of mathematics stay."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(re.findall(r"\d+(?:[.,]\d+)+|\w+|[-+*/^=<>\\−×÷·|{}]", plain))
 
 
 class MeanByDocument(NamedTuple):

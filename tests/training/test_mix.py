@@ -214,12 +214,6 @@ def test_what_one_run_says_is_of_one_text_stays_together(runs: Path, tmp_path: P
     assert not tested & taught
 
 
-def test_mathematics_that_differs_by_a_sign_is_not_the_same_question() -> None:
-    assert mix.normalised("What is 3 + 4?") == mix.normalised("what is 3+4")
-    assert mix.normalised("What is 3 − 4?") != mix.normalised("What is 3 + 4?")
-    assert mix.normalised("It takes 3.5 s") != mix.normalised("It takes 3 5 s")
-
-
 def test_exports_of_jsonl_and_sft_make_arms_and_get_a_prompt(runs: Path, tmp_path: Path) -> None:
     full = made(runs, tmp_path / "full", form="jsonl")
     grpo = made(runs, tmp_path / "grpo")
@@ -237,10 +231,10 @@ def test_items_that_code_draws_may_be_split_by_question(tmp_path: Path) -> None:
     family = Document.of("sums.txt", "Sums.")
     given = [
         {
-            "task": "procedural", "context": "", "question": f"What is {n} + 7?",
+            "task": "procedural", "context": "", "question": f"What is {n} {sign} 7?",
             "meta": {"document_id": family.id, "document_name": family.name},
         }
-        for n in range(40)
+        for n in range(20) for sign in "+−"  # a sign alone makes another question
     ]  # fmt: skip
     file = tmp_path / "items.jsonl"
     file.write_text("".join(f"{json.dumps(row)}\n" for row in given))

@@ -19,6 +19,7 @@ from rows import (
     RowsError,
     document_of,
     mean_by_document,
+    normalised,
     passes,
     read_rows,
     refuse_overlap,
@@ -97,6 +98,13 @@ def test_documents_and_questions_stand_on_one_side_alone() -> None:
         refuse_overlap(train, [row("b", "Who?")], "test.jsonl")
     with pytest.raises(RowsError, match=r"questions of test.jsonl .* such as “c what”"):
         refuse_overlap(train, [row("c", "  what ")], "test.jsonl")
+
+
+def test_mathematics_that_differs_by_a_sign_is_not_the_same_question() -> None:
+    assert normalised("What is 3 + 4?") == normalised("what is 3+4")
+    assert normalised("What is 3 − 4?") != normalised("What is 3 + 4?")
+    assert normalised("It takes 3.5 s") != normalised("It takes 3 5 s")
+    refuse_overlap([row("a", "What is 3 + 4?")], [row("b", "What is 3 − 4?")], "test.jsonl")
 
 
 def test_a_question_is_known_again_in_another_format(exported: Callable[[str, str], Path]) -> None:
