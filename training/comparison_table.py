@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from intervals import Figure, amount_of, best_at, difference_of, mean_of, pass_at
+from intervals import Figure, amount_of, best_at, difference_of, grouped, mean_of, pass_at
 
 
 class Measured(NamedTuple):
@@ -77,15 +77,6 @@ def _told(
     found = interval(by_document)
     questions = sum(map(len, by_document))
     return {**found._asdict(), "questions": questions, "documents": len(by_document)}
-
-
-def grouped(values: Any) -> list[list[float]]:
-    """Pairs of a document and a value, by document; None is left out."""
-    by_document: dict[str, list[float]] = {}
-    for document, value in values:
-        if value is not None:
-            by_document.setdefault(document, []).append(value)
-    return list(by_document.values())
 
 
 def differences(

@@ -26,6 +26,7 @@ from typing import Any
 
 import scoring
 from endpoint import EndpointPaused
+from intervals import Figure, grouped, mean_of
 from judge import (
     REFUSED,
     GivenAnswer,
@@ -37,10 +38,8 @@ from judge import (
 )
 from rows import (
     SCORED_BY,
-    MeanByDocument,
     RowsError,
     document_of,
-    mean_by_document,
     passes,
     read_rows,
     refuse_overlap,
@@ -248,20 +247,21 @@ class Trainings:
         self.reward.ends = _ends(trainer)
         return trainer
 
-    def validated(self, trainer: Any) -> MeanByDocument:
+    def validated(self, trainer: Any) -> Figure:
         """The mean score of answers to the validation questions; those without a score left out."""
         from transformers import set_seed
 
         set_seed(self.settings["seed"])  # the same draws after a pause: their judgements are kept
         self.reward.seen.clear()
         trainer.evaluate()
-        return mean_by_document(
-            (document_of(self.reward.rows[at]), one.score)
-            for at, one in self.reward.seen
-            if one.score is not None
+        scores = grouped(
+            (document_of(self.reward.rows[at]), one.score) for at, one in self.reward.seen
         )
+        if not scores:
+            raise RowsError("no validation answer has a score: there is no mean to take")
+        return mean_of(scores)
 
-    def measured(self, rate: float | None, out: Path) -> MeanByDocument:
+    def measured(self, rate: float | None, out: Path) -> Figure:
         """What a rate comes to on the validation rows; the untrained model's score without one."""
         trainer = self.trainer(rate or self.settings["lr"], self.settings["sweep_steps"], out)
         if rate is not None:
@@ -274,6 +274,7 @@ class Trainings:
             return float(self.settings["lr"])
         about = {
             "rows": len(self.validation),
+            "documents": len({document_of(row) for row in self.validation}),
             "rollouts": self.settings["validation_rollouts"],
             "mean": "score of an answer",
         }

@@ -4,7 +4,7 @@ Documents are drawn anew and not answers, since what comes from one document is 
 those of autodata's `tasks/measurement.py`, to the digit: a test holds them equal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import comb, sqrt
 from random import Random
 from statistics import NormalDist, stdev
@@ -70,6 +70,15 @@ def best_at(k: int, scores: Sequence[float]) -> float:
     draws = comb(len(scores), k)
     # The i-th lowest is the best of a draw whose other attempts are all below it.
     return sum(comb(i, k - 1) * score for i, score in enumerate(sorted(scores))) / draws
+
+
+def grouped(values: Iterable[tuple[str, float | None]]) -> list[list[float]]:
+    """Pairs of a document and a value, by document; None is left out."""
+    found: dict[str, list[float]] = {}
+    for document, value in values:
+        if value is not None:
+            found.setdefault(document, []).append(value)
+    return list(found.values())
 
 
 def mean_of(by_document: Sequence[Sequence[float]], least: float = 0.0) -> Figure:

@@ -1,5 +1,4 @@
-"""The rows of exported files: read and checked, documents kept apart, means with intervals by
-document."""
+"""The rows of exported files: read and checked, shuffled, documents and questions kept apart."""
 
 import json
 import random
@@ -7,9 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-RESAMPLES = 2_000  # of documents, for an interval
 SCORED_BY = ("task", "context", "question", "question_type", "rubric", "reference_answer")
 
 
@@ -147,34 +145,3 @@ def normalised(text: str) -> str:
     characters alone ask the same. Signs of mathematics stay."""
     plain = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(re.findall(r"\d+(?:[.,]\d+)+|\w+|[-+*/^=<>\\−×÷·|{}]", plain))
-
-
-class MeanByDocument(NamedTuple):
-    """A mean over all scores, and its interval of 95 % by bootstrap over documents; the interval is
-    None with fewer than two documents."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    documents: int
-
-
-def mean_by_document(scores: Iterable[tuple[str, float]], seed: int = 0) -> MeanByDocument:
-    """The mean of scores, each with the document that it belongs to: whole documents are drawn
-    anew, RESAMPLES times. Raises RowsError where there is no score."""
-    by_document: dict[str, list[float]] = {}
-    for document, score in scores:
-        by_document.setdefault(document, []).append(score)
-    if not by_document:
-        raise RowsError("no answer has a score: there is no mean to take")
-    sums = [(sum(found), len(found)) for found in by_document.values()]
-    mean = sum(total for total, _ in sums) / sum(count for _, count in sums)
-    if len(sums) < 2:
-        return MeanByDocument(mean, None, None, len(sums))
-    draw, means = random.Random(seed), []
-    for _ in range(RESAMPLES):
-        drawn = draw.choices(sums, k=len(sums))
-        means.append(sum(total for total, _ in drawn) / sum(count for _, count in drawn))
-    means.sort()
-    low, high = means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]
-    return MeanByDocument(mean, low, high, len(sums))

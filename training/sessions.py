@@ -18,7 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rows import MeanByDocument, RowsError
+from intervals import Figure
+from rows import RowsError
 
 DONE, WRONG_USE, PAUSED, INTERRUPTED = 0, 2, 3, 130  # exit codes
 SETTINGS, RESULT, SWEEP = "settings.json", "result.json", "sweep.json"
@@ -407,7 +408,7 @@ def _draws() -> Callable[[], None]:
 def chosen_rate(
     out: Path,
     settings: Settings,
-    measured: Callable[[float | None, Path], MeanByDocument],
+    measured: Callable[[float | None, Path], Figure],
     better: Callable[[float, float], bool],
     about: Mapping[str, Any],
 ) -> float:
@@ -424,8 +425,8 @@ def chosen_rate(
         if name not in scores:
             print(f"learning rate {name}", file=sys.stderr)
             place = out / "sweep" / name
-            found = measured(rate, place)._asdict()
-            scores[name] = {each: _number(value) for each, value in found.items()}
+            mean, low, high = map(_number, measured(rate, place))
+            scores[name] = {"mean": mean, "low": low, "high": high}
             keep(out, SWEEP, {"scores": scores})
             shutil.rmtree(place, ignore_errors=True)
     best = next(iter(rates))
@@ -437,7 +438,7 @@ def chosen_rate(
         raise TrainingError("no rate of --lr-sweep came to a number; take smaller ones")
     told = {
         "scores": scores, "chosen": rates[best], "steps": settings["sweep_steps"], **about,
-        "interval": "95 %, bootstrap by document; the best of several is flattered by the choice",
+        "interval": "95 %, by document; the best of several is flattered by the choice",
     }  # fmt: skip
     keep(out, SWEEP, told)
     for name, score in scores.items():

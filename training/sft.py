@@ -22,11 +22,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from intervals import Figure, amount_of, grouped
 from rows import (
-    MeanByDocument,
     RowsError,
     document_of,
-    mean_by_document,
     passes,
     read_rows,
     refuse_overlap,
@@ -169,7 +168,7 @@ class Imitations:
             eval_dataset=Dataset.from_list(validation) if validation else None,
         )
 
-    def validated(self, trainer: Any) -> MeanByDocument:
+    def validated(self, trainer: Any) -> Figure:
         """The mean loss of a validation answer, per token: each answer counts once."""
         import torch
 
@@ -184,9 +183,9 @@ class Imitations:
                 }
                 losses.append((document_of(row), float(trainer.model(**moved).loss)))
         trainer.model.train()
-        return mean_by_document(losses)
+        return amount_of(grouped(losses))
 
-    def measured(self, rate: float | None, out: Path) -> MeanByDocument:
+    def measured(self, rate: float | None, out: Path) -> Figure:
         """What a rate comes to on the validation rows; the untrained model's loss without one."""
         trainer = self.trainer(rate or self.settings["lr"], self.settings["sweep_steps"], out)
         if rate is not None:
@@ -197,7 +196,11 @@ class Imitations:
         """The rate to train with: the one that is stated, or the best of a sweep."""
         if not self.settings.get("lr_sweep"):
             return float(self.settings["lr"])
-        about = {"rows": len(self.validation), "mean": "loss of an answer, per token"}
+        about = {
+            "rows": len(self.validation),
+            "documents": len({document_of(row) for row in self.validation}),
+            "mean": "loss of an answer, per token",
+        }
         return chosen_rate(self.out, self.settings, self.measured, float.__lt__, about)
 
     def run(self) -> None:

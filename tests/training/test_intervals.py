@@ -90,6 +90,19 @@ def test_few_documents_get_no_verdict_and_agreeing_ones_no_certainty() -> None:
     assert intervals.detectable([[0.1]]) is None
 
 
+def test_intervals_of_amounts_hold_the_truth_where_documents_differ() -> None:
+    """In 60 drawn files, 20 documents each, whose answers resemble one another."""
+    draw, held = random.Random(0), 0
+    for _ in range(60):
+        losses = []
+        for document in range(20):
+            own = draw.gauss(2.5, 0.2)
+            losses += [(str(document), own + draw.gauss(0, 0.05)) for _ in range(4)]
+        _, low, high = intervals.amount_of(intervals.grouped(losses))
+        held += low <= 2.5 <= high
+    assert held >= 52  # 57 are meant; fewer than 53 come by chance in one of 50 such tests
+
+
 def test_an_amount_of_one_document_has_no_interval() -> None:
     assert intervals.amount_of([[100, 200]]) == (150, None, None)
     mean, low, high = intervals.amount_of([[100], [300], [200, 400]])

@@ -1,4 +1,4 @@
-"""Exported rows: read or told what is wrong, kept apart by document, averaged by document; and how
+"""Exported rows: read or told what is wrong, kept apart by document; and how
 settings are laid over one another."""
 
 import argparse
@@ -7,18 +7,16 @@ import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 
 import grpo
 import sft
+from intervals import Figure
 from rows import (
     SCORED_BY,
-    MeanByDocument,
     RowsError,
     document_of,
-    mean_by_document,
     normalised,
     passes,
     read_rows,
@@ -128,22 +126,6 @@ def test_rows_are_shuffled_before_they_are_cut_and_passes_go_on_from_one_another
     assert order[:10] != order[10:20] != order[20:30]
 
 
-def test_the_interval_of_a_mean_holds_the_truth_where_documents_differ() -> None:
-    """In 60 drawn files, 20 documents each, whose answers resemble one another."""
-    draw, held = Random(0), 0
-    for _ in range(60):
-        scores = []
-        for document in range(20):
-            own = draw.gauss(0.5, 0.2)
-            scores += [(str(document), own + draw.gauss(0, 0.05)) for _ in range(4)]
-        found = mean_by_document(scores)
-        assert found.low is not None
-        assert found.high is not None
-        held += found.low <= 0.5 <= found.high
-    assert held >= 52  # 95 % are meant; with 20 documents a bootstrap reaches about 93 %
-    assert mean_by_document([("a", 1.0), ("a", 0.0)])[:3] == (0.5, None, None)
-
-
 def parsed(*words: str) -> argparse.Namespace:
     return grpo.parser().parse_args(words)
 
@@ -208,8 +190,8 @@ def test_a_rate_that_comes_to_no_number_is_not_chosen(tmp_path: Path) -> None:
     means = {None: 3.0, 1.0: math.nan, 0.1: 2.0, 0.01: 2.5}
     settings = {"lr_sweep": [1.0, 0.1, 0.01], "sweep_steps": 1}
 
-    def measured(rate: float | None, _: Path) -> MeanByDocument:
-        return MeanByDocument(means[rate], None, None, 1)
+    def measured(rate: float | None, _: Path) -> Figure:
+        return Figure(means[rate], None, None)
 
     assert chosen_rate(tmp_path / "a", settings, measured, float.__lt__, {}) == 0.1
     assert "NaN" not in (tmp_path / "a" / SWEEP).read_text()
