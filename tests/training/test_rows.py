@@ -1,5 +1,5 @@
-"""Exported rows: read or told what is wrong, kept apart by document; and how
-settings are laid over one another."""
+"""Exported rows: read or told what is wrong, kept apart by document; and how settings are
+laid over one another."""
 
 import argparse
 import json
